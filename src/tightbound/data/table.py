@@ -1,0 +1,145 @@
+"""What the user gave, as numbers: the table that everything else starts from."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, final
+
+import numpy as np
+
+from .errors import DataError, complain, listing, suggestion
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Data as a matrix of numbers, with what is needed to give results back in the same form.
+
+    Attributes:
+        values: (n, d) float64, float32, integer or bool, as they came; NaN is missing.
+        names: d column names ("x0", "x1", ... when the source has none).
+        named: True when the names came from the user.
+        shape: shape of one datum: (d,), (28, 28), (32, 32, 3).
+        container: "numpy", "pandas" or "polars": what to give back.
+        dtypes: NumPy dtype name of each column as it came, to give back.
+        source: words for messages, such as "iris.csv" or "X".
+        labels: (n,) the label column when one was asked for; never modelled, only for colouring.
+        index: the pandas index to give back, else None.
+    """
+
+    values: np.ndarray
+    names: tuple[str, ...]
+    named: bool
+    shape: tuple[int, ...]
+    container: str
+    dtypes: tuple[str, ...]
+    source: str
+    labels: np.ndarray | None = None
+    index: Any | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows, n."""
+        return int(self.values.shape[0])
+
+    @property
+    def n_columns(self) -> int:
+        """Number of columns, d (pixels and channels of an image count one by one)."""
+        return int(self.values.shape[1])
+
+    @cached_property
+    def observed(self) -> np.ndarray:
+        """(n, d) bool: True where a cell has a value."""
+        if self.values.dtype.kind != "f":
+            return np.ones(self.values.shape, dtype=bool)
+        return np.asarray(~np.isnan(self.values))
+
+    def take(self, indices: Sequence[int] | np.ndarray) -> Table:
+        """The rows at `indices` (integers or a boolean mask), in that order, as a table."""
+        at = np.asarray(indices)
+        at = at.astype(np.intp) if at.size == 0 and at.dtype != bool else at
+        labels = None if self.labels is None else self.labels[at]
+        index = None if self.index is None else self.index[at]
+        return replace(self, values=self.values[at], labels=labels, index=index)
+
+    def cell(self, row: int, column: int) -> str:
+        """Words for one cell, for messages."""
+        place = f"column {self.names[column]!r}"
+        if len(self.shape) > 1:
+            place = f"pixel {tuple(int(i) for i in np.unravel_index(column, self.shape))}"
+        return f"row {row} (counting from 0), {place}"
+
+
+def default_names(d: int) -> tuple[str, ...]:
+    """The names of d columns that have none: "x0", "x1", ..."""
+    return tuple(f"x{i}" for i in range(d))
+
+
+def require_unique(names: Sequence[str], source: str) -> None:
+    """Refuses columns of which two have the same name."""
+    seen: set[str] = set()
+    for i, name in enumerate(names):
+        if name in seen:
+            raise complain(
+                source,
+                "have columns with different names",
+                f"column {i} (counting from 0) has the name {name!r} again",
+                "rename one of the two, or drop it",
+            )
+        seen.add(name)
+
+
+def column_position(key: str | int, names: Sequence[str], source: str) -> int:
+    """The position of a column given by name or, when no column has that name, by number."""
+    if str(key) in names:
+        return list(names).index(str(key))
+    if str(key).removeprefix("-").isdigit() and -len(names) <= int(key) < len(names):
+        return int(key) % len(names)
+    raise complain(
+        source,
+        f"have the column {str(key)!r} that was asked for",
+        f"its columns are {listing(names)}",
+        f"name one of those{suggestion(str(key), names)}",
+    )
+
+
+def require_cells(shape: tuple[int, ...], source: str) -> None:
+    """Refuses a table of no rows or no columns (`shape` as the user sees it)."""
+    if 0 in shape[1:]:
+        raise DataError(
+            f"{source} must have columns, but came with 0 feature(s) (shape={shape}) while a minimum of 1 is required: "
+            "give at least one column of numbers."
+        )
+    if shape[0] == 0:
+        raise DataError(
+            f"{source} must have rows: Found array with 0 sample(s) (shape={shape}) while a minimum of 1 is required; "
+            "give at least one row of data."
+        )
+
+
+def as_table(X: Any, *, source: str = "X", label: str | int | None = None, drop: Sequence[str | int] = ()) -> Table:
+    """What the user holds in memory, as a table.
+
+    Args:
+        X: NumPy array (two dimensions: a table; three or more: images, flattened, their shape kept), nested lists,
+            masked array (masked is missing), SciPy sparse matrix (made dense), pandas or polars data frame.
+        source: words for messages.
+        label: a column (name, or number) to set aside as labels instead of modelling it.
+        drop: columns to leave out.
+
+    Raises:
+        DataError: for anything that is not a table of numbers.
+    """
+    from .arrays import densify, table_from_array
+    from .frames import as_frame, table_from_frame
+
+    frame = None if isinstance(X, np.ndarray | list | tuple) else as_frame(X, source)
+    if frame is not None:
+        return table_from_frame(frame, source=source, label=label, drop=drop)
+    sparse = sys.modules.get("scipy.sparse")  # a sparse matrix exists only if its module was imported
+    if sparse is not None and sparse.issparse(X):
+        X = densify(X, source)
+    return table_from_array(X, source=source, label=label, drop=drop)

@@ -1,0 +1,306 @@
+"""The scikit-learn face: arrays or data frames in, arrays or data frames out."""
+
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self, final
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from tightbound.data import Encoding, Table, as_table
+from tightbound.evidence import Evidence
+from tightbound.fitted import FittedModel
+from tightbound.fitting import Checkpointing, Plan, check_factories, fit_table, use_compilation_cache
+from tightbound.persistence import load_model, save_model
+from tightbound.progress import FitProgress
+from tightbound.settings import DEFAULTS
+
+_NOT_SETTINGS = ("encoder_network", "decoder_network", "checkpoint")
+
+
+@final
+class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """A variational autoencoder: p(x) = integral of p(z) p(x | z), with q(z | x) learnt beside it.
+
+    Maximises a lower bound on log p(x) (Kingma and Welling, 2014). All log densities are in nats a row, as densities in
+    the units of the data given to `fit`; missing cells (NaN or null) are integrated out.
+
+    Args:
+        latent_dim: dimension of z (None: half the columns, at least 2, at most 50).
+        likelihood: "auto" (Bernoulli for 0/1 data, else Gaussian), "gaussian" or "bernoulli".
+        binarize: binarise 8-bit intensities anew each time a row is drawn; for scoring they are binarised once.
+        covariance: of x given z: "shared", "feature" (learned, the same for all z), "diagonal", "low_rank", "full"
+            (from z).
+        rank: of the low-rank covariance.
+        scaling: "standard" (columns are standardised inside the model) or "none".
+        posterior: family of q: "diagonal" or "full" Gaussian.
+        network: "residual", "mlp" or "linear".
+        hidden_sizes: widths of the hidden layers (None: 300, 300, 300; 128, 128 below 100 columns).
+        activation: "silu", "relu", "elu", "gelu", "tanh" or "softplus".
+        objective: "elbo" or "iwae" (Burda et al., 2016).
+        n_samples: draws of z a row and step (None: 1 for the ELBO, 50 for the importance-weighted bound).
+        kl_warmup_steps: steps over which the weight of the KL rises from 0 to 1.
+        epochs: most passes over the data (None: about 10,000 steps, within 50 to 1,000 epochs).
+        batch_size: most rows a step.
+        learning_rate: peak of Adam's warm-up + cosine schedule.
+        validation_fraction: share of rows held out for early stopping (None: a tenth, at most 2,000 rows; 0: none).
+        patience: epochs without a better validation bound before stopping (None: a quarter of `epochs`, at least 20;
+            0: never stop early).
+        n_importance_samples: draws of z a row in `score_samples`, `score` and `evidence`.
+        dtype: "float32" or "float64", of all computations.
+        random_state: seed or RandomState; the same seed on the same machine gives the same bits.
+        verbose: 0 is silent, 1 shows progress.
+        encoder_network, decoder_network: functions f(in_size, out_size, *, key) that return a callable from one vector
+            to one vector (an equinox module, say), in place of the default networks.
+        checkpoint: a file that keeps the state of a running fit, for `fit(X, resume=True)`.
+
+    Attributes:
+        model_: the generative model p (a `tightbound.model.GenerativeModel`).
+        inference_: q, a callable from a row to its distribution over z.
+        history_: dict of arrays "epoch", "train_bound", "validation_bound" (nats a row, user's units).
+        n_iter_: epochs run; best_epoch_: the epoch whose parameters were kept.
+        messages_: what a person should know about data and fit.
+        n_features_in_, feature_names_in_: the columns.
+
+    Example:
+        >>> import numpy as np
+        >>> from tightbound import VAE
+        >>> X = np.random.default_rng(0).normal(size=(200, 3)) * [1, 10, 100]
+        >>> vae = VAE(latent_dim=1, epochs=5, random_state=0).fit(X)
+        >>> vae.score_samples(X[:4]).shape
+        (4,)
+    """
+
+    def __init__(
+        self,
+        latent_dim: int | None = None,
+        *,
+        likelihood: str = "auto",
+        binarize: bool = False,
+        covariance: str = "feature",
+        rank: int = 5,
+        scaling: str = "standard",
+        posterior: str = "diagonal",
+        network: str = "residual",
+        hidden_sizes: tuple[int, ...] | None = None,
+        activation: str = "silu",
+        objective: str = "elbo",
+        n_samples: int | None = None,
+        kl_warmup_steps: int = 0,
+        epochs: int | None = None,
+        batch_size: int = 100,
+        learning_rate: float = 0.003,
+        validation_fraction: float | None = None,
+        patience: int | None = None,
+        n_importance_samples: int = 1000,
+        dtype: str = "float32",
+        random_state: Any = None,
+        verbose: int = 0,
+        encoder_network: Callable[..., Any] | None = None,
+        decoder_network: Callable[..., Any] | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+    ):
+        self.latent_dim = latent_dim
+        self.likelihood = likelihood
+        self.binarize = binarize
+        self.covariance = covariance
+        self.rank = rank
+        self.scaling = scaling
+        self.posterior = posterior
+        self.network = network
+        self.hidden_sizes = hidden_sizes
+        self.activation = activation
+        self.objective = objective
+        self.n_samples = n_samples
+        self.kl_warmup_steps = kl_warmup_steps
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.n_importance_samples = n_importance_samples
+        self.dtype = dtype
+        self.random_state = random_state
+        self.verbose = verbose
+        self.encoder_network = encoder_network
+        self.decoder_network = decoder_network
+        self.checkpoint = checkpoint
+
+    def fit(self, X: Any, y: Any = None, *, validation: Any = None, resume: bool = False) -> Self:
+        """Fit to rows `X` (n, d): an array, a pandas or polars frame, or a sparse matrix. `y` is ignored.
+
+        Args:
+            X: the data; images may come as (n, h, w) or (n, h, w, 3).
+            y: ignored.
+            validation: rows to stop early on, in place of a share of `X`.
+            resume: go on from `checkpoint`, to the same bits as a fit that was never interrupted.
+
+        Raises `ValueError` with one sentence for data or parameters that cannot be used.
+        """
+        table = as_table(X)
+        held_out = None if validation is None else as_table(validation, source="validation")
+        check_factories(self.encoder_network, self.decoder_network)
+        settings = {name: getattr(self, name) for name in DEFAULTS if name != "random_state"}
+        with FitProgress(bool(self.verbose)) as progress:
+
+            def announce(plan: Plan, encoding: Encoding, messages: tuple[str, ...]) -> None:
+                for message in messages:
+                    progress.message(message)
+
+            model = fit_table(
+                table,
+                settings,
+                seed=_seed(self.random_state, self.checkpoint is not None),
+                validation=held_out,
+                encoder_network=self.encoder_network,
+                decoder_network=self.decoder_network,
+                checkpointing=_checkpointing(self.checkpoint, resume),
+                on_plan=announce,
+                on_epoch=progress.epoch,
+            )
+        for message in model.summary.messages[1:]:  # the first one says which likelihood was chosen
+            warnings.warn(message, UserWarning, stacklevel=2)
+        return self._adopt(model)
+
+    def _adopt(self, model: FittedModel) -> Self:
+        self.fitted_ = model
+        self.model_ = model.pair.p
+        self.inference_ = model.pair.q
+        history = model.summary.history
+        self.history_ = {
+            name: np.array([getattr(record, name) for record in history])
+            for name in ("epoch", "train_bound", "validation_bound")
+        }
+        self.n_iter_ = len(history)
+        self.best_epoch_ = model.summary.best_epoch
+        self.messages_ = model.summary.messages
+        schema = model.encoding.schema
+        self.n_features_in_ = len(schema.columns)
+        if schema.named:
+            self.feature_names_in_ = np.array(schema.names, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        self._n_features_out = model.specification.latent_dim
+        return self
+
+    def _table(self, X: Any) -> Table:
+        check_is_fitted(self)
+        return self.fitted_.encoding.schema.check(as_table(X), expected_by="VAE")
+
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Posterior means E_q[z | x], (n, latent_dim)."""
+        return self.fitted_.latents(self._table(X)).mean
+
+    def inverse_transform(self, Z: Any) -> Any:
+        """Decoder means E[x | z] for latents (n, latent_dim), in the units and columns of the data fitted."""
+        check_is_fitted(self)
+        z = as_table(Z, source="Z").values
+        if z.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"Z must have {self._n_features_out} columns, one for each latent dimension; it has {z.shape[1]}; "
+                "give what transform returns."
+            )
+        return self._give_back(self.fitted_.decode(z))
+
+    def reconstruct(self, X: Any) -> Any:
+        """E[x | z] at the posterior mean z of every row, in the units and columns of the data; missing cells are filled."""
+        table = self._table(X)
+        return self._give_back(self.fitted_.reconstruct(table), index=table.index)
+
+    def sample(self, n: int = 1, random_state: Any = None) -> Any:
+        """n rows drawn from p(x), in the units, dtypes and columns of the data."""
+        check_is_fitted(self)
+        _check_count(n)
+        values, _ = self.fitted_.sample(int(n), _seed(random_state))
+        return self._give_back(values, rounded=True)
+
+    def sample_posterior(self, X: Any, n: int = 1, random_state: Any = None) -> NDArray[Any]:
+        """n draws of z from q(z | x) of every row, (rows, n, latent_dim)."""
+        _check_count(n)
+        return self.fitted_.sample_posterior(self._table(X), int(n), _seed(random_state))
+
+    def evidence(self, X: Any, n_samples: int | None = None) -> Evidence:
+        """ELBO and log p(x) of every row with standard error, effective sample size and Pareto k-hat.
+
+        Args:
+            X: rows.
+            n_samples: importance samples a row (None: `n_importance_samples`).
+
+        Returns an `Evidence`: nats a row, densities in the user's units.
+        """
+        table = self._table(X)
+        use_compilation_cache()
+        return self.fitted_.evidence(table, self.n_importance_samples if n_samples is None else n_samples)
+
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """log p(x) of every row's observed cells, (n,) nats, by importance sampling with q."""
+        return self.evidence(X).log_evidence
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean of `score_samples`: nats a row, higher is better; for model selection."""
+        return float(np.mean(self.score_samples(X)))
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Save the fitted model as a folder (model.json and weights.safetensors); see `tightbound.load`."""
+        check_is_fitted(self)
+        save_model(path, self.fitted_, overwrite=overwrite)
+
+    def _give_back(self, values: NDArray[Any], *, index: Any = None, rounded: bool = False) -> Any:
+        return self.fitted_.encoding.give_back(values, index=index, rounded=rounded)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = []
+        tags.non_deterministic = False
+        return tags
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    encoder_network: Callable[..., Any] | None = None,
+    decoder_network: Callable[..., Any] | None = None,
+) -> VAE:
+    """The estimator saved in a folder by `VAE.save` or `tightbound fit`.
+
+    Scores are the same bits as before saving. Models with custom networks need the same factories again.
+    Raises `ValueError` (one sentence) for a folder that is missing, foreign, newer or damaged.
+    """
+    check_factories(encoder_network, decoder_network)
+    model, _ = load_model(path, encoder_network=encoder_network, decoder_network=decoder_network)
+    settings = {name: value for name, value in model.summary.settings.items() if name in DEFAULTS}
+    if isinstance(settings.get("hidden_sizes"), list):
+        settings["hidden_sizes"] = tuple(settings["hidden_sizes"])
+    settings["random_state"] = model.summary.seed
+    vae = VAE(**settings, encoder_network=encoder_network, decoder_network=decoder_network)
+    return vae._adopt(model)
+
+
+def _seed(random_state: Any, repeatable: bool = False) -> int:
+    # A fit that can be resumed must start from a seed that a second process finds again.
+    if random_state is None and repeatable:
+        return 0
+    if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool) and random_state >= 0:
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def _check_count(n: Any) -> None:
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+        raise ValueError(f"n must be a whole number of at least 1; got {n!r}; say how many draws you want.")
+
+
+def _checkpointing(path: str | os.PathLike[str] | None, resume: bool) -> Checkpointing | None:
+    if path is None:
+        if resume:
+            raise ValueError("resume=True must come with a checkpoint file, but checkpoint is None; set VAE(checkpoint=...).")
+        return None
+    return Checkpointing(Path(path), resume)

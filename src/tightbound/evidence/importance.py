@@ -1,0 +1,195 @@
+"""log p(x) by importance sampling with q, streamed so that memory grows with neither rows nor samples."""
+
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt32
+from numpy.typing import NDArray
+
+from tightbound.evidence.pareto import pareto_khat, tail_length
+from tightbound.evidence.result import Evidence
+from tightbound.learn import AbstractInference
+from tightbound.model import AbstractDistribution, GenerativeModel
+
+DRAWS_AT_ONCE = 2000
+"""Decoder evaluations in flight: wide enough for the matrix units, small enough for the cache."""
+MIN_ROWS_AT_ONCE = 16
+
+
+class Moments(eqx.Module):
+    """Streaming statistics of one row's log weights."""
+
+    maximum: Float[Array, ""]
+    sum_w: Float[Array, ""]
+    """sum of exp(log w - maximum)."""
+    sum_w2: Float[Array, ""]
+    mean_log: Float[Array, ""]
+    m2_log: Float[Array, ""]
+    """Sum of squared deviations of log w from its mean."""
+    count: Float[Array, ""]
+    tail: Float[Array, " t"]
+    """The largest log weights so far."""
+
+
+def importance_evidence(
+    p: GenerativeModel,
+    q: AbstractInference,
+    x: NDArray[Any],
+    observed: NDArray[np.bool_] | None = None,
+    *,
+    n_samples: int = 1000,
+    key: PRNGKeyArray,
+    draws_at_once: int = DRAWS_AT_ONCE,
+    on_progress: Callable[[int], None] | None = None,
+) -> Evidence:
+    """Estimate log p(x) of every row: log (1/S) sum_s p(x, z_s) / q(z_s | x), z_s ~ q(z | x).
+
+    Args:
+        p, q: generative model and inference; any q whose support covers p's is right, a closer one is more precise.
+        x: (n, d) rows in the model's units; observed: (n, d) which cells count, None for all.
+        n_samples: S; exactly so many are drawn for every row.
+        key: the noise. A row's noise is fixed by `key` and the row's own content, so its estimate does not depend on
+            the other rows, their order or the chunks they are worked off in.
+        draws_at_once: decoder evaluations held in memory together.
+        on_progress: called with the number of rows done.
+
+    Returns an `Evidence` in the model's units (nats). Raises `ValueError` for n_samples below 1.
+    Source: Burda, Grosse and Salakhutdinov (2016), section 5; Owen (2013), chapter 9, for the standard error.
+    """
+    if not isinstance(n_samples, int | np.integer) or n_samples < 1:
+        raise ValueError(f"n_samples must be a whole number of at least 1; got {n_samples!r}; 1000 is usual.")
+    n_samples = int(n_samples)
+    rows_at_once = _rows_at_once(n_samples, draws_at_once)
+    samples_at_once = min(n_samples, draws_at_once // rows_at_once)
+    observed = None if observed is None or observed.all() else observed
+    parts: list[dict[str, NDArray[Any]]] = []
+    for start, size in _chunks(len(x), rows_at_once):
+        rows = _take(x, start, size, rows_at_once)
+        mask = None if observed is None else _take(observed, start, size, rows_at_once)
+        moments = _moments(
+            p, q, jnp.asarray(rows), mask, jnp.asarray(_hashes(rows, mask)), n_samples, samples_at_once, key=key
+        )
+        parts.append(_summary(jax.device_get(moments), size, n_samples))
+        if on_progress is not None:
+            on_progress(start + size)
+    return Evidence(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, n_samples=n_samples)
+
+
+@eqx.filter_jit
+def _moments(
+    p: GenerativeModel,
+    q: AbstractInference,
+    x: Float[Array, "n d"],
+    observed: Bool[Array, "n d"] | None,
+    hashes: UInt32[Array, " n"],
+    n_samples: int,
+    samples_at_once: int,
+    *,
+    key: PRNGKeyArray,
+) -> Moments:
+    posteriors = eqx.filter_vmap(q, in_axes=(0, None if observed is None else 0))(x, observed)
+    keys = jax.vmap(lambda h: jax.random.fold_in(key, h))(hashes)
+
+    def log_weights(x: Array, mask: Array | None, posterior: AbstractDistribution, key: Array, s: Array) -> Array:
+        z = posterior.sample(key=jax.random.fold_in(key, s))
+        return p.log_joint(x, z, mask) - posterior.log_prob(z)
+
+    over_samples = jax.vmap(log_weights, in_axes=(None, None, None, None, 0))
+    over_rows = eqx.filter_vmap(over_samples, in_axes=(0, None if observed is None else 0, 0, 0, None))
+
+    def step(moments: Moments, start: Array) -> tuple[Moments, None]:
+        s = start + jnp.arange(samples_at_once)
+        chunk = over_rows(x, observed, posteriors, keys, s)
+        return jax.vmap(_updated, in_axes=(0, 0, None))(moments, chunk, s < n_samples), None
+
+    empty = _empty(x.shape[0], n_samples, x.dtype)
+    starts = jnp.arange(0, n_samples, samples_at_once)
+    return jax.lax.scan(step, empty, starts)[0]
+
+
+def _empty(n_rows: int, n_samples: int, dtype: Any) -> Moments:
+    zero = jnp.zeros(n_rows, dtype)
+    # One more than the tail: the threshold that the tail exceeds.
+    tail = jnp.full((n_rows, min(tail_length(n_samples) + 1, n_samples)), -jnp.inf, dtype)
+    return Moments(jnp.full(n_rows, -jnp.inf, dtype), zero, zero, zero, zero, zero, tail)
+
+
+def _updated(moments: Moments, log_w: Float[Array, " c"], valid: Bool[Array, " c"]) -> Moments:
+    # A NaN weight (overflow in the decoder at a rare z) counts as weight zero: it lowers the estimate, never hides.
+    log_w = jnp.where(valid & ~jnp.isnan(log_w), log_w, -jnp.inf)
+    maximum = jnp.maximum(moments.maximum, jnp.max(log_w))
+    safe = jnp.where(jnp.isfinite(maximum), maximum, 0)
+    shrink = jnp.exp(moments.maximum - safe)
+    w = jnp.exp(log_w - safe)
+    # Chan, Golub and LeVeque (1979): merging means and squared deviations of two groups.
+    n = jnp.sum(valid).astype(log_w.dtype)
+    finite = jnp.where(valid, log_w, 0)
+    mean = jnp.sum(finite) / n
+    m2 = jnp.sum(jnp.where(valid, (finite - mean) ** 2, 0))
+    count = moments.count + n
+    delta = mean - moments.mean_log
+    tail_size = moments.tail.shape[0]
+    return Moments(
+        maximum=maximum,
+        sum_w=moments.sum_w * shrink + jnp.sum(w),
+        sum_w2=moments.sum_w2 * shrink**2 + jnp.sum(w**2),
+        mean_log=moments.mean_log + delta * n / count,
+        m2_log=moments.m2_log + m2 + delta**2 * moments.count * n / count,
+        count=count,
+        tail=jax.lax.top_k(jnp.concatenate([moments.tail, log_w]), tail_size)[0],
+    )
+
+
+def _summary(moments: Moments, size: int, n_samples: int) -> dict[str, NDArray[Any]]:
+    m: Moments = jax.tree.map(lambda a: np.asarray(a[:size], np.float64), moments)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ess = m.sum_w**2 / m.sum_w2
+        # Var(w) / mean(w)^2 = S / ess - 1, with Bessel's correction.
+        relative = np.maximum(n_samples / ess - 1, 0) / max(n_samples - 1, 1)
+        log_evidence = m.maximum + np.log(m.sum_w / n_samples)
+        elbo_error = np.sqrt(m.m2_log / max(n_samples - 1, 1) / n_samples)
+    one = n_samples == 1
+    return {
+        "log_evidence": log_evidence,
+        "standard_error": np.full(size, np.nan) if one else np.sqrt(relative),
+        "elbo": m.mean_log,
+        "elbo_standard_error": np.full(size, np.nan) if one else elbo_error,
+        "ess": ess,
+        "khat": pareto_khat(m.tail) if np.isfinite(m.maximum).all() else _khat_where_finite(m.tail, m.maximum),
+    }
+
+
+def _khat_where_finite(tail: NDArray[Any], maximum: NDArray[Any]) -> NDArray[Any]:
+    khat = np.full(len(tail), np.nan)
+    finite = np.isfinite(maximum)
+    khat[finite] = pareto_khat(np.maximum(tail[finite], maximum[finite, None] - 700))
+    return khat
+
+
+def _rows_at_once(n_samples: int, draws_at_once: int) -> int:
+    # Independent of the number of rows: a table of any length, and a single row, run the same program to the same bits.
+    return min(max(MIN_ROWS_AT_ONCE, draws_at_once // n_samples), draws_at_once)
+
+
+def _chunks(n_rows: int, size: int) -> Iterator[tuple[int, int]]:
+    return ((start, min(size, n_rows - start)) for start in range(0, n_rows, size))
+
+
+def _take(a: NDArray[Any], start: int, size: int, padded: int) -> NDArray[Any]:
+    # The ragged end is filled up with copies of its first row and cut off again: one shape, one program.
+    rows = a[start : start + size]
+    return rows if size == padded else np.concatenate([rows, np.repeat(rows[:1], padded - size, axis=0)])
+
+
+def _hashes(x: NDArray[Any], observed: NDArray[np.bool_] | None) -> NDArray[np.uint32]:
+    rows = np.ascontiguousarray(x if observed is None else np.where(observed, x, 0))
+    masks = None if observed is None else np.ascontiguousarray(observed)
+    return np.array(
+        [zlib.crc32(row.tobytes(), 0 if masks is None else zlib.crc32(masks[i].tobytes())) for i, row in enumerate(rows)],
+        np.uint32,
+    )

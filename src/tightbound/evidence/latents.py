@@ -1,0 +1,71 @@
+"""The latent space of a fitted model: posterior means, KL of each dimension, active units."""
+
+import dataclasses
+from typing import Any, final
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array
+from numpy.typing import NDArray
+
+from tightbound.learn import AbstractInference
+from tightbound.model import AbstractDistribution, kl_per_dimension
+
+ACTIVE_ABOVE = 0.01
+"""A unit is active when the variance over rows of its posterior mean is above this (Burda et al., 2016)."""
+_ROWS_AT_ONCE = 256
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Latents:
+    """q(z | x) of every row, summarised."""
+
+    mean: NDArray[Any]
+    """(n, k) E_q[z]."""
+    sd: NDArray[Any]
+    """(n, k) standard deviation of each z_j under q."""
+    kl: NDArray[Any]
+    """(n, k) KL of each marginal q(z_j | x) from the prior's, nats."""
+
+    @property
+    def kl_per_dimension(self) -> NDArray[Any]:
+        """(k,) mean over rows of `kl`, nats."""
+        return np.asarray(self.kl.mean(axis=0))
+
+    @property
+    def active(self) -> NDArray[np.bool_]:
+        """(k,) whether Var_x(E_q[z_j]) > 0.01. Source: Burda, Grosse and Salakhutdinov (2016), section 5."""
+        return np.asarray(self.mean.var(axis=0) > ACTIVE_ABOVE)
+
+
+def encode(
+    prior: AbstractDistribution, q: AbstractInference, x: NDArray[Any], observed: NDArray[np.bool_] | None = None
+) -> Latents:
+    """Posterior mean, standard deviation and KL of each latent dimension, for every row of `x` (n, d)."""
+    observed = None if observed is None or observed.all() else observed
+    parts = [
+        jax.device_get(
+            _encode(prior, q, _padded(x[i : i + _ROWS_AT_ONCE]), None if observed is None else _padded(observed[i : i + _ROWS_AT_ONCE]))
+        )
+        for i in range(0, len(x), _ROWS_AT_ONCE)
+    ]
+    return Latents(*(np.concatenate([part[j] for part in parts])[: len(x)] for j in range(3)))
+
+
+@eqx.filter_jit
+def _encode(
+    prior: AbstractDistribution, q: AbstractInference, x: NDArray[Any], observed: NDArray[np.bool_] | None
+) -> tuple[Array, Array, Array]:
+    def one(x: Array, observed: Array | None) -> tuple[Array, Array, Array]:
+        posterior = q(x, observed)
+        return posterior.mean, posterior.variance**0.5, kl_per_dimension(posterior, prior)
+
+    return jax.vmap(one, in_axes=(0, None if observed is None else 0))(x, observed)
+
+
+def _padded(rows: NDArray[Any]) -> NDArray[Any]:
+    # One shape for every table length, so that one compiled program serves all.
+    missing = _ROWS_AT_ONCE - len(rows)
+    return np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)]) if missing else rows

@@ -1,0 +1,185 @@
+"""A fitted model: p and q with the encoding of the user's columns. What estimator, files, report and commands share."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from numpy.typing import NDArray
+
+from tightbound.data import Encoding, Rows, Table
+from tightbound.evidence import Evidence, Latents, encode, importance_evidence
+from tightbound.learn import EpochRecord, Pair
+from tightbound.model import Specification
+
+_ROWS_AT_ONCE = 256
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class TrainingSummary:
+    """How a model came about; plain values, saved with it."""
+
+    source: str
+    """Words for the data: a file name, or "X"."""
+    n_train: int
+    n_validation: int
+    history: tuple[EpochRecord, ...]
+    """Bounds in nats a row, as densities in the user's units."""
+    best_epoch: int
+    status: str
+    """Name of a `learn.Status`."""
+    detail: str
+    """One sentence on how the fit ended."""
+    seconds: float
+    """Wall time of the fit, compilation included."""
+    seed: int
+    settings: dict[str, Any]
+    messages: tuple[str, ...]
+    """What a person should know: the likelihood chosen and why, columns left out, scales at their floor."""
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class FittedModel:
+    """A generative model, its inference, and what they need to speak in the user's units."""
+
+    pair: Pair
+    specification: Specification
+    encoding: Encoding
+    summary: TrainingSummary
+
+    def rows(self, table: Table) -> Rows:
+        """The table's rows as the model sees them; 8-bit intensities are binarised once, with seed 0."""
+        return self.encoding.encode(table, dtype=self.specification.dtype, draw=False, seed=0)
+
+    def latents(self, table: Table) -> Latents:
+        """Posterior means, standard deviations and KL of every row."""
+        rows = self.rows(table)
+        with precision(self.specification.dtype):
+            return encode(self.pair.p.prior, self.pair.q, rows.x, rows.observed)
+
+    def evidence(
+        self, table: Table, n_samples: int, *, seed: int | None = None, on_progress: Callable[[int], None] | None = None
+    ) -> Evidence:
+        """log p(x) of every row with its error, in nats as a density in the user's units."""
+        rows = self.rows(table)
+        with precision(self.specification.dtype):
+            result = importance_evidence(
+                self.pair.p,
+                self.pair.q,
+                rows.x,
+                rows.observed,
+                n_samples=n_samples,
+                key=jax.random.key(self.summary.seed if seed is None else seed),
+                on_progress=on_progress,
+            )
+        return dataclasses.replace(
+            result, log_evidence=result.log_evidence + rows.log_jacobian, elbo=result.elbo + rows.log_jacobian
+        )
+
+    def decode(self, z: NDArray[Any]) -> NDArray[np.float64]:
+        """E[x | z] in the user's units, (n, d) for z of shape (n, k)."""
+        with precision(self.specification.dtype):
+            x = in_chunks(_mean_of_x, self.pair, np.asarray(z, self.specification.dtype))
+        return self.encoding.decode(x)
+
+    def reconstruct(self, table: Table) -> NDArray[np.float64]:
+        """E[x | z] at the posterior mean z of every row, in the user's units, (n, d)."""
+        return self.decode(self.latents(table).mean)
+
+    def sample(self, n: int, seed: int) -> tuple[NDArray[np.float64], NDArray[Any]]:
+        """n draws (x, z) from p(x, z): x in the user's units (n, d), z (n, k)."""
+        with precision(self.specification.dtype):
+            keys = _keys(seed, n)
+            x, z = in_chunks(_ancestral, self.pair, keys)
+        return self.encoding.decode(x), z
+
+    def sample_posterior(self, table: Table, n: int, seed: int) -> NDArray[Any]:
+        """n draws of z from q(z | x) of every row, (rows, n, k)."""
+        rows = self.rows(table)
+        with precision(self.specification.dtype):
+            keys = np.asarray(jax.random.key_data(jax.random.split(jax.random.key(seed), (len(rows.x), n))))
+            observed = np.ones(rows.x.shape, bool) if rows.observed is None else rows.observed
+            return np.asarray(in_chunks(_posterior_draws, self.pair, rows.x, observed, keys))
+
+
+def _keys(seed: int, n: int) -> NDArray[Any]:
+    return np.asarray(jax.random.key_data(jax.random.split(jax.random.key(seed), n)))
+
+
+def in_chunks(function: Callable[..., Any], pair: Pair, *arrays: NDArray[Any]) -> Any:
+    """Apply a compiled function of (pair, rows...) to chunks of one shape, and join what it returns."""
+    n = len(arrays[0])
+    parts = []
+    for start in range(0, max(n, 1), _ROWS_AT_ONCE):
+        chunk = [a[start : start + _ROWS_AT_ONCE] for a in arrays]
+        missing = _ROWS_AT_ONCE - len(chunk[0])
+        if missing:
+            chunk = [np.concatenate([a, np.zeros((missing, *a.shape[1:]), a.dtype)]) for a in chunk]
+        parts.append(jax.device_get(function(pair, *chunk)))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:n], *parts)
+
+
+@eqx.filter_jit
+def _mean_of_x(pair: Pair, z: Array) -> Array:
+    return jax.vmap(lambda z: pair.p.decoder(z).mean)(z)
+
+
+@eqx.filter_jit
+def _ancestral(pair: Pair, keys: Array) -> tuple[Array, Array]:
+    return jax.vmap(lambda k: pair.p.sample(key=jax.random.wrap_key_data(k)))(keys)
+
+
+@eqx.filter_jit
+def _posterior_draws(pair: Pair, x: Array, observed: Array, keys: Array) -> Array:
+    def one(x: Array, observed: Array, keys: Array) -> Array:
+        q = pair.q(x, observed)
+        return jax.vmap(lambda k: q.sample(key=jax.random.wrap_key_data(k)))(keys)
+
+    return jax.vmap(one)(x, observed, keys)
+
+
+@eqx.filter_jit
+def _sd_of_x(pair: Pair, z: Array) -> Array:
+    return jax.vmap(lambda z: pair.p.decoder(z).variance ** 0.5)(z)
+
+
+def columns_at_floor(pair: Pair, encoding: Encoding, z: NDArray[Any]) -> list[str]:
+    """Names of the columns whose standard deviation given z lies within 5 % of its floor for a twentieth of the rows."""
+    if encoding.likelihood != "gaussian":
+        return []
+    sd = in_chunks(_sd_of_x, pair, z)
+    share = np.mean(sd <= 1.05 * encoding.floor, axis=0)
+    return [encoding.schema.columns[j].name for j in encoding.kept[share > 0.05]]
+
+
+@contextlib.contextmanager
+def precision(dtype: str) -> Iterator[None]:
+    """Run JAX in 64 bits inside, when `dtype` asks for it; otherwise as the process is set."""
+    if dtype == "float64":
+        with jax.enable_x64(True):
+            yield
+    else:
+        yield
+
+
+def add_to_bounds(history: tuple[EpochRecord, ...], train: float, validation: float) -> tuple[EpochRecord, ...]:
+    """The history with the mean log Jacobian of the encoding added: bounds in the user's units."""
+    return tuple(
+        dataclasses.replace(
+            record, train_bound=record.train_bound + train, validation_bound=record.validation_bound + validation
+        )
+        for record in history
+    )
+
+
+def as_device_rows(rows: Rows, indices: NDArray[Any]) -> tuple[Array, Array | None]:
+    """The rows with these numbers as device arrays (values, mask)."""
+    observed = rows.observed
+    return jnp.asarray(rows.x[indices]), None if observed is None else jnp.asarray(observed[indices])

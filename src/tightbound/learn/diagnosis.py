@@ -1,0 +1,53 @@
+"""What went bad: a sentence that names the row or the parameter behind a non-finite step."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from tightbound.learn.dataset import Dataset, batch_shape
+from tightbound.learn.epoch import FitState, Pair, Recipe, batch_loss, kl_weight
+
+
+def describe_non_finite(
+    recipe: Recipe,
+    static: Pair,
+    state: FitState,
+    train: Dataset,
+    cursor: int,
+    shuffle_key: PRNGKeyArray,
+    noise_key: PRNGKeyArray,
+) -> str:
+    """One sentence on the minibatch at `cursor`: rows with a non-finite bound, else parameters with a bad gradient."""
+    _, size = batch_shape(train.n_rows, recipe.batch_size)
+    numbers = jax.random.permutation(shuffle_key, train.n_rows)[cursor * size : (cursor + 1) * size]
+    key_rows, key_q = jax.random.split(jax.random.fold_in(noise_key, cursor))
+    x, observed = train.rows(numbers, key=key_rows, dtype=recipe.dtype)
+
+    @jax.vmap
+    def bound_of_row(i: jax.Array) -> jax.Array:
+        row = jax.lax.dynamic_slice_in_dim(x, i, 1)
+        mask = None if observed is None else jax.lax.dynamic_slice_in_dim(observed, i, 1)
+        one = jnp.ones((1,), x.dtype)
+        return batch_loss(state.parameters, static, recipe, row, mask, one, kl_weight(recipe, state.step), key_q)[1]
+
+    bounds = np.asarray(bound_of_row(jnp.arange(x.shape[0])))
+    bad_rows = np.asarray(numbers)[~np.isfinite(bounds)]
+    if bad_rows.size:
+        return (
+            f"The bound of training row {int(bad_rows[0])} (and {bad_rows.size - 1} more of {x.shape[0]} in its "
+            "minibatch) is not finite; look for extreme values there, or lower learning_rate."
+        )
+    gradient = jax.grad(lambda a: batch_loss(a, static, recipe, x, observed, jnp.ones(x.shape[0], x.dtype), 1.0, key_q)[0])(
+        state.parameters
+    )
+    names = non_finite_leaves(gradient)
+    where = f"the gradient of {names[0]} (and {len(names) - 1} more arrays)" if names else "a step"
+    return f"In epoch {int(state.epoch) + 1} {where} is not finite; lower learning_rate or look for extreme values."
+
+
+def non_finite_leaves(tree: object) -> list[str]:
+    """Paths of the arrays in `tree` that hold a NaN or an infinity, such as `p.decoder.network.layers[2].weight`."""
+    leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(tree, eqx.is_inexact_array))
+    return [jax.tree_util.keystr(path).lstrip(".") for path, leaf in leaves if not bool(jnp.all(jnp.isfinite(leaf)))]

@@ -1,0 +1,42 @@
+"""The optimiser: Adam with clipped gradients and a warm-up + cosine schedule, counted in steps."""
+
+import dataclasses
+from typing import final
+
+import optax
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Optimiser:
+    """Adam (Kingma and Ba, 2015) on gradients clipped by their global norm, rate warmed up and annealed to zero.
+
+    rate(t) = peak t / warmup for t < warmup, then peak (1 + cos(pi s)) / 2 with s from 0 to 1 at `total_steps`
+    (Loshchilov and Hutter, 2017).
+    """
+
+    learning_rate: float
+    total_steps: int
+    warmup_steps: int = 0
+    clip: float | None = 200.0
+
+    def __post_init__(self) -> None:
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be above 0; got {self.learning_rate!r}; 0.003 is usual.")
+        if not 0 <= self.warmup_steps <= self.total_steps:
+            raise ValueError(
+                f"warmup_steps must lie between 0 and the number of steps {self.total_steps}; "
+                f"got {self.warmup_steps!r}; lower it or train for more epochs."
+            )
+
+    def transformation(self) -> optax.GradientTransformation:
+        """The optax chain; the learning rate is applied with a minus sign, for losses."""
+        schedule = optax.warmup_cosine_decay_schedule(
+            0.0 if self.warmup_steps else self.learning_rate,
+            self.learning_rate,
+            self.warmup_steps,
+            max(self.total_steps, self.warmup_steps + 1),
+        )
+        clip = optax.identity() if self.clip is None else optax.clip_by_global_norm(self.clip)
+        return optax.chain(clip, optax.scale_by_adam(), optax.scale_by_learning_rate(schedule))
+

@@ -1,0 +1,215 @@
+"""A model is a folder: model.json (what it is) and weights.safetensors (its numbers). Loading executes nothing."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+from tightbound import learn
+from tightbound.data import DataError, Encoding
+from tightbound.fitted import FittedModel, TrainingSummary, precision
+from tightbound.model import Specification, build
+
+FORMAT = "tightbound model"
+FORMAT_VERSION = 1
+MODEL_FILE = "model.json"
+WEIGHTS_FILE = "weights.safetensors"
+
+
+def save_model(
+    path: str | os.PathLike[str],
+    model: FittedModel,
+    *,
+    overwrite: bool = False,
+    extra: dict[str, Any] | None = None,
+    files: dict[str, bytes] | None = None,
+) -> None:
+    """Write the model's folder; it appears whole or not at all.
+
+    Args:
+        path: the folder. It must not exist unless `overwrite` is set and it holds a model.
+        model: what to save.
+        extra: further JSON values for model.json ("estimator").
+        files: further files for the folder (the report).
+
+    Raises `ValueError` for a path that is taken, `OSError` where the disk refuses.
+    """
+    target = Path(path)
+    check_target(target, overwrite)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    contents = {
+        MODEL_FILE: json.dumps(_description(model, extra or {}), indent=1, allow_nan=False).encode(),
+        WEIGHTS_FILE: save_arrays(learn.named_arrays(eqx.filter(model.pair, eqx.is_array))),
+        **(files or {}),
+    }
+    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        for name, data in contents.items():
+            _write_synced(staging / name, data)
+        staging.chmod(0o755)
+        _swap(staging, target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def check_target(path: str | os.PathLike[str], overwrite: bool) -> None:
+    """Refuse a place where saving would lose something (`ValueError`); ask before a long fit, not after."""
+    target = Path(path)
+    if not target.exists():
+        return
+    if not overwrite:
+        raise ValueError(
+            f"The model's folder {target} must not exist yet, but it does; choose another name, or say overwrite."
+        )
+    if not (target.is_dir() and (target / MODEL_FILE).exists()):
+        raise ValueError(
+            f"Only a model can be overwritten, but {target} is not one (it has no {MODEL_FILE}); choose another name."
+        )
+
+
+def load_model(
+    path: str | os.PathLike[str],
+    *,
+    encoder_network: Callable[..., Any] | None = None,
+    decoder_network: Callable[..., Any] | None = None,
+) -> tuple[FittedModel, dict[str, Any]]:
+    """The model in a folder, and the `extra` values it was saved with.
+
+    A model with custom networks needs the same factories again; nothing that the folder holds is executed.
+    Raises `ValueError` (one sentence) for a folder that is missing, foreign, newer or damaged.
+    """
+    folder = Path(path)
+    description = _read_description(folder)
+    try:
+        spec = Specification.from_json(description["specification"])
+        encoding = Encoding.from_json(description["encoding"])
+        summary = _summary_from_json(description["training"])
+        if spec.n_features != encoding.n_features or spec.likelihood != encoding.likelihood:
+            raise ValueError("specification and encoding do not belong together")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _damaged(folder / MODEL_FILE, error) from error
+    if spec.network == "custom" and (encoder_network is None and decoder_network is None):
+        raise ValueError(
+            f"The model in {folder} was built with custom networks, whose code is not saved; "
+            "give load the same encoder_network and decoder_network."
+        )
+    with precision(spec.dtype):
+        p, encoder = build(
+            spec,
+            center=np.zeros(spec.n_features),
+            floor=encoding.floor,
+            encoder_network=encoder_network,
+            decoder_network=decoder_network,
+            key=jax.random.key(0),
+        )
+        template, static = eqx.partition(learn.Pair(p, learn.Amortised(encoder)), eqx.is_array)
+        try:
+            arrays = load_arrays((folder / WEIGHTS_FILE).read_bytes())
+            pair = eqx.combine(learn.with_arrays(template, arrays), static)
+        except (SafetensorError, ValueError, OSError) as error:
+            raise _damaged(folder / WEIGHTS_FILE, error) from error
+    return FittedModel(pair, spec, encoding, summary), description.get("extra", {})
+
+
+def _description(model: FittedModel, extra: dict[str, Any]) -> dict[str, Any]:
+    from tightbound import __version__
+
+    summary = dataclasses.asdict(model.summary)
+    history = [dataclasses.astuple(record) for record in model.summary.history]
+    # JSON has no NaN: an epoch without validation has a null there.
+    summary["history"] = [[None if v != v else v for v in record] for record in history]
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "tightbound_version": __version__,
+        "specification": model.specification.to_json(),
+        "encoding": model.encoding.to_json(),
+        "training": summary,
+        "extra": extra,
+    }
+
+
+def _summary_from_json(values: dict[str, Any]) -> TrainingSummary:
+    records = [[float("nan") if v is None else v for v in record] for record in values["history"]]
+    return TrainingSummary(
+        **{
+            **values,
+            "history": tuple(learn.EpochRecord(*record) for record in records),
+            "messages": tuple(values["messages"]),
+        }
+    )
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    try:
+        text = (folder / MODEL_FILE).read_text(encoding="utf-8")
+    except OSError as error:
+        reason = "it does not exist" if not folder.exists() else f"it has no readable {MODEL_FILE}"
+        raise DataError(
+            f"The model's folder {folder} must be one that tightbound has saved, but {reason}; check the path."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise _damaged(folder / MODEL_FILE, error) from error
+    try:
+        description = json.loads(text)
+    except ValueError as error:
+        raise _damaged(folder / MODEL_FILE, error) from error
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise DataError(
+            f"{folder / MODEL_FILE} must describe a tightbound model, but it is something else; check the path."
+        )
+    version = description.get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise DataError(
+            f"The model in {folder} must have format version {FORMAT_VERSION} or older; it has {version!r}, written by "
+            f"tightbound {description.get('tightbound_version')}; install that version or a newer one."
+        )
+    return description
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path} must be as tightbound saved it, but it is damaged or incomplete ({_first_line(error)}); "
+        "restore it from a copy, or fit again."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _swap(staging: Path, target: Path) -> None:
+    # A folder cannot replace a non-empty one in a single step: the old one steps aside first, and back on failure.
+    if not target.exists():
+        os.rename(staging, target)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+    os.rename(target, aside / "model")
+    try:
+        os.rename(staging, target)
+    except OSError:
+        os.rename(aside / "model", target)
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(aside)

@@ -1,0 +1,64 @@
+"""Pieces of HTML. Whatever comes from outside is escaped here; a `Markup` is text that already is HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import NewType
+
+from matplotlib.figure import Figure
+
+from .style import inline_png, inline_svg
+
+Markup = NewType("Markup", str)
+
+
+def text(value: object) -> Markup:
+    """Return `value` as text that means itself in HTML."""
+    return Markup(escape(str(value)))
+
+
+def join(pieces: Iterable[Markup]) -> Markup:
+    """Return the pieces one after the other."""
+    return Markup("\n".join(pieces))
+
+
+def element(tag: str, content: Markup, **attributes: str) -> Markup:
+    """Return `<tag ...>content</tag>`; write `class_` for the attribute `class`, `_` for `-`."""
+    written = "".join(f' {name.rstrip("_").replace("_", "-")}="{escape(value)}"' for name, value in attributes.items())
+    return Markup(f"<{tag}{written}>{content}</{tag}>")
+
+
+def paragraph(sentence: str) -> Markup:
+    """Return one paragraph of plain text."""
+    return element("p", text(sentence))
+
+
+def section(name: str, title: str, *pieces: Markup) -> Markup:
+    """Return a section that can be linked to by `name`."""
+    return element("section", join([element("h2", text(title)), *pieces]), id=name)
+
+
+def picture(figure: Figure, name: str, alt: str, caption: str, *, dense: bool) -> Markup:
+    """Return a figure with alternative text and caption: a PNG when `dense` (many points, images), else an SVG."""
+    drawn = inline_png(figure, alt) if dense else inline_svg(figure, name, alt)
+    frame = element("div", Markup(drawn), class_="picture")
+    return element("figure", join([frame, element("figcaption", text(caption))]), id=name)
+
+
+def table(head: Sequence[Markup], rows: Iterable[Sequence[Markup]], caption: str, **attributes: str) -> Markup:
+    """Return a table, in a frame that scrolls when it is wider than the page. The entries are whole cells."""
+    body = join(element("tr", Markup("".join(cells))) for cells in rows)
+    parts = [element("thead", element("tr", Markup("".join(head)))), element("tbody", body)]
+    frame = element("div", element("table", join(parts), **attributes), class_="wide")
+    return element("figure", join([frame, element("figcaption", text(caption))])) if caption else frame
+
+
+def heading(name: str, *, number: bool = False) -> Markup:
+    """Return the head of a column; `number` aligns it with the numbers below."""
+    return element("th", text(name), scope="col", **({"class_": "number"} if number else {}))
+
+
+def cell(value: object, *, number: bool = False) -> Markup:
+    """Return a cell of plain text."""
+    return element("td", text(value), **({"class_": "number"} if number else {}))

@@ -1,0 +1,187 @@
+"""The page: sections in the order in which a person asks, each a function from content to HTML.
+
+A new section is one function and one line in `SECTIONS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from . import figures, words
+from .choose import finite, lowest_rows, robust_scores
+from .content import Array, EvidenceRow, ReportContent
+from .markup import Markup, cell, element, heading, join, paragraph, picture, section, table, text
+from .style import label_text
+from .stylesheet import STYLESHEET
+from .words import Words
+
+MOST_ROWS = 12
+MOST_COLUMNS = 7
+FAR = 3.0  # robust standard deviations from which a cell is marked,
+NOTABLE = 2.0  # and from which the furthest of its row is
+
+
+def render(content: ReportContent) -> str:
+    """Return the whole report as one HTML page, which needs no other file, no network and no script."""
+    head = join(
+        [
+            Markup('<meta charset="utf-8">'),
+            Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
+            element("title", text(content.title)),
+            element("style", Markup(STYLESHEET)),
+        ]
+    )
+    top = join([element("h1", text(content.title)), element("p", text(content.summary), class_="summary")])
+    parts = [top, _messages(content), _contents(), *(show(content) for _, _, show in _sections())]
+    parts.append(
+        element("footer", text("Written by tightbound. Densities are in nats a row, in the data's own units."))
+    )
+    return f'<!DOCTYPE html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n{join(parts)}\n</body>\n</html>\n'
+
+
+def _sections() -> list[tuple[str, str, Callable[[ReportContent], Markup]]]:
+    """Return the sections with their headings in place."""
+    return [(name, title, _titled(name, title, body)) for name, title, body in SECTIONS]
+
+
+def _titled(name: str, title: str, body: Callable[[ReportContent], Markup]) -> Callable[[ReportContent], Markup]:
+    return lambda content: section(name, title, body(content))
+
+
+def _contents() -> Markup:
+    links = [element("li", element("a", text(title), href=f"#{name}")) for name, title, _ in SECTIONS]
+    return element("nav", element("ul", join(links)), aria_label="Contents")
+
+
+def _messages(content: ReportContent) -> Markup:
+    if not content.messages:
+        return Markup("")
+    items = join(element("li", text(message)) for message in content.messages)
+    return element("aside", join([element("h2", text("Worth knowing")), element("ul", items)]), id="messages")
+
+
+def _evidence(content: ReportContent) -> Markup:
+    names = ("Quantity", "Value", "Unit", "What it is", "Method", "Rows")
+    head = [heading(name, number=name in ("Value", "Rows")) for name in names]
+    caption = (
+        "± is one standard error. A lower bound cannot exceed the true value except by its error; an estimate can lie "
+        "on either side."
+    )
+    return table(head, [_evidence_cells(row) for row in content.evidence], caption, class_="evidence")
+
+
+def _evidence_cells(row: EvidenceRow) -> list[Markup]:
+    value, error = words.with_error(row.value, row.standard_error)
+    shown = text(value)
+    if error:
+        shown = Markup(shown + element("span", text(f" ± {error}"), class_="error"))
+    return [
+        element("th", text(row.quantity), scope="row"),
+        element("td", shown, class_="number"),
+        element("td", text(row.unit), class_="kind"),
+        element("td", text(row.kind), class_="kind"),
+        cell(row.method),
+        cell(f"{row.rows:,}", number=True),
+    ]
+
+
+def _figure(
+    draw: Callable[[ReportContent], Figure], name: str, said: Callable[[ReportContent], Words], dense: bool = False
+) -> Callable[[ReportContent], Markup]:
+    """Return the section body that is one figure."""
+
+    def body(content: ReportContent) -> Markup:
+        telling = said(content)
+        return picture(draw(content), f"figure-{name}", telling.alt, telling.caption, dense=dense)
+
+    return body
+
+
+def _latent(content: ReportContent) -> Markup:
+    space = _figure(figures.latent_space, "latent-space", words.latent_space, dense=content.latent_means.shape[1] > 1)
+    aggregated = _figure(figures.aggregated_posterior, "aggregated", words.aggregated)
+    return join([space(content), aggregated(content)])
+
+
+def _lowest(content: ReportContent) -> Markup:
+    if content.image_shape:
+        return _figure(figures.image_lowest_rows, "lowest-rows", words.lowest, dense=True)(content)
+    chosen = lowest_rows(content, MOST_ROWS)
+    if not len(chosen):
+        return paragraph("No row has a known log p(x).")
+    scores = robust_scores(content.data)[chosen]
+    columns = _columns_furthest_out(scores)
+    head = [heading("Row", number=True), heading("log\u00a0p(x), nats", number=True)]
+    head += [heading(label_text(content.names[column], 24), number=True) for column in columns]
+    rows = [_lowest_cells(content, int(row), scores[place], columns) for place, row in enumerate(chosen)]
+    return table(head, rows, _lowest_caption(content, len(columns)), class_="lowest")
+
+
+def _columns_furthest_out(scores: Array) -> Array:
+    """Return the columns to show, in the table's order: those where these rows are furthest from the median."""
+    clipped = np.minimum(np.abs(scores), 20)
+    return np.sort(np.argsort(-(clipped**2).sum(axis=0), kind="stable")[:MOST_COLUMNS])
+
+
+def _lowest_cells(content: ReportContent, row: int, scores: Array, columns: Array) -> list[Markup]:
+    furthest = columns[int(np.argmax(np.abs(scores[columns])))]
+    cells = [
+        element("th", text(content.row_numbers[row]), scope="row", class_="number"),
+        cell(words.nats(content.log_evidence[row]), number=True),
+    ]
+    for column in columns:
+        far = abs(scores[column]) >= FAR or (column == furthest and abs(scores[column]) >= NOTABLE)
+        cells.append(_value_cell(content.data[row, column], scores[column], far))
+    return cells
+
+
+def _value_cell(value: float, score: float, far: bool) -> Markup:
+    if np.isnan(value):
+        return element("td", text("–"), class_="number missing", title="missing")
+    shown = text(words.short(value))
+    if not far:
+        return element("td", shown, class_="number")
+    return element("td", Markup(shown + element("small", text(f"{score:+.1f} sd"))), class_="number far")
+
+
+def _lowest_caption(content: ReportContent, shown: int) -> str:
+    caption = (
+        f"Lowest first; row numbers count from 0. The median row has "
+        f"{words.nats(float(np.median(finite(content.log_evidence))))} nats. Marked: cells {FAR:g} or more robust "
+        "standard deviations (1.4826 times the median absolute deviation) from their column's median, and the furthest "
+        f"of a row from {NOTABLE:g} on. A row without a marked cell is odd by its combination of values."
+    )
+    if np.isnan(content.data).any():
+        caption += " A dash is a missing cell."
+    columns = len(content.names)
+    return caption + (f" {shown} of {columns} columns: where these rows stand out most." if shown < columns else "")
+
+
+def _settings(content: ReportContent) -> Markup:
+    rows = [[element("th", text(name), scope="row"), cell(value)] for name, value in content.settings.items()]
+    return table([heading("Setting"), heading("Value")], rows, "", class_="settings")
+
+
+def _samples(content: ReportContent) -> Markup:
+    dense = bool(content.image_shape) or content.data.shape[1] > 1
+    return _figure(figures.samples, "samples", words.samples, dense=dense)(content)
+
+
+SECTIONS: tuple[tuple[str, str, Callable[[ReportContent], Markup]], ...] = (
+    ("evidence", "Evidence", _evidence),
+    ("learning", "Learning curves", _figure(figures.learning_curves, "learning-curves", words.learning_curves)),
+    ("samples", "Samples beside data", _samples),
+    (
+        "reconstructions",
+        "Reconstructions",
+        _figure(figures.reconstructions, "reconstructions", words.reconstructions, True),
+    ),
+    ("latent", "Latent space", _latent),
+    ("kl", "KL of each latent dimension", _figure(figures.kl_per_dimension, "kl", words.kl_per_dimension)),
+    ("log-evidence", "log p(x) over rows", _figure(figures.log_evidence, "log-evidence", words.log_evidence)),
+    ("lowest", "Rows with the lowest log p(x)", _lowest),
+    ("settings", "Settings", _settings),
+)

@@ -1,0 +1,30 @@
+"""What every test stands on: float64, no silent rank promotion, the CPU, and the shared data where it is there."""
+
+import os
+
+# Read by JAX when it is first imported, hence before any other import; processes that a test starts inherit them.
+os.environ["JAX_ENABLE_X64"] = "1"
+os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ.setdefault("MPLBACKEND", "agg")
+
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# An example that compiles takes seconds and its neighbour microseconds: a deadline would fail at random.
+hypothesis.settings.register_profile("tightbound", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("tightbound")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with the real tables and images: $TIGHTBOUND_DATA, or shared/data beside the repository."""
+    named = os.environ.get("TIGHTBOUND_DATA")
+    folder = Path(named) if named else ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"needs real data: {folder} is no folder; set TIGHTBOUND_DATA to the one that holds tables/")
+    return folder
