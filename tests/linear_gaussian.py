@@ -94,7 +94,11 @@ class LinearGaussian:
         if diagonal:  # the best diagonal Gaussian: var_j = s^2 / M_jj
             tril = np.diag(self.s / np.sqrt(np.diag(self.M)))
         return GivenPosterior(
-            jnp.array(np.linalg.solve(self.M, self.W.T)), jnp.array(self.mu), jnp.array(tril), jnp.full(d, shift), diagonal
+            jnp.array(np.linalg.solve(self.M, self.W.T)),
+            jnp.array(self.mu),
+            jnp.array(tril),
+            jnp.full(d, shift),
+            diagonal,
         )
 
     @property

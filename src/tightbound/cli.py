@@ -27,7 +27,7 @@ Data = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="A .csv, .tsv (also .gz), .parquet, .npy or .npz file, a folder of images, 'digits', or - for CSV on stdin.",
+        help="A .csv, .tsv (also .gz), .parquet, .npy or .npz file, a folder of images, 'digits', or - (CSV on stdin).",
     ),
 ]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="The folder of a fitted model.")]
@@ -37,19 +37,23 @@ Label = Annotated[
 ]
 Drop = Annotated[list[str] | None, typer.Option("--drop", help="Column to leave out (repeat for more).")]
 Rows = Annotated[
-    str, typer.Option("--output", "-o", help="Where to write rows: .csv, .tsv, .parquet, .npy, .npz, or - for CSV on stdout.")
+    str,
+    typer.Option(
+        "--output", "-o", help="Where to write rows: .csv, .tsv, .parquet, .npy, .npz, or - for CSV on stdout."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Samples = Annotated[
-    int | None, typer.Option("--n-importance-samples", "-s", help="Draws of z a row (default: as the model was fitted).")
+    int | None,
+    typer.Option("--n-importance-samples", "-s", help="Draws of z a row (default: as the model was fitted)."),
 ]
 
 
 def _setting_parameter(setting: Setting) -> inspect.Parameter:
     flag = "--" + setting.name.replace("_", "-")
     kind: Any = str if setting.kind is tuple else setting.kind
-    annotation = Annotated[
+    annotation: Any = Annotated[
         kind if setting.default is not None and setting.kind is not tuple else kind | None,
         typer.Option(
             f"{flag}/--no-{flag[2:]}" if setting.kind is bool else flag,
@@ -58,7 +62,9 @@ def _setting_parameter(setting: Setting) -> inspect.Parameter:
             rich_help_panel=setting.group,
         ),
     ]
-    return inspect.Parameter(setting.name, inspect.Parameter.KEYWORD_ONLY, default=setting.default, annotation=annotation)
+    return inspect.Parameter(
+        setting.name, inspect.Parameter.KEYWORD_ONLY, default=setting.default, annotation=annotation
+    )
 
 
 def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
@@ -83,7 +89,9 @@ def fit(
     array: Key = None,
     label: Label = None,
     drop: Drop = None,
-    validation: Annotated[str | None, typer.Option("--validation", help="Data to stop early on, in place of a share of DATA.")] = None,
+    validation: Annotated[
+        str | None, typer.Option("--validation", help="Data to stop early on, in place of a share of DATA.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a fit that was interrupted.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing model.")] = False,
     report: Annotated[bool, typer.Option(help="Write report.html into the model's folder.")] = True,
@@ -230,7 +238,9 @@ def info(model: Model, *, as_json: Json = False) -> None:
 
 @app.command()
 def demo(
-    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="Where to put the model and the report.")] = "tightbound-demo",
+    folder: Annotated[
+        str, typer.Argument(metavar="FOLDER", help="Where to put the model and the report.")
+    ] = "tightbound-demo",
 ) -> None:
     """Fit the embedded handwritten digits, evaluate on held-out ones and write a report, in under two minutes."""
     _run("demo", folder=folder)
@@ -244,7 +254,9 @@ def _version(shown: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None: ...
 
 

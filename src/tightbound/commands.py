@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from tightbound.data import Encoding, Table, atomic_write, read_table, split, write_table
+from tightbound.data import Encoding, atomic_write, read_table, split, write_table
 from tightbound.fitted import FittedModel
 from tightbound.fitting import Checkpointing, Plan, fit_table, use_compilation_cache
 from tightbound.overview import MOST_REPORTED_ROWS, Overview, overview
@@ -226,13 +226,13 @@ def demo(*, folder: str) -> None:
     digits = read_table("digits")
     fitting_rows, held_out_rows = split(digits.n_rows, 0.2, 0)
     train, held_out = digits.take(fitting_rows), digits.take(held_out_rows)
-    print(f"Fitting {train.n_rows} handwritten digits of 8x8 pixels; {held_out.n_rows} more are held out for the evidence.")
+    print(f"Fitting {train.n_rows} handwritten digits of 8x8 pixels; {held_out.n_rows} more are held out.")
     with FitProgress(True) as progress:
         model = fit_table(
             train,
             {"latent_dim": 10, "epochs": 200, "covariance": "diagonal"},
             seed=0,
-            on_plan=lambda plan, encoding, messages: [progress.message(m) for m in messages] and None,
+            on_plan=lambda plan, encoding, messages: progress.message(messages[0]),
             on_epoch=progress.epoch,
         )
     shown = overview(model, held_out, n_samples=1000, progress=True)
@@ -299,7 +299,13 @@ def _print_overview(shown: Overview, title: str) -> None:
     ):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for row in shown.evidence_rows():
-        value = f"{row.value:,.0f}" if row.kind == "count" else f"{row.value:,.4g}" if abs(row.value) < 1 else f"{row.value:,.3f}"
+        value = (
+            f"{row.value:,.0f}"
+            if row.kind == "count"
+            else f"{row.value:,.4g}"
+            if abs(row.value) < 1
+            else f"{row.value:,.3f}"
+        )
         error = "" if row.standard_error is None else f"{row.standard_error:.3g}"
         table.add_row(row.quantity, value, error, row.unit, row.kind, row.method)
     Console().print(table, markup=False)

@@ -94,7 +94,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         kl_warmup_steps: int = 0,
         epochs: int | None = None,
         batch_size: int = 100,
-        learning_rate: float = 0.003,
+        learning_rate: float = 0.0015,
         validation_fraction: float | None = None,
         patience: int | None = None,
         n_importance_samples: int = 1000,
@@ -208,7 +208,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return self._give_back(self.fitted_.decode(z))
 
     def reconstruct(self, X: Any) -> Any:
-        """E[x | z] at the posterior mean z of every row, in the units and columns of the data; missing cells are filled."""
+        """E[x | z] at the posterior mean z of every row, in the data's units and columns; missing cells are filled."""
         table = self._table(X)
         return self._give_back(self.fitted_.reconstruct(table), index=table.index)
 
@@ -301,6 +301,8 @@ def _check_count(n: Any) -> None:
 def _checkpointing(path: str | os.PathLike[str] | None, resume: bool) -> Checkpointing | None:
     if path is None:
         if resume:
-            raise ValueError("resume=True must come with a checkpoint file, but checkpoint is None; set VAE(checkpoint=...).")
+            raise ValueError(
+                "resume=True must come with a checkpoint file, but checkpoint is None; set VAE(checkpoint=...)."
+            )
         return None
     return Checkpointing(Path(path), resume)

@@ -151,7 +151,7 @@ def _sd_of_x(pair: Pair, z: Array) -> Array:
 
 
 def columns_at_floor(pair: Pair, encoding: Encoding, z: NDArray[Any]) -> list[str]:
-    """Names of the columns whose standard deviation given z lies within 5 % of its floor for a twentieth of the rows."""
+    """Names of the columns whose scale given z lies within 5 % of its floor for at least a twentieth of the rows."""
     if encoding.likelihood != "gaussian":
         return []
     sd = in_chunks(_sd_of_x, pair, z)

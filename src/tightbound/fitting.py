@@ -17,7 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightbound import learn
-from tightbound.data import DataError, Encoding, Rows, Table, atomic_write, decide_likelihood, infer_schema, make_encoding, split
+from tightbound.data import (
+    DataError,
+    Encoding,
+    Rows,
+    Table,
+    atomic_write,
+    decide_likelihood,
+    infer_schema,
+    make_encoding,
+    split,
+)
 from tightbound.fitted import FittedModel, TrainingSummary, add_to_bounds, columns_at_floor, precision
 from tightbound.model import Encoder, GenerativeModel, Specification, build
 from tightbound.settings import DEFAULTS, check_choice, check_number
@@ -99,8 +109,8 @@ def fit_table(
             decoder_network=decoder_network,
             key=key_weights,
         )
-        train, held_out, shifts = _datasets(plan, rows, held_out)
-        result = _run(plan, p, encoder, train, held_out, shifts, checkpointing, on_epoch, key_fit, table, settings, seed)
+        train, guard, shifts = _datasets(plan, rows, held_out)
+        result = _run(plan, p, encoder, train, guard, shifts, checkpointing, on_epoch, key_fit, table, settings, seed)
         latent = _some_latents(result.pair, encoding, rows, plan)
         stuck = columns_at_floor(result.pair, encoding, latent)
     if stuck:
@@ -109,12 +119,12 @@ def fit_table(
             f"{', ...' if len(stuck) > 5 else ''}): their values repeat or lie on a grid, and log p(x) would grow "
             "without bound; read their share of log p(x) as a floor-limited one."
         )
-    if result.status is not learn.Status.COMPLETED:
+    if result.status is learn.Status.NON_FINITE:
         messages.append(result.detail)
     summary = TrainingSummary(
         source=table.source,
         n_train=len(plan.train),
-        n_validation=0 if held_out is None else held_out.n_rows,
+        n_validation=0 if guard is None else guard.n_rows,
         history=add_to_bounds(result.history, *shifts),
         best_epoch=result.best_epoch,
         status=result.status.name,
@@ -128,7 +138,13 @@ def fit_table(
 
 
 def make_plan(
-    settings: Mapping[str, Any], encoding: Encoding, rows: Rows, held_out: Rows | None, seed: int, *, custom: bool = False
+    settings: Mapping[str, Any],
+    encoding: Encoding,
+    rows: Rows,
+    held_out: Rows | None,
+    seed: int,
+    *,
+    custom: bool = False,
 ) -> Plan:
     """Fill in the defaults that depend on the data, and refuse choices that make no sense (`ValueError`)."""
     _check(settings)
@@ -194,7 +210,7 @@ def _check(settings: Mapping[str, Any]) -> None:
     check_number("n_importance_samples", settings["n_importance_samples"], 1, infinity, "1000 is usual")
     check_number("kl_warmup_steps", settings["kl_warmup_steps"], 0, infinity, "0 means none")
     check_number("rank", settings["rank"], 1, infinity, "5 is usual")
-    check_number("learning_rate", settings["learning_rate"], 1e-12, 1e3, "0.003 is usual", whole=False)
+    check_number("learning_rate", settings["learning_rate"], 1e-12, 1e3, "0.0015 is usual", whole=False)
     if settings["epochs"] is not None:
         check_number("epochs", settings["epochs"], 1, infinity, "50 to 1000 is usual")
     if settings["patience"] is not None:
@@ -223,7 +239,7 @@ def _plan_messages(plan: Plan, table: Table) -> list[str]:
     messages = []
     if len(table.values) < 10 and len(plan.validation) == 0:
         messages.append(
-            f"{table.source} has only {len(table.values)} rows: none are held out, so nothing guards against overfitting."
+            f"{table.source} has only {len(table.values)} rows: none are held out to guard against overfitting."
         )
     if plan.specification.latent_dim > plan.specification.n_features:
         messages.append(
@@ -283,12 +299,16 @@ def _run(
             resume_from = read_checkpoint(checkpointing.path, learn.initial_state(pair, plan.recipe), identity)
         keep = _Keeper(checkpointing, identity)
 
+    shown = 0 if resume_from is None else len(resume_from[1])
+
     def listener(state: learn.FitState, history: tuple[learn.EpochRecord, ...]) -> None:
+        nonlocal shown
         if keep is not None:
             keep(state, history)
         if on_epoch is not None:
-            (record,) = add_to_bounds(history[-1:], *shifts)
-            on_epoch(record, plan.epochs, len(plan.train))
+            for record in add_to_bounds(history[shown:], *shifts):
+                on_epoch(record, plan.epochs, len(plan.train))
+        shown = len(history)
 
     return learn.fit(
         pair,
@@ -299,7 +319,7 @@ def _run(
         patience=plan.patience,
         key=key,
         resume_from=resume_from,
-        on_epoch=listener,
+        on_progress=listener,
     )
 
 
@@ -378,7 +398,7 @@ def use_compilation_cache() -> None:
     The folder is $TIGHTBOUND_CACHE, else ~/.cache/tightbound; an empty TIGHTBOUND_CACHE turns it off.
     """
     place = os.environ.get("TIGHTBOUND_CACHE", str(Path.home() / ".cache" / "tightbound"))
-    if not place or jax.config.jax_compilation_cache_dir:
+    if not place or jax.config.values.get("jax_compilation_cache_dir"):
         return
     with contextlib.suppress(OSError):  # a read-only home is no reason not to fit
         Path(place).mkdir(parents=True, exist_ok=True)

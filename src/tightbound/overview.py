@@ -56,9 +56,17 @@ class Overview:
             rows.append(EvidenceRow("-log2 p(x) per pixel", bits, _known(error), "bits", "estimate", method, n))
         rows += [
             EvidenceRow(
-                "Monte Carlo error of the mean log p(x)", mean.monte_carlo_error, None, "nats a row", "estimate", "delta method", n
+                "Monte Carlo error of the mean log p(x)",
+                mean.monte_carlo_error,
+                None,
+                "nats a row",
+                "estimate",
+                "delta method",
+                n,
             ),
-            EvidenceRow("rows whose estimate is unreliable", evidence.n_unreliable, None, "rows", "count", "k-hat, ess", n),
+            EvidenceRow(
+                "rows whose estimate is unreliable", evidence.n_unreliable, None, "rows", "count", "k-hat, ess", n
+            ),
             EvidenceRow(
                 "active units",
                 int(self.latents.active.sum()),
@@ -127,13 +135,14 @@ class Overview:
         else:
             decoder = "a Bernoulli decoder"
         held = f" ({summary.n_validation} held out for early stopping)" if summary.n_validation else ""
+        n_rows = summary.n_train + summary.n_validation
         return (
-            f"A variational autoencoder with {spec.latent_dim} latent dimensions, {decoder} and a {spec.posterior} Gaussian "
-            f"posterior, fitted to {summary.n_train + summary.n_validation:,} rows of {summary.source}{held} with "
+            f"A variational autoencoder with {spec.latent_dim} latent dimensions, {decoder} and a {spec.posterior} "
+            f"Gaussian posterior, fitted to {n_rows:,} rows of {summary.source}{held} with "
             f"{spec.n_features} modelled columns, in {duration(summary.seconds)} ({len(summary.history)} epochs; the "
             f"parameters of epoch {summary.best_epoch} are kept). {summary.detail} The figures below are for "
-            f"{self.evidence.n_rows:,} rows of {self.table.source}; every log density is in nats a row, as a density in "
-            "the units of the data."
+            f"{self.evidence.n_rows:,} rows of {self.table.source}; every log density is in nats a row, as a density "
+            "in the units of the data."
         )
 
 

@@ -142,7 +142,7 @@ def _description(model: FittedModel, extra: dict[str, Any]) -> dict[str, Any]:
 
 
 def _summary_from_json(values: dict[str, Any]) -> TrainingSummary:
-    records = [[float("nan") if v is None else v for v in record] for record in values["history"]]
+    records: list[list[Any]] = [[float("nan") if v is None else v for v in record] for record in values["history"]]
     return TrainingSummary(
         **{
             **values,

@@ -27,7 +27,9 @@ class FitProgress:
     def __enter__(self) -> "FitProgress":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._live is not None:
             self._live.stop()
 
@@ -46,12 +48,13 @@ class FitProgress:
         done = record.epoch - self._first_seen[0]
         # The first epoch holds the compilation; it is left out of the speed.
         seconds = (now - self._first_seen[1]) / done if done else now - self._started
-        text = f"{bounds_text(record)}  {n_rows / max(seconds, 1e-9):,.0f} rows/s"
+        speed = f"  {n_rows / max(seconds, 1e-9):,.0f} rows/s" if done else ""
+        text = f"{bounds_text(record)}{speed}"
         if self._console.is_terminal:
             self._show_live(record, epochs, text)
         elif now - self._last_line >= _SECONDS_BETWEEN_LINES or record.epoch in (1, epochs):
-            left = (epochs - record.epoch) * seconds
-            self.message(f"epoch {record.epoch}/{epochs}  {text}  at most {duration(left)} left")
+            left = f"  at most {duration((epochs - record.epoch) * seconds)} left" if done else ""
+            self.message(f"epoch {record.epoch}/{epochs}  {text}{left}")
             self._last_line = now
 
     def _show_live(self, record: EpochRecord, epochs: int, text: str) -> None:
@@ -92,7 +95,9 @@ class RowProgress:
         self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._progress.stop()
 
     def __call__(self, rows_done: int) -> None:

@@ -47,7 +47,9 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("posterior", str, "diagonal", "Family of q(z given x).", ("diagonal", "full")),
     Setting("network", str, "residual", "Networks of encoder and decoder.", ("residual", "mlp", "linear")),
-    Setting("hidden_sizes", tuple, None, "Widths of the hidden layers (default: 300,300,300; 128,128 below 100 columns)."),
+    Setting(
+        "hidden_sizes", tuple, None, "Widths of the hidden layers (default: 300,300,300; 128,128 below 100 columns)."
+    ),
     Setting(
         "activation",
         str,
@@ -58,9 +60,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("objective", str, "elbo", "Bound that is maximised.", ("elbo", "iwae"), "Learning"),
     Setting("n_samples", int, None, "Draws of z a row and step (default: 1 for elbo, 50 for iwae).", (), "Learning"),
     Setting("kl_warmup_steps", int, 0, "Steps over which the weight of the KL rises from 0 to 1.", (), "Learning"),
-    Setting("epochs", int, None, "Most passes over the data (default: about 10,000 steps, 50 to 1,000).", (), "Learning"),
+    Setting(
+        "epochs", int, None, "Most passes over the data (default: about 10,000 steps, 50 to 1,000).", (), "Learning"
+    ),
     Setting("batch_size", int, 100, "Most rows a step.", (), "Learning"),
-    Setting("learning_rate", float, 0.003, "Peak of the warm-up + cosine schedule of Adam.", (), "Learning"),
+    Setting("learning_rate", float, 0.0015, "Peak of the warm-up + cosine schedule of Adam.", (), "Learning"),
     Setting(
         "validation_fraction",
         float,
@@ -70,7 +74,12 @@ SETTINGS: tuple[Setting, ...] = (
         "Learning",
     ),
     Setting(
-        "patience", int, None, "Epochs without a better validation bound before stopping (default: a quarter).", (), "Learning"
+        "patience",
+        int,
+        None,
+        "Epochs without a better validation bound before stopping (default: a quarter).",
+        (),
+        "Learning",
     ),
     Setting("n_importance_samples", int, 1000, "Draws of z a row for log p(x).", (), "Scoring"),
     Setting("dtype", str, "float32", "Precision of all computations.", ("float32", "float64"), "Learning"),

@@ -76,7 +76,9 @@ def test_nonlinear_decoder_agrees_with_quadrature() -> None:
     evidence = importance_evidence(p, Amortised(encoder), x, n_samples=20_000, key=KEY)
     joint = jax.jit(lambda x, z: p.log_joint(x, z))
     for i, row in enumerate(x):
-        exact, _ = integrate.quad(lambda z, row=row: float(jnp.exp(joint(jnp.array(row), jnp.array([z])))), -9, 9, limit=200)
+        exact, _ = integrate.quad(
+            lambda z, row=row: float(jnp.exp(joint(jnp.array(row), jnp.array([z])))), -9, 9, limit=200
+        )
         assert abs(evidence.log_evidence[i] - np.log(exact)) < 5 * evidence.standard_error[i]
 
 
@@ -117,7 +119,9 @@ def test_the_samples_asked_for_are_the_samples_used() -> None:
         evidence = importance_evidence(p, q, x, n_samples=n, key=KEY, draws_at_once=64)
         moments = _moments(p, q, jnp.array(x), None, jnp.array(_crc(x)), n, 1, key=KEY)
         np.testing.assert_array_equal(moments.count, n)
-        log_w = np.array([[_log_weight(p, q, row, KEY, h, s) for s in range(n)] for row, h in zip(x, _crc(x), strict=True)])
+        log_w = np.array(
+            [[_log_weight(p, q, row, KEY, h, s) for s in range(n)] for row, h in zip(x, _crc(x), strict=True)]
+        )
         np.testing.assert_allclose(evidence.log_evidence, logsumexp(log_w, axis=1) - np.log(n), rtol=1e-10)
         np.testing.assert_allclose(evidence.elbo, log_w.mean(axis=1), rtol=1e-10)
         if n > 1:

@@ -6,7 +6,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tightbound.model import MLP, Decoder, Encoder, GenerativeModel, Specification, StandardGaussian, build, gaussian_head
+from tightbound.model import (
+    MLP,
+    Decoder,
+    Encoder,
+    GenerativeModel,
+    Specification,
+    StandardGaussian,
+    build,
+    gaussian_head,
+)
 from tightbound.model.decoders import COVARIANCES
 from tightbound.model.families import FAMILIES, inverse_positive, lower_triangle, positive
 
@@ -102,7 +111,9 @@ def test_residual_layers_add_their_input() -> None:
     network = eqx.tree_at(lambda m: m.layers[1].weight, network, jnp.zeros((6, 6)))
     first = jax.nn.silu(network.layers[0](jnp.ones(4)))  # silu(0) = 0: the second layer passes its input on
     np.testing.assert_allclose(network(jnp.ones(4)), network.layers[2](first), rtol=1e-12)
-    plain = eqx.tree_at(lambda m: m.layers[1].weight, MLP(4, 2, (6, 6), residual=False, dtype="float64", key=KEY), jnp.zeros((6, 6)))
+    plain = eqx.tree_at(
+        lambda m: m.layers[1].weight, MLP(4, 2, (6, 6), residual=False, dtype="float64", key=KEY), jnp.zeros((6, 6))
+    )
     np.testing.assert_allclose(plain(jnp.ones(4)), plain.layers[2](jnp.zeros(6)), rtol=1e-12)
 
 
@@ -129,7 +140,10 @@ REFUSED = [
     (lambda: gaussian_head("low_rank", jnp.ones(3), rank=0), "rank must be a whole number of at least 1"),
     (lambda: gaussian_head("round", jnp.ones(3)), "covariance must be one of"),
     (lambda: MLP(2, 2, (3,), activation="sine", key=KEY), "activation must be one of"),
-    (lambda: Encoder(eqx.nn.Linear(5, 3, key=KEY), FAMILIES["diagonal"](2), jnp.zeros(5)), "must return 4 numbers.*returned 3"),
+    (
+        lambda: Encoder(eqx.nn.Linear(5, 3, key=KEY), FAMILIES["diagonal"](2), jnp.zeros(5)),
+        "must return 4 numbers.*returned 3",
+    ),
     (lambda: Encoder(eqx.nn.Linear(4, 4, key=KEY), FAMILIES["diagonal"](2), jnp.zeros(5)), "one vector of 5 numbers"),
     (lambda: Encoder(lambda x: jnp.zeros((2, 2)), FAMILIES["diagonal"](2), jnp.zeros(5)), r"array of shape \(2, 2\)"),
     (lambda: Decoder(eqx.nn.Linear(2, 4, key=KEY), gaussian_head("diagonal", jnp.ones(3)), 2), "must return 6 numbers"),

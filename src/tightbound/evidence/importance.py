@@ -71,8 +71,9 @@ def importance_evidence(
     for start, size in _chunks(len(x), rows_at_once):
         rows = _take(x, start, size, rows_at_once)
         mask = None if observed is None else _take(observed, start, size, rows_at_once)
+        seen = None if mask is None else jnp.asarray(mask)
         moments = _moments(
-            p, q, jnp.asarray(rows), mask, jnp.asarray(_hashes(rows, mask)), n_samples, samples_at_once, key=key
+            p, q, jnp.asarray(rows), seen, jnp.asarray(_hashes(rows, mask)), n_samples, samples_at_once, key=key
         )
         parts.append(_summary(jax.device_get(moments), size, n_samples))
         if on_progress is not None:
@@ -146,7 +147,7 @@ def _updated(moments: Moments, log_w: Float[Array, " c"], valid: Bool[Array, " c
 
 
 def _summary(moments: Moments, size: int, n_samples: int) -> dict[str, NDArray[Any]]:
-    m: Moments = jax.tree.map(lambda a: np.asarray(a[:size], np.float64), moments)
+    m: Any = jax.tree.map(lambda a: np.asarray(a[:size], np.float64), moments)
     with np.errstate(divide="ignore", invalid="ignore"):
         ess = m.sum_w**2 / m.sum_w2
         # Var(w) / mean(w)^2 = S / ess - 1, with Bessel's correction.
@@ -190,6 +191,9 @@ def _hashes(x: NDArray[Any], observed: NDArray[np.bool_] | None) -> NDArray[np.u
     rows = np.ascontiguousarray(x if observed is None else np.where(observed, x, 0))
     masks = None if observed is None else np.ascontiguousarray(observed)
     return np.array(
-        [zlib.crc32(row.tobytes(), 0 if masks is None else zlib.crc32(masks[i].tobytes())) for i, row in enumerate(rows)],
+        [
+            zlib.crc32(row.tobytes(), 0 if masks is None else zlib.crc32(masks[i].tobytes()))
+            for i, row in enumerate(rows)
+        ],
         np.uint32,
     )

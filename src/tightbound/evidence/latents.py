@@ -5,6 +5,7 @@ from typing import Any, final
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 from numpy.typing import NDArray
@@ -45,18 +46,16 @@ def encode(
 ) -> Latents:
     """Posterior mean, standard deviation and KL of each latent dimension, for every row of `x` (n, d)."""
     observed = None if observed is None or observed.all() else observed
-    parts = [
-        jax.device_get(
-            _encode(prior, q, _padded(x[i : i + _ROWS_AT_ONCE]), None if observed is None else _padded(observed[i : i + _ROWS_AT_ONCE]))
-        )
-        for i in range(0, len(x), _ROWS_AT_ONCE)
-    ]
+    parts = []
+    for i in range(0, len(x), _ROWS_AT_ONCE):
+        mask = None if observed is None else _padded(observed[i : i + _ROWS_AT_ONCE])
+        parts.append(jax.device_get(_encode(prior, q, _padded(x[i : i + _ROWS_AT_ONCE]), mask)))
     return Latents(*(np.concatenate([part[j] for part in parts])[: len(x)] for j in range(3)))
 
 
 @eqx.filter_jit
 def _encode(
-    prior: AbstractDistribution, q: AbstractInference, x: NDArray[Any], observed: NDArray[np.bool_] | None
+    prior: AbstractDistribution, q: AbstractInference, x: Array, observed: Array | None
 ) -> tuple[Array, Array, Array]:
     def one(x: Array, observed: Array | None) -> tuple[Array, Array, Array]:
         posterior = q(x, observed)
@@ -65,7 +64,7 @@ def _encode(
     return jax.vmap(one, in_axes=(0, None if observed is None else 0))(x, observed)
 
 
-def _padded(rows: NDArray[Any]) -> NDArray[Any]:
+def _padded(rows: NDArray[Any]) -> Array:
     # One shape for every table length, so that one compiled program serves all.
     missing = _ROWS_AT_ONCE - len(rows)
-    return np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)]) if missing else rows
+    return jnp.asarray(np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)]) if missing else rows)

@@ -48,7 +48,7 @@ def pareto_khat(tail_log_weights: Floats) -> Floats:
 
 
 def _fit_generalised_pareto(x: Floats) -> Floats:
-    # Symbols of Zhang and Stephens (2009): theta_j on a grid, profile log-likelihood L(theta), k = mean log(1 - theta x).
+    # Symbols of Zhang and Stephens (2009): theta_j on a grid, k = mean log(1 - theta x), profile log-likelihood.
     n = x.shape[1]
     j = np.arange(1, 30 + int(np.sqrt(n)) + 1)
     quartile = x[:, int(n / 4 + 0.5) - 1]

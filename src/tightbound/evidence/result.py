@@ -24,7 +24,9 @@ class Reliability(enum.Enum):
         "The weights are heavy-tailed (k-hat above its threshold): the estimate is probably too low; "
         "use more importance samples or a better q."
     )
-    NOT_FINITE = "The estimate is not finite: the model gives this row no density; look for values far outside the data."
+    NOT_FINITE = (
+        "The estimate is not finite: the model gives this row no density; look for values far outside the data."
+    )
 
 
 @final

@@ -4,10 +4,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
 
 from tightbound.learn.dataset import Dataset, batch_shape
-from tightbound.learn.epoch import FitState, Pair, Recipe, batch_loss, kl_weight
+from tightbound.learn.epoch import FitState, Keys, Pair, Recipe, batch_loss, kl_weight
 
 
 def describe_non_finite(
@@ -16,13 +15,15 @@ def describe_non_finite(
     state: FitState,
     train: Dataset,
     cursor: int,
-    shuffle_key: PRNGKeyArray,
-    noise_key: PRNGKeyArray,
+    keys: Keys,
+    attempt: int,
 ) -> str:
     """One sentence on the minibatch at `cursor`: rows with a non-finite bound, else parameters with a bad gradient."""
     _, size = batch_shape(train.n_rows, recipe.batch_size)
-    numbers = jax.random.permutation(shuffle_key, train.n_rows)[cursor * size : (cursor + 1) * size]
-    key_rows, key_q = jax.random.split(jax.random.fold_in(noise_key, cursor))
+    order = jax.random.permutation(jax.random.fold_in(keys.shuffle, state.epoch), train.n_rows)
+    numbers = order[cursor * size : (cursor + 1) * size]
+    noise = jax.random.fold_in(jax.random.fold_in(keys.noise, state.epoch), attempt)
+    key_rows, key_q = jax.random.split(jax.random.fold_in(noise, cursor))
     x, observed = train.rows(numbers, key=key_rows, dtype=recipe.dtype)
 
     @jax.vmap
@@ -39,9 +40,9 @@ def describe_non_finite(
             f"The bound of training row {int(bad_rows[0])} (and {bad_rows.size - 1} more of {x.shape[0]} in its "
             "minibatch) is not finite; look for extreme values there, or lower learning_rate."
         )
-    gradient = jax.grad(lambda a: batch_loss(a, static, recipe, x, observed, jnp.ones(x.shape[0], x.dtype), 1.0, key_q)[0])(
-        state.parameters
-    )
+    gradient = jax.grad(
+        lambda a: batch_loss(a, static, recipe, x, observed, jnp.ones(x.shape[0], x.dtype), 1.0, key_q)[0]
+    )(state.parameters)
     names = non_finite_leaves(gradient)
     where = f"the gradient of {names[0]} (and {len(names) - 1} more arrays)" if names else "a step"
     return f"In epoch {int(state.epoch) + 1} {where} is not finite; lower learning_rate or look for extreme values."

@@ -1,4 +1,4 @@
-"""One epoch as one compiled program: shuffle, minibatches, updates, validation, best-so-far, non-finite guard."""
+"""Epochs as one compiled program: shuffle, minibatches, updates, validation, best-so-far, non-finite guard."""
 
 from typing import Any, NamedTuple, final
 
@@ -16,6 +16,8 @@ from tightbound.learn.optimiser import Optimiser
 from tightbound.model import GenerativeModel
 
 VALIDATION_CHUNK = 500
+MOST_EPOCHS_AT_ONCE = 64
+"""The host is asked at least so often; for small data an epoch takes less time than asking."""
 
 
 class Pair(eqx.Module):
@@ -53,20 +55,40 @@ class FitState(eqx.Module):
     """Multiplies every update; below one after a non-finite step."""
 
 
-class Progress(eqx.Module):
-    """Where an epoch stands: it ends when `cursor` reaches the number of batches, or stops at a non-finite step."""
+class Place(eqx.Module):
+    """Where in an epoch the next step stands."""
 
     cursor: Int[Array, ""]
+    """Number of the next minibatch."""
     bound_sum: Float[Array, ""]
+    """Sum of the bounds of the rows so far."""
     finite: Bool[Array, ""]
+    """False when the last loss, or the parameters at the end of the epoch, were not finite."""
+
+
+class Records(eqx.Module):
+    """What the epochs of one call gave; the first `count` places hold something."""
+
+    count: Int[Array, ""]
+    train_bound: Float[Array, " e"]
+    validation_bound: Float[Array, " e"]
+    best: Bool[Array, " e"]
+
+
+class Keys(NamedTuple):
+    """The named streams of randomness of a fit, split once."""
+
+    shuffle: PRNGKeyArray
+    noise: PRNGKeyArray
+    validation: PRNGKeyArray
 
 
 class Outcome(NamedTuple):
-    """What an epoch hands back to the host."""
+    """What a call hands back to the host."""
 
     state: FitState
-    progress: Progress
-    validation_bound: Float[Array, ""]
+    place: Place
+    records: Records
 
 
 def initial_state(pair: Pair, recipe: Recipe) -> FitState:
@@ -85,100 +107,161 @@ def initial_state(pair: Pair, recipe: Recipe) -> FitState:
     )
 
 
-def initial_progress(recipe: Recipe) -> Progress:
-    """The progress of an epoch that has not begun."""
-    return Progress(jnp.zeros((), "int32"), jnp.zeros((), recipe.dtype), jnp.asarray(True))
+def first_place(recipe: Recipe) -> Place:
+    """The beginning of an epoch."""
+    return Place(jnp.zeros((), "int32"), jnp.zeros((), recipe.dtype), jnp.asarray(True))
 
 
 @eqx.filter_jit
-def run_epoch(
+def run_epochs(
     recipe: Recipe,
     static: Pair,
     state: FitState,
     train: Dataset,
     validation: Dataset | None,
-    progress: Progress,
-    *,
-    key: PRNGKeyArray,
-    noise_key: PRNGKeyArray,
-    validation_key: PRNGKeyArray,
+    place: Place,
+    keys: Keys,
+    attempt: Int[Array, ""],
+    last_epoch: Int[Array, ""],
+    until: Int[Array, ""],
+    patience: Int[Array, ""],
 ) -> Outcome:
-    """Run the epoch from `progress` to its end, or up to the first step whose bound or gradient is not finite.
+    """Run epochs from `place` on, up to `last_epoch` or to the first loss that is not finite.
 
-    A non-finite step leaves parameters and optimiser as they were before it. `key` fixes the order of the rows;
-    `noise_key` all other randomness, so that a retry meets the same rows with fresh noise.
+    After such a loss `place.cursor` is the number of its minibatch and the state is spoilt: the same call with `until`
+    set to that number gives the state before it. A gradient that is not finite spoils the parameters, and so the next
+    loss, or the end of the epoch, shows it. (Keeping the old state beside the new one, or looking at every gradient,
+    would make each step pay a sixth for the sake of a rare one.)
+
+    Args:
+        recipe, static: how to learn, and the pair without its arrays.
+        state, place: where to start.
+        train, validation: rows; after each epoch the bound of *all* validation rows decides on the best parameters.
+        keys: an epoch's order of rows and noise follow from these, its number and `attempt` (for the noise) alone.
+        attempt: which attempt at an epoch this is, so that a retry meets the same rows with fresh noise.
+        last_epoch: stop when so many epochs have been run, or when `MOST_EPOCHS_AT_ONCE` more have.
+        until: stop before this minibatch of an epoch; the number of minibatches means not to.
+        patience: stop after so many epochs without a new best.
     """
+    n_batches, _ = batch_shape(train.n_rows, recipe.batch_size)
+    first_epoch = state.epoch
+
+    def unfinished(carry: tuple[FitState, Place, Records]) -> Array:
+        state, place, records = carry
+        whole = place.finite & (place.cursor == 0) | (state.epoch == first_epoch) & (records.count == 0) & place.finite
+        waiting = (state.epoch < last_epoch) & (state.epoch - state.best_epoch < patience)
+        return whole & waiting & (records.count < MOST_EPOCHS_AT_ONCE) & (place.cursor < until)
+
+    def epoch(carry: tuple[FitState, Place, Records]) -> tuple[FitState, Place, Records]:
+        state, place, records = carry
+        state, place = _steps(recipe, static, state, train, place, keys, attempt, until)
+        place = eqx.tree_at(lambda a: a.finite, place, place.finite & all_finite(state.parameters))
+        done = place.finite & (place.cursor == n_batches)
+        bound = jnp.asarray(jnp.nan, recipe.dtype)
+        if validation is not None:
+            pair = eqx.combine(state.parameters, static)
+            bound = jax.lax.cond(
+                done,
+                lambda: mean_bound(pair, recipe, validation, key=keys.validation),
+                lambda: jnp.full_like(bound, jnp.nan),
+            )
+        state = _closed(state, done, bound, latest_is_best=validation is None)
+        records = _noted(records, done, place.bound_sum / train.n_rows, bound, state.best_epoch == state.epoch)
+        return state, _select(done, first_place(recipe), place), records
+
+    nothing = jnp.full(MOST_EPOCHS_AT_ONCE, jnp.nan, recipe.dtype)
+    records = Records(jnp.zeros((), "int32"), nothing, nothing, jnp.zeros(MOST_EPOCHS_AT_ONCE, bool))
+    return Outcome(*jax.lax.while_loop(unfinished, epoch, (state, place, records)))
+
+
+def _steps(
+    recipe: Recipe,
+    static: Pair,
+    state: FitState,
+    train: Dataset,
+    place: Place,
+    keys: Keys,
+    attempt: Array,
+    until: Array,
+) -> tuple[FitState, Place]:
+    """The steps of one epoch from `place` on, before minibatch `until`."""
     n_batches, size = batch_shape(train.n_rows, recipe.batch_size)
+    key = jax.random.fold_in(keys.shuffle, state.epoch)
+    noise = jax.random.fold_in(jax.random.fold_in(keys.noise, state.epoch), attempt)
     order = _padded(jax.random.permutation(key, train.n_rows), n_batches * size)
-    transformation = recipe.optimiser.transformation()
-    loss_and_gradient = jax.value_and_grad(batch_loss, has_aux=True)
 
-    def unfinished(carry: tuple[FitState, Progress]) -> Array:
-        return (carry[1].cursor < n_batches) & carry[1].finite
+    def unfinished(carry: tuple[FitState, Place]) -> Array:
+        return (carry[1].cursor < until) & carry[1].finite
 
-    def step(carry: tuple[FitState, Progress]) -> tuple[FitState, Progress]:
-        state, progress = carry
-        key_rows, key_q = jax.random.split(jax.random.fold_in(noise_key, progress.cursor))
-        x, observed, weights = _chunk(train, order, progress.cursor, size, recipe.dtype, key=key_rows)
-        weight = kl_weight(recipe, state.step)
-        (loss, bound_sum), gradient = loss_and_gradient(
-            state.parameters, static, recipe, x, observed, weights, weight, key_q
-        )
-        finite = jnp.isfinite(loss) & jnp.isfinite(optax.global_norm(gradient))
-        updates, optimiser = transformation.update(gradient, state.optimiser, state.parameters)
-        updates = jax.tree.map(lambda u: u * state.step_factor, updates)
-        moved = optax.apply_updates(state.parameters, updates)
-        state = eqx.tree_at(
-            lambda s: (s.parameters, s.optimiser, s.step),
-            state,
-            (
-                _select(finite, moved, state.parameters),
-                _select(finite, optimiser, state.optimiser),
-                state.step + finite.astype("int32"),
-            ),
-        )
-        return state, Progress(
-            progress.cursor + finite.astype("int32"),
-            progress.bound_sum + jnp.where(finite, bound_sum, 0),
-            finite,
-        )
+    def step(carry: tuple[FitState, Place]) -> tuple[FitState, Place]:
+        state, place = carry
+        key_rows, key_q = jax.random.split(jax.random.fold_in(noise, place.cursor))
+        x, observed, weights = _chunk(train, order, place.cursor, size, recipe.dtype, key=key_rows)
+        state, bound_sum, finite = _updated(recipe, static, state, x, observed, weights, key=key_q)
+        return state, Place(place.cursor + finite.astype("int32"), place.bound_sum + bound_sum, finite)
 
     # Best-so-far does not change inside the loop; carrying it would copy it at every step.
-    frozen = (state.best, state.best_bound, state.best_epoch, state.epoch)
+    frozen = _frozen_parts(state)
     light = eqx.tree_at(_frozen_parts, state, (None, None, None, None), is_leaf=lambda a: a is None)
-    light, progress = jax.lax.while_loop(unfinished, step, (light, progress))
-    state = eqx.tree_at(_frozen_parts, light, frozen, is_leaf=lambda a: a is None)
-    if validation is None:
-        validation_bound = jnp.asarray(jnp.nan, recipe.dtype)
-    else:
-        pair = eqx.combine(state.parameters, static)
-        validation_bound = jax.lax.cond(
-            progress.finite,
-            lambda: mean_bound(pair, recipe, validation, key=validation_key),
-            lambda: jnp.asarray(jnp.nan, recipe.dtype),
-        )
-    return Outcome(_closed(state, progress, validation_bound, validation is None), progress, validation_bound)
+    light, place = jax.lax.while_loop(unfinished, step, (light, place))
+    return eqx.tree_at(_frozen_parts, light, frozen, is_leaf=lambda a: a is None), place
+
+
+def _updated(
+    recipe: Recipe,
+    static: Pair,
+    state: FitState,
+    x: Array,
+    observed: Array | None,
+    weights: Array,
+    *,
+    key: PRNGKeyArray,
+) -> tuple[FitState, Array, Array]:
+    """One step on one minibatch: the new state, the sum of the bounds, and whether loss and gradient were finite."""
+    loss_and_gradient = jax.value_and_grad(batch_loss, has_aux=True)
+    weight = kl_weight(recipe, state.step)
+    (loss, bound_sum), gradient = loss_and_gradient(state.parameters, static, recipe, x, observed, weights, weight, key)
+    updates, optimiser = recipe.optimiser.transformation().update(gradient, state.optimiser, state.parameters)
+    updates = jax.tree.map(lambda u: u * state.step_factor, updates)
+    parameters = optax.apply_updates(state.parameters, updates)
+    new = (parameters, optimiser, state.step + 1)
+    return eqx.tree_at(lambda s: (s.parameters, s.optimiser, s.step), state, new), bound_sum, jnp.isfinite(loss)
+
+
+def all_finite(tree: Any) -> Array:
+    """Whether no array of the tree holds a NaN or an infinity."""
+    return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+
+
+def _noted(records: Records, done: Array, train_bound: Array, validation_bound: Array, best: Array) -> Records:
+    # An epoch that was not finished writes nothing: its place is overwritten by the next one, or never read.
+    i = records.count
+    return Records(
+        i + done.astype("int32"),
+        records.train_bound.at[i].set(train_bound),
+        records.validation_bound.at[i].set(validation_bound),
+        records.best.at[i].set(best),
+    )
 
 
 def _frozen_parts(state: FitState) -> tuple[Any, Any, Any, Any]:
     return state.best, state.best_bound, state.best_epoch, state.epoch
 
 
-def _closed(state: FitState, progress: Progress, validation_bound: Array, latest_is_best: bool) -> FitState:
+def _closed(state: FitState, done: Array, validation_bound: Array, *, latest_is_best: bool) -> FitState:
     # NaN compares false: a validation bound that is not finite never becomes the best.
-    done = progress.finite
     epoch = state.epoch + done.astype("int32")
     better = done & (latest_is_best | (validation_bound > state.best_bound))
-    return eqx.tree_at(
-        _frozen_parts,
-        state,
-        (
-            _select(better, state.parameters, state.best),
-            jnp.where(better & (not latest_is_best), validation_bound, state.best_bound),
-            jnp.where(better, epoch, state.best_epoch),
-            epoch,
-        ),
+    new = (
+        _select(better, state.parameters, state.best),
+        jnp.where(better & (not latest_is_best), validation_bound, state.best_bound),
+        jnp.where(better, epoch, state.best_epoch),
+        epoch,
     )
+    state = eqx.tree_at(_frozen_parts, state, new)
+    # After a whole finite epoch a step that was shortened grows back towards its schedule.
+    grown = jnp.where(done, jnp.minimum(1, 2 * state.step_factor), state.step_factor)
+    return eqx.tree_at(lambda s: s.step_factor, state, grown)
 
 
 def kl_weight(recipe: Recipe, step: Int[Array, ""]) -> Array:
@@ -195,7 +278,7 @@ def batch_loss(
     x: Array,
     observed: Array | None,
     weights: Array,
-    weight: Array,
+    weight: Array | float,
     key: PRNGKeyArray,
 ) -> tuple[Array, Array]:
     """Loss (minus the weighted mean of the surrogates) and weighted sum of the bounds of a minibatch, in nats."""

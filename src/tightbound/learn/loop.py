@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import time
 from collections.abc import Callable
 from typing import Any, final
 
@@ -10,9 +11,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from tightbound.learn.dataset import Dataset
+from tightbound.learn.dataset import Dataset, batch_shape
 from tightbound.learn.diagnosis import describe_non_finite
-from tightbound.learn.epoch import FitState, Outcome, Pair, Recipe, initial_progress, initial_state, run_epoch
+from tightbound.learn.epoch import (
+    MOST_EPOCHS_AT_ONCE,
+    FitState,
+    Keys,
+    Outcome,
+    Pair,
+    Place,
+    Recipe,
+    Records,
+    first_place,
+    initial_state,
+    run_epochs,
+)
 from tightbound.learn.objectives import check_objective
 
 MAX_RETRIES = 8
@@ -25,7 +38,9 @@ class Status(enum.Enum):
     """How a fit ended; the values are sentences."""
 
     COMPLETED = "All epochs were run."
-    STOPPED_EARLY = "The validation bound stopped rising, so the fit stopped early; the best epoch's parameters are kept."
+    STOPPED_EARLY = (
+        "The validation bound stopped rising, so the fit stopped early; the best epoch's parameters are kept."
+    )
     NON_FINITE = (
         "The fit ended early because steps kept giving numbers that are not finite; the last good parameters are kept."
     )
@@ -58,21 +73,10 @@ class FitResult:
 
 
 Listener = Callable[[FitState, tuple[EpochRecord, ...]], None]
+"""Called with the state after some epochs and the history so far; its new end can hold several epochs."""
 
-
-@final
-@dataclasses.dataclass(frozen=True)
-class Keys:
-    """The named streams of randomness of a fit, split once."""
-
-    shuffle: PRNGKeyArray
-    noise: PRNGKeyArray
-    validation: PRNGKeyArray
-
-    @classmethod
-    def split(cls, key: PRNGKeyArray) -> "Keys":
-        """Three independent keys from one."""
-        return cls(*jax.random.split(key, 3))
+_SECONDS_A_CALL = 0.1
+"""Epochs that are shorter than this are run several at a time, so that asking the host costs nothing beside them."""
 
 
 def fit(
@@ -85,7 +89,7 @@ def fit(
     patience: int | None = None,
     key: PRNGKeyArray,
     resume_from: tuple[FitState, tuple[EpochRecord, ...]] | None = None,
-    on_epoch: Listener | None = None,
+    on_progress: Listener | None = None,
 ) -> FitResult:
     """Maximise the bound by stochastic gradient steps.
 
@@ -98,82 +102,116 @@ def fit(
         key: fixes the order of rows and all noise; the same key gives the same bits on the same machine.
         resume_from: state and history of an earlier call with the same arguments; the rest gives the same bits as a
             fit that was never interrupted.
-        on_epoch: called after every epoch with the state and the history so far.
+        on_progress: called after one or several epochs with the state and the history so far.
 
     Raises `ValueError` for parts that do not go together.
     """
     check_objective(recipe.objective, pair.q.distribution, type(pair.p.prior))
     recipe.gradient.check(recipe.objective, pair.q.distribution)
-    keys = Keys.split(key)
     _, static = eqx.partition(pair, eqx.is_inexact_array)
-    state, history = resume_from or (initial_state(pair, recipe), ())
-    status, cause = Status.COMPLETED, ""
-    while int(state.epoch) < epochs and status is Status.COMPLETED:
-        if patience is not None and validation is not None and int(state.epoch) - int(state.best_epoch) >= patience > 0:
-            status = Status.STOPPED_EARLY
+    state, past = resume_from or (initial_state(pair, recipe), ())
+    history = list(past)
+    runner = _Runner(recipe, static, train, validation, Keys(*jax.random.split(key, 3)), epochs, patience or NEVER)
+    cause, at_once = None, 1
+    while runner.wants_more(state):
+        started = time.perf_counter()
+        epoch = int(state.epoch)
+        state, records, cause = runner.advance(state, min(epoch + at_once, epochs))
+        history += _as_records(epoch, records)
+        if on_progress is not None and records:
+            on_progress(state, tuple(history))
+        if cause is not None:
             break
-        outcome, cause = _epoch_with_retries(recipe, static, state, train, validation, keys)
-        if outcome is None:
-            status = Status.NON_FINITE
-            break
-        state = outcome.state
-        history = (*history, _record(outcome, train.n_rows))
-        if on_epoch is not None:
-            on_epoch(state, history)
+        if time.perf_counter() - started < _SECONDS_A_CALL:
+            at_once = min(2 * at_once, MOST_EPOCHS_AT_ONCE)
+    early = int(state.epoch) < epochs
+    status = Status.NON_FINITE if cause else Status.STOPPED_EARLY if early else Status.COMPLETED
     return FitResult(
         pair=eqx.combine(state.best, static),
-        history=history,
+        history=tuple(history),
         best_epoch=int(state.best_epoch),
         status=status,
-        detail=f"{status.value} {cause}".strip(),
+        detail=f"{status.value} {cause or ''}".strip(),
     )
 
 
-def _epoch_with_retries(
-    recipe: Recipe, static: Pair, start: FitState, train: Dataset, validation: Dataset | None, keys: Keys
-) -> tuple[Outcome | None, str]:
-    """Run one epoch; undo and retry what is not finite. Returns the outcome, or None and the cause."""
-    shuffle = jax.random.fold_in(keys.shuffle, start.epoch)
-    noise = jax.random.fold_in(keys.noise, start.epoch)
-    attempt = 0
-    for undone in range(MAX_UNDONE + 1):
-        state = eqx.tree_at(lambda s: s.step_factor, start, start.step_factor * 0.1**undone)
-        progress = initial_progress(recipe)
-        for _ in range(MAX_RETRIES + 1):
-            noise_key = jax.random.fold_in(noise, attempt)
-            attempt += 1
-            outcome = run_epoch(
-                recipe,
-                static,
-                state,
-                train,
-                validation,
-                progress,
-                key=shuffle,
-                noise_key=noise_key,
-                validation_key=keys.validation,
-            )
-            if bool(outcome.progress.finite):
-                return _recovered(outcome), ""
-            state = eqx.tree_at(lambda s: s.step_factor, outcome.state, outcome.state.step_factor * 0.5)
-            progress = eqx.tree_at(lambda s: s.finite, outcome.progress, ~outcome.progress.finite)
-    cause = describe_non_finite(recipe, static, state, train, int(progress.cursor), shuffle, noise_key)
-    return None, cause
+NEVER = 2**30
+"""A patience that is never used up."""
+
+Bounds = list[tuple[float, float, bool]]
 
 
-def _recovered(outcome: Outcome) -> Outcome:
-    # After a whole finite epoch the step grows back towards its schedule.
-    factor = jnp.minimum(1, 2 * outcome.state.step_factor)
-    state = eqx.tree_at(lambda s: s.step_factor, outcome.state, factor)
-    return outcome._replace(state=state)
+@final
+@dataclasses.dataclass(frozen=True)
+class _Runner:
+    """Calls the compiled program, and undoes and retries what is not finite."""
+
+    recipe: Recipe
+    static: Pair
+    train: Dataset
+    validation: Dataset | None
+    keys: Keys
+    epochs: int
+    patience: int
+
+    def wants_more(self, state: FitState) -> bool:
+        """Whether another epoch is to be run."""
+        waiting = self.validation is None or int(state.epoch) - int(state.best_epoch) < self.patience
+        return int(state.epoch) < self.epochs and waiting
+
+    def advance(self, state: FitState, last_epoch: int) -> tuple[FitState, Bounds, str | None]:
+        """Run up to `last_epoch`: the new state, the bounds of its epochs, and the cause when it cannot go on."""
+        outcome = self._run(state, first_place(self.recipe), 0, last_epoch)
+        if bool(outcome.place.finite):
+            return outcome.state, _bounds(outcome.records), None
+        # The same bits once more, up to the epoch that went wrong; then that epoch by itself.
+        done = int(outcome.records.count)
+        records = _bounds(outcome.records)
+        if done:
+            state = self._run(state, first_place(self.recipe), 0, int(state.epoch) + done).state
+        retried, cause = self._retry(state)
+        if retried is None:
+            return state, records, cause
+        return retried.state, records + _bounds(retried.records), None
+
+    def _retry(self, start: FitState) -> tuple[Outcome | None, str | None]:
+        """One epoch in spite of non-finite steps: its outcome, or the cause when the retries are used up."""
+        last_epoch = int(start.epoch) + 1
+        attempt = 0
+        for undone in range(MAX_UNDONE + 1):
+            state, place = _shortened(start, 0.1**undone), first_place(self.recipe)
+            for _ in range(MAX_RETRIES + 1):
+                outcome = self._run(state, place, attempt, last_epoch)
+                if bool(outcome.place.finite):
+                    return outcome, None
+                # Back to just before the step that went wrong; one step earlier still where it was the step before
+                # that left parameters which are not finite.
+                bad = int(outcome.place.cursor)
+                before = self._run(state, place, attempt, last_epoch, bad)
+                if not bool(before.place.finite):
+                    before = self._run(state, place, attempt, last_epoch, max(bad - 1, int(place.cursor)))
+                state, place = _shortened(before.state, 0.5), before.place
+                attempt += 1
+        return None, describe_non_finite(
+            self.recipe, self.static, state, self.train, int(place.cursor), self.keys, attempt - 1
+        )
+
+    def _run(self, state: FitState, place: Place, attempt: int, last_epoch: int, until: int | None = None) -> Outcome:
+        n_batches, _ = batch_shape(self.train.n_rows, self.recipe.batch_size)
+        numbers = (attempt, last_epoch, n_batches if until is None else until, self.patience)
+        arguments = (jnp.asarray(number, "int32") for number in numbers)
+        return run_epochs(self.recipe, self.static, state, self.train, self.validation, place, self.keys, *arguments)
 
 
-def _record(outcome: Outcome, n_rows: int) -> EpochRecord:
-    values: Any = jax.device_get((outcome.state.epoch, outcome.state.best_epoch, outcome.progress.bound_sum))
-    epoch, best_epoch, bound_sum = values
-    return EpochRecord(
-        epoch=int(epoch),
-        train_bound=float(bound_sum) / n_rows,
-        validation_bound=float(outcome.validation_bound),
-        best=int(epoch) == int(best_epoch),
-    )
+def _shortened(state: FitState, factor: float) -> FitState:
+    return eqx.tree_at(lambda s: s.step_factor, state, state.step_factor * factor) if factor != 1 else state
+
+
+def _bounds(records: Records) -> Bounds:
+    found: Any = jax.device_get(records)
+    columns = (found.train_bound, found.validation_bound, found.best)
+    return list(zip(*(column[: found.count].tolist() for column in columns), strict=True))
+
+
+def _as_records(epoch: int, bounds: Bounds) -> list[EpochRecord]:
+    return [EpochRecord(epoch + 1 + i, *values) for i, values in enumerate(bounds)]

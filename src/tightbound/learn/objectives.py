@@ -17,7 +17,7 @@ from tightbound.model.distributions import Mask, Scalar, Vector
 
 
 class Draws(eqx.Module):
-    """What k draws z ~ q(z | x) say of one datum, in nats: the parts of the log weights, and KL(q || prior) if known."""
+    """What k draws z ~ q(z | x) say of one datum: the parts of the log weights, and KL(q || prior) if known; nats."""
 
     log_likelihood: Float[Array, " k"]
     log_prior: Float[Array, " k"]
@@ -113,12 +113,14 @@ class ImportanceWeighted(AbstractObjective):
         return logsumexp(log_weights) - jnp.log(log_weights.shape[0])
 
 
-def check_objective(objective: AbstractObjective, q: type[AbstractDistribution], prior: type[AbstractDistribution]) -> None:
+def check_objective(
+    objective: AbstractObjective, q: type[AbstractDistribution], prior: type[AbstractDistribution]
+) -> None:
     """Refuse an objective that needs a closed-form KL which this pair does not have (`ValueError`)."""
     if objective.uses_closed_form_kl and not has_closed_form_kl(q, prior):
         raise ValueError(
-            f"ELBO(closed_form_kl=True) needs a closed form of KL({q.__name__} || {prior.__name__}), which there is not; "
-            "use ELBO(closed_form_kl=False) or ImportanceWeighted."
+            f"ELBO(closed_form_kl=True) needs a closed form of KL({q.__name__} || {prior.__name__}); there is "
+            "none, so use ELBO(closed_form_kl=False) or ImportanceWeighted."
         )
 
 

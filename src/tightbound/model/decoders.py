@@ -23,7 +23,10 @@ from tightbound.model.networks import Network, n_outputs
 class AbstractHead(eqx.Module):
     """A map from a network's output to p(x | z) over `dim` cells; it may own parameters that do not depend on z."""
 
-    dim: eqx.AbstractVar[int]
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """Number of cells."""
 
     @property
     @abstractmethod
@@ -39,7 +42,12 @@ class AbstractHead(eqx.Module):
 class BernoulliHead(AbstractHead):
     """Independent yes/no cells; the network returns log-odds."""
 
-    dim: int = eqx.field(static=True)
+    n_cells: int = eqx.field(static=True)
+
+    @property
+    def dim(self) -> int:
+        """Number of cells."""
+        return self.n_cells
 
     @property
     def n_inputs(self) -> int:
@@ -168,19 +176,20 @@ def gaussian_head(covariance: str, floor: Float[Array, " d"], *, rank: int = 5) 
     Raises `ValueError` for another name or a rank below one.
     """
     if covariance not in COVARIANCES:
-        raise ValueError(f"covariance must be one of {', '.join(COVARIANCES)}; got {covariance!r}; choose one of those.")
-    if covariance == "low_rank" and not 1 <= rank:
+        raise ValueError(
+            f"covariance must be one of {', '.join(COVARIANCES)}; got {covariance!r}; choose one of those."
+        )
+    if covariance == "low_rank" and not rank >= 1:
         raise ValueError(f"rank must be a whole number of at least 1; got {rank!r}; 5 is usual.")
     dim = floor.shape[0]
     start = inverse_positive(jnp.ones((), floor.dtype))
-    heads = {
-        "shared": lambda: FixedScaleGaussianHead(start, floor),
-        "feature": lambda: FixedScaleGaussianHead(jnp.full((dim,), start), floor),
-        "diagonal": lambda: DiagonalGaussianHead(floor),
-        "low_rank": lambda: LowRankGaussianHead(floor, rank),
-        "full": lambda: FullGaussianHead(floor),
-    }
-    return heads[covariance]()
+    if covariance == "shared":
+        return FixedScaleGaussianHead(start, floor)
+    if covariance == "feature":
+        return FixedScaleGaussianHead(jnp.full((dim,), start), floor)
+    if covariance == "diagonal":
+        return DiagonalGaussianHead(floor)
+    return LowRankGaussianHead(floor, rank) if covariance == "low_rank" else FullGaussianHead(floor)
 
 
 @final

@@ -24,7 +24,10 @@ _LOG_2PI = 1.8378770664093453
 class AbstractDistribution(eqx.Module):
     """A distribution over vectors of length `dim`."""
 
-    dim: eqx.AbstractVar[int]
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """Length of one draw."""
 
     @property
     @abstractmethod
@@ -52,8 +55,13 @@ class StandardGaussian(AbstractDistribution):
     Example: `StandardGaussian(2).log_prob(jnp.zeros(2))` is -log(2 pi).
     """
 
-    dim: int = eqx.field(static=True)
+    size: int = eqx.field(static=True)
     dtype: str | None = eqx.field(static=True, default=None)
+
+    @property
+    def dim(self) -> int:
+        """Length of one draw."""
+        return self.size
 
     @property
     def mean(self) -> Vector:
@@ -71,7 +79,7 @@ class StandardGaussian(AbstractDistribution):
 
     def log_prob(self, x: Vector, observed: Mask = None) -> Scalar:
         """Sum over observed cells of -(x^2 + log 2 pi) / 2."""
-        return _sum_observed(norm.logpdf(_filled(x, jnp.zeros_like(x), observed)), observed)
+        return _sum_observed(norm.logpdf(_filled(x, self.mean.astype(x.dtype), observed)), observed)
 
 
 @final

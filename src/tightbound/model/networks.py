@@ -23,6 +23,27 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 
 @final
+class Linear(eqx.Module):
+    """x W + b, with W of shape (in_size, out_size).
+
+    The vector stands on the left: under `vmap` the product is then the batched matrix product as it lies in memory,
+    without the transposed copies that W x needs (a tenth of a training step on a CPU).
+    """
+
+    weight: Float[Array, "i o"]
+    bias: Float[Array, " o"]
+
+    def __init__(self, in_size: int, out_size: int, *, dtype: str | None = None, key: PRNGKeyArray):
+        """Draw the weights: Gaussian with variance 1/in_size (LeCun et al., 1998); the bias is zero."""
+        self.weight = jax.random.normal(key, (in_size, out_size), dtype) / max(in_size, 1) ** 0.5
+        self.bias = jnp.zeros(out_size, self.weight.dtype)
+
+    def __call__(self, x: Float[Array, " i"]) -> Float[Array, " o"]:
+        """Map one vector."""
+        return x @ self.weight + self.bias
+
+
+@final
 class MLP(eqx.Module):
     """Layers h <- activation(W h + b), then a linear one; with no hidden size it is a linear map.
 
@@ -32,7 +53,7 @@ class MLP(eqx.Module):
     Example: `MLP(784, 100, (300, 300), activation="silu", residual=True, key=key)(x).shape == (100,)`.
     """
 
-    layers: tuple[eqx.nn.Linear, ...]
+    layers: tuple[Linear, ...]
     activation: str = eqx.field(static=True)
     residual: bool = eqx.field(static=True)
 
@@ -47,7 +68,7 @@ class MLP(eqx.Module):
         dtype: str | None = None,
         key: PRNGKeyArray,
     ):
-        """Draw the weights (uniform in +-1/sqrt(fan-in); biases of hidden layers zero)."""
+        """Draw the weights: Gaussian with variance 1/fan-in; biases are zero."""
         if activation not in ACTIVATIONS:
             raise ValueError(
                 f"activation must be one of {', '.join(sorted(ACTIVATIONS))}; got {activation!r}; choose one of those."
@@ -55,7 +76,7 @@ class MLP(eqx.Module):
         sizes = [in_size, *hidden_sizes, out_size]
         keys = jax.random.split(key, len(sizes) - 1)
         self.layers = tuple(
-            _linear(i, o, dtype, k) for i, o, k in zip(sizes[:-1], sizes[1:], keys, strict=True)
+            Linear(i, o, dtype=dtype, key=k) for i, o, k in zip(sizes[:-1], sizes[1:], keys, strict=True)
         )
         self.activation = activation
         self.residual = residual
@@ -67,13 +88,6 @@ class MLP(eqx.Module):
             h = activation(layer(x))
             x = x + h if self.residual and h.shape == x.shape else h
         return self.layers[-1](x)
-
-
-def _linear(in_size: int, out_size: int, dtype: str | None, key: PRNGKeyArray) -> eqx.nn.Linear:
-    # LeCun-normal weights: unit variance stays about one through the layers, whatever the width.
-    layer = eqx.nn.Linear(in_size, out_size, dtype=dtype, key=key)
-    weight = jax.random.normal(key, (out_size, in_size), layer.weight.dtype) / max(in_size, 1) ** 0.5
-    return eqx.tree_at(lambda a: (a.weight, a.bias), layer, (weight, jnp.zeros_like(layer.bias)))
 
 
 def n_outputs(network: Network, n_inputs: int, dtype: str | None = None) -> int:

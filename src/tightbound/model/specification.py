@@ -51,10 +51,12 @@ class Specification:
             if value not in legal:
                 raise ValueError(f"{name} must be one of {', '.join(legal)}; got {value!r}; choose one of those.")
         if self.latent_dim < 1:
-            raise ValueError(f"latent_dim must be a whole number of at least 1; got {self.latent_dim}; 2 to 50 is usual.")
+            raise ValueError(
+                f"latent_dim must be a whole number of at least 1; got {self.latent_dim}; 2 to 50 is usual."
+            )
         if any(not isinstance(size, int) or size < 1 for size in self.hidden_sizes):
             raise ValueError(
-                f"hidden_sizes must be whole numbers of at least 1; got {self.hidden_sizes!r}; (300, 300, 300) is usual."
+                f"hidden_sizes must be whole numbers of at least 1; got {self.hidden_sizes!r}; (300, 300) is usual."
             )
 
     def to_json(self) -> dict[str, Any]:

@@ -1,0 +1,174 @@
+"""Objectives: identities between them, closed forms of linear-Gaussian models, and what is refused."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from linear_gaussian import LinearGaussian
+from scipy import stats
+
+from tightbound.learn import ELBO, ImportanceWeighted, Pathwise, draw
+from tightbound.learn.objectives import check_objective
+from tightbound.model import Bernoulli, DiagonalGaussian, FullGaussian, LowRankGaussian, StandardGaussian, kl_divergence
+
+MODEL = LinearGaussian.random(np.random.default_rng(11), 4, 2)
+X = MODEL.sample(np.random.default_rng(12), 1)[0]
+LOG_P = float(MODEL.log_p(X)[0])
+
+POSTERIORS = {
+    "exact": MODEL.q(),
+    "off": MODEL.q(stretch=1.4, shift=0.3),
+    "diagonal": MODEL.q(diagonal=True),
+}
+OBJECTIVES = {
+    "elbo": ELBO(3),
+    "sampled elbo": ELBO(3, closed_form_kl=False),
+    "importance weighted": ImportanceWeighted(3),
+}
+
+
+def estimates(objective, posterior: str = "off", n: int = 20_000, weight: float = 1.0, seed: int = 0):
+    """(surrogates, bounds) of `n` keys."""
+    p, q = MODEL.p(), POSTERIORS[posterior](jnp.array(X))
+    one = jax.jit(jax.vmap(lambda k: Pathwise().estimate(objective, p, q, jnp.array(X), None, weight, key=k)))
+    estimate = one(jax.random.split(jax.random.key(seed), n))
+    return np.asarray(estimate.surrogate), np.asarray(estimate.bound)
+
+
+def exact_elbo(posterior: str) -> float:
+    """log p(x) - KL(q || posterior), by SciPy's log-determinants."""
+    q = POSTERIORS[posterior](jnp.array(X))
+    loc, tril = np.asarray(q.loc), np.diag(q.scale) if posterior == "diagonal" else np.asarray(q.scale_tril)
+    truth = np.linalg.inv(MODEL.M) * MODEL.s**2
+    delta = loc - np.linalg.solve(MODEL.M, MODEL.W.T @ (X - MODEL.mu))
+    kl = 0.5 * (
+        np.trace(np.linalg.solve(truth, tril @ tril.T))
+        + delta @ np.linalg.solve(truth, delta)
+        - len(delta)
+        + np.linalg.slogdet(truth)[1]
+        - np.linalg.slogdet(tril @ tril.T)[1]
+    )
+    return LOG_P - float(kl)
+
+
+def distance(values: np.ndarray, exact: float) -> float:
+    """In standard errors of the mean."""
+    return abs(values.mean() - exact) / (values.std(ddof=1) / len(values) ** 0.5 + 1e-12)
+
+
+@pytest.mark.parametrize("posterior", POSTERIORS)
+@pytest.mark.parametrize("name", ["elbo", "sampled elbo"])
+def test_elbo_has_its_closed_form_as_expectation(name: str, posterior: str) -> None:
+    _, bounds = estimates(OBJECTIVES[name], posterior)
+    exact = exact_elbo(posterior)
+    assert distance(bounds, exact) < 5
+    if posterior == "off":
+        assert LOG_P - exact > 0.1  # the test could not tell the ELBO from log p(x) otherwise
+
+
+def test_elbo_with_closed_kl_equals_the_mean_log_weight() -> None:
+    _, closed = estimates(ELBO(1), seed=1)
+    _, sampled = estimates(ELBO(1, closed_form_kl=False), seed=2)
+    error = np.hypot(closed.std(), sampled.std()) / len(closed) ** 0.5
+    assert abs(closed.mean() - sampled.mean()) < 5 * error
+    assert 0 < error < 0.05
+
+
+def test_elbo_is_reconstruction_minus_kl() -> None:
+    p, q = MODEL.p(), POSTERIORS["off"](jnp.array(X))
+    draws = draw(p, q, jnp.array(X), None, n_samples=6, with_kl=True, key=jax.random.key(0))
+    reconstruction = float(jnp.mean(draws.log_likelihood))
+    kl = float(kl_divergence(q, p.prior))
+    assert float(ELBO(6).value(draws)) == pytest.approx(reconstruction - kl, abs=1e-12)
+    assert float(ELBO(6).value(draws, 0.25)) == pytest.approx(reconstruction - 0.25 * kl, abs=1e-12)
+    assert kl > 0.1
+
+
+def test_draws_are_the_densities_of_their_own_samples() -> None:
+    """Drawn again with the same keys: each part belongs to the same z, and there are as many as asked for."""
+    p, q, key = MODEL.p(), POSTERIORS["off"](jnp.array(X)), jax.random.key(3)
+    draws = draw(p, q, jnp.array(X), None, n_samples=5, key=key)
+    assert draws.kl is None
+    z = np.stack([q.sample(key=k) for k in jax.random.split(key, 5)])
+    loglik = [stats.multivariate_normal(MODEL.W @ row + MODEL.mu, MODEL.s**2 * np.eye(4)).logpdf(X) for row in z]
+    covariance = np.asarray(q.scale_tril @ q.scale_tril.T)
+    np.testing.assert_allclose(draws.log_likelihood, loglik, rtol=1e-10)
+    np.testing.assert_allclose(draws.log_prior, stats.norm.logpdf(z).sum(axis=1), rtol=1e-10)
+    np.testing.assert_allclose(draws.log_q, stats.multivariate_normal(q.loc, covariance).logpdf(z), rtol=1e-10)
+    np.testing.assert_allclose(draws.log_weights, draws.log_likelihood + draws.log_prior - draws.log_q, rtol=1e-12)
+
+
+def test_missing_cells_do_not_enter_the_draws() -> None:
+    p, q = MODEL.p(), POSTERIORS["off"](jnp.array(X))
+    observed = jnp.array([True, False, True, False])
+    x = jnp.where(observed, jnp.array(X), jnp.nan)
+    draws = draw(p, q, x, observed, n_samples=4, key=jax.random.key(0))
+    z = np.stack([q.sample(key=k) for k in jax.random.split(jax.random.key(0), 4)])
+    seen = [0, 2]
+    expected = stats.norm.logpdf(X[seen], (z @ MODEL.W.T + MODEL.mu)[:, seen], MODEL.s).sum(axis=1)
+    np.testing.assert_allclose(draws.log_likelihood, expected, rtol=1e-10)
+
+
+def test_importance_weighted_bound_of_one_sample_is_the_sampled_elbo() -> None:
+    _, weighted = estimates(ImportanceWeighted(1), n=100)
+    _, elbo = estimates(ELBO(1, closed_form_kl=False), n=100)
+    np.testing.assert_allclose(weighted, elbo, rtol=1e-13)
+
+
+def test_importance_weighted_bound_is_the_log_of_the_mean_weight() -> None:
+    p, q = MODEL.p(), POSTERIORS["off"](jnp.array(X))
+    draws = draw(p, q, jnp.array(X), None, n_samples=7, key=jax.random.key(5))
+    weights = np.exp(np.asarray(draws.log_weights))
+    assert float(ImportanceWeighted(7).value(draws)) == pytest.approx(np.log(weights.mean()), abs=1e-12)
+
+
+def test_importance_weighted_bound_rises_with_samples_to_the_evidence() -> None:
+    bounds = [estimates(ImportanceWeighted(k), n=8_000, seed=k)[1] for k in (1, 4, 16, 100)]
+    means = np.array([b.mean() for b in bounds])
+    errors = np.array([b.std() / len(b) ** 0.5 for b in bounds])
+    steps = np.diff(means) / np.hypot(errors[1:], errors[:-1])
+    assert np.all(steps > 5)
+    assert np.all(means < LOG_P + 5 * errors)
+    assert LOG_P - means[-1] < 0.05 * (LOG_P - means[0]) + 5 * errors[-1]
+
+
+@pytest.mark.parametrize("objective", [ELBO(2, closed_form_kl=False), ImportanceWeighted(2)], ids=["elbo", "iw"])
+def test_every_bound_is_exact_at_the_exact_posterior(objective) -> None:
+    """Every weight equals p(x), so that no key matters: nothing is dropped from any density."""
+    surrogates, bounds = estimates(objective, "exact", n=50)
+    np.testing.assert_allclose(bounds, LOG_P, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(surrogates, LOG_P, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_the_surrogate_feels_the_kl_weight_and_the_bound_does_not(name: str) -> None:
+    full_surrogate, full_bound = estimates(OBJECTIVES[name], n=20)
+    half_surrogate, half_bound = estimates(OBJECTIVES[name], n=20, weight=0.5)
+    np.testing.assert_array_equal(full_surrogate, full_bound)
+    np.testing.assert_array_equal(half_bound, full_bound)
+    assert np.all(half_surrogate != full_surrogate)
+
+
+@pytest.mark.parametrize("name", ["elbo", "sampled elbo"])
+def test_more_samples_mean_less_variance(name: str) -> None:
+    """The variance of a mean of ten draws is a tenth: the number asked for is the number drawn."""
+    closed = OBJECTIVES[name].closed_form_kl
+    one, ten = (estimates(ELBO(k, closed_form_kl=closed), n=10_000, seed=k)[1].var() for k in (1, 10))
+    assert 8 < one / ten < 12.5
+
+
+@pytest.mark.parametrize("kind", [ELBO, ImportanceWeighted])
+@pytest.mark.parametrize("n", [0, -3, 2.5, "many", None])
+def test_a_sample_count_without_sense_is_refused(kind, n: object) -> None:
+    with pytest.raises(ValueError, match="n_samples must be a whole number of at least 1; got"):
+        kind(n)
+
+
+def test_a_closed_kl_that_does_not_exist_is_refused_by_name() -> None:
+    for q in (LowRankGaussian, Bernoulli):
+        with pytest.raises(ValueError, match=rf"KL\({q.__name__} \|\| StandardGaussian\).*closed_form_kl=False"):
+            check_objective(ELBO(), q, StandardGaussian)
+        check_objective(ELBO(closed_form_kl=False), q, StandardGaussian)
+        check_objective(ImportanceWeighted(), q, StandardGaussian)
+    check_objective(ELBO(), DiagonalGaussian, StandardGaussian)
+    check_objective(ELBO(), FullGaussian, StandardGaussian)

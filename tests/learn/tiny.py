@@ -1,0 +1,147 @@
+"""Pairs small enough to compile in a second, some of them with an answer that is known exactly."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from linear_gaussian import LinearGaussian
+
+from tightbound.learn import ELBO, Amortised, Dataset, EpochRecord, FitResult, FitState, Optimiser, Pair, Recipe, fit
+from tightbound.model import GenerativeModel, Specification, build
+
+KEY = jax.random.key(7)
+ADAM_DECAY = 0.9
+
+
+def network_pair(d: int = 3, seed: int = 0, **changes: object) -> Pair:
+    """An ordinary untrained pair of small networks."""
+    values = {"latent_dim": 2, "hidden_sizes": (5,), "dtype": "float64", **changes}
+    spec = Specification(n_features=d, **values)
+    p, encoder = build(spec, center=np.zeros(d), floor=np.full(d, 0.01), key=jax.random.key(seed))
+    return Pair(p, Amortised(encoder))
+
+
+def blind_pair(d: int, shift: float = 0.0) -> Pair:
+    """x ~ N(mu, I) whatever z is, with mu = 0, and q = N(shift, 1): log p(x) is exact, d/dmu of the bound is x - mu."""
+    model = LinearGaussian(np.zeros((d, 1)), np.zeros(d), 1.0)
+    return Pair(model.p(), model.q(shift=shift))
+
+
+def exact_pair(d: int = 3) -> tuple[Pair, LinearGaussian]:
+    """A linear-Gaussian model with its exact posterior: the sampled bound is log p(x) for every key."""
+    model = LinearGaussian.random(np.random.default_rng(3), d, 2)
+    return Pair(model.p(), model.q()), model
+
+
+def with_network(pair: Pair, wrap: Callable[[Callable], Callable]) -> Pair:
+    """The pair with its decoder's network replaced."""
+    return eqx.tree_at(lambda a: a.p.decoder.network, pair, wrap(pair.p.decoder.network))
+
+
+def recipe(learning_rate: float = 1e-13, **changes: object) -> Recipe:
+    """A recipe in float64 that hardly moves the parameters, with the bound estimated by samples alone."""
+    values = {
+        "optimiser": Optimiser(learning_rate, 10**9, clip=None),
+        "objective": ELBO(closed_form_kl=False),
+        "dtype": "float64",
+        **changes,
+    }
+    return Recipe(**values)
+
+
+class Recorder:
+    """Keeps what `fit` reports after every epoch."""
+
+    def __init__(self) -> None:
+        self.states: list[FitState] = []
+        self.histories: list[tuple[EpochRecord, ...]] = []
+
+    def __call__(self, state: FitState, history: tuple[EpochRecord, ...]) -> None:
+        self.states.append(state)
+        self.histories.append(history)
+
+    @property
+    def factors(self) -> list[float]:
+        return [float(state.step_factor) for state in self.states]
+
+
+def run(
+    pair: Pair, x: np.ndarray, how: Recipe, validation: np.ndarray | None = None, *, epochs: int = 1, **options: object
+) -> tuple[FitResult, Recorder]:
+    """`fit` on arrays, with everything it reported."""
+    recorder = Recorder()
+    options = {"key": KEY, "on_epoch": recorder, **options}
+    held_out = None if validation is None else Dataset(jnp.asarray(validation))
+    return fit(pair, Dataset(jnp.asarray(x)), held_out, how, epochs=epochs, **options), recorder
+
+
+def first_moment(state: FitState) -> Pair:
+    """Adam's running mean of the gradients of the loss."""
+    return optax.tree_utils.tree_get(state.optimiser, "mu")
+
+
+def batches_seen(states: list[FitState], n_batches: int) -> list[list[list[int]]]:
+    """For each epoch the rows of each of its batches, read off Adam's first moment.
+
+    The rows are the unit vectors and the pair is `blind_pair`: the gradient of the mean's i-th number is -1/b in the
+    batch of b rows that holds row i, else 0 (up to the learning rate). Adam remembers it times 0.1 x 0.9^age, so the
+    number of row i tells in which batch it was, once, and with which weight.
+    """
+    epochs = []
+    before = 0.0
+    for state in states:
+        moment = np.asarray(first_moment(state).p.decoder.network.layers[0].bias)
+        epochs.append(_decoded((moment - before * ADAM_DECAY**n_batches) / (ADAM_DECAY - 1), n_batches))
+        before = moment
+    return epochs
+
+
+def _decoded(signal: np.ndarray, n_batches: int) -> list[list[int]]:
+    batches = []
+    for batch in range(n_batches):
+        age = n_batches - 1 - batch
+        rows = [
+            i
+            for i, value in enumerate(signal)
+            if np.isclose(value * np.sum(np.isclose(signal, value, rtol=1e-6)), ADAM_DECAY**age, rtol=1e-6)
+        ]
+        batches.append(rows)
+    return batches
+
+
+def assert_same_bits(a: object, b: object) -> None:
+    """Two trees have the same leaves, to the bit."""
+    leaves, other = jax.tree_util.tree_leaves_with_path(a), jax.tree_util.tree_leaves_with_path(b)
+    assert [path for path, _ in leaves] == [path for path, _ in other]
+    for (path, leaf), (_, twin) in zip(leaves, other, strict=True):
+        name = jax.tree_util.keystr(path)
+        if not eqx.is_array(leaf):
+            assert leaf == twin, name
+            continue
+        assert leaf.dtype == twin.dtype, name
+        assert np.asarray(leaf).tobytes() == np.asarray(twin).tobytes(), name
+
+
+def same_record(a: EpochRecord, b: EpochRecord) -> bool:
+    """Equal to the bit, where NaN equals NaN."""
+    return repr(a) == repr(b)
+
+
+def assert_same_fit(a: FitResult, b: FitResult) -> None:
+    """Same parameters, history and end, to the bit."""
+    assert_same_bits(eqx.filter(a.pair, eqx.is_array), eqx.filter(b.pair, eqx.is_array))
+    assert repr(a.history) == repr(b.history)
+    assert (a.best_epoch, a.status, a.detail) == (b.best_epoch, b.status, b.detail)
+
+
+def all_finite(tree: object) -> bool:
+    """Whether no array holds a NaN or an infinity."""
+    return all(bool(jnp.all(jnp.isfinite(a))) for a in jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array)))
+
+
+def model_of(pair: Pair) -> GenerativeModel:
+    """p, for readability in tests."""
+    return pair.p
