@@ -67,9 +67,7 @@ def test_missing_cells_count_for_nothing_in_training_and_validation() -> None:
     x, observed = rng.normal(size=(7, 3)) + 2, rng.random((7, 3)) < 0.5
     exact = float(np.where(observed, stats.norm.logpdf(x), 0).sum(axis=1).mean())
     data = Dataset(jnp.where(observed, x, jnp.nan), jnp.asarray(observed))
-    from tightbound.learn import fit
-
-    result = fit(blind_pair(3), data, data, recipe(batch_size=4), epochs=1, key=KEY)
+    result, _ = run(blind_pair(3), data, recipe(batch_size=4), data)
     assert result.history[0].train_bound == pytest.approx(exact, abs=1e-9)
     assert result.history[0].validation_bound == pytest.approx(exact, abs=1e-9)
 

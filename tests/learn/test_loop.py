@@ -22,7 +22,7 @@ from tightbound.learn import (
     to_bytes,
     with_arrays,
 )
-from tightbound.learn.loop import Keys
+from tightbound.learn.epoch import Keys
 
 RNG = np.random.default_rng(4)
 TRAIN, VALIDATION = RNG.normal(size=(7, 3)), RNG.normal(size=(11, 3))
@@ -80,7 +80,7 @@ def test_the_parameters_kept_are_those_of_the_best_epoch(whole: Fitted) -> None:
     result, record = whole
     kept = eqx.filter(result.pair, eqx.is_inexact_array)
     assert_same_bits(kept, record.states[result.best_epoch - 1].parameters)
-    again = jax.jit(lambda pair: mean_bound(pair, HOW, Dataset(jnp.asarray(VALIDATION)), key=Keys.split(KEY).validation))
+    again = jax.jit(lambda pair: mean_bound(pair, HOW, Dataset(jnp.asarray(VALIDATION)), key=Keys(*jax.random.split(KEY, 3)).validation))
     assert float(again(result.pair)) == pytest.approx(validation_bounds(result).max(), abs=1e-12)
     _, static = eqx.partition(result.pair, eqx.is_inexact_array)
     latest = eqx.combine(record.states[-1].parameters, static)

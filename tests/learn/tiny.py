@@ -1,6 +1,7 @@
 """Pairs small enough to compile in a second, some of them with an answer that is known exactly."""
 
 from collections.abc import Callable
+from unittest import mock
 
 import equinox as eqx
 import jax
@@ -10,7 +11,8 @@ import optax
 from linear_gaussian import LinearGaussian
 
 from tightbound.learn import ELBO, Amortised, Dataset, EpochRecord, FitResult, FitState, Optimiser, Pair, Recipe, fit
-from tightbound.model import GenerativeModel, Specification, build
+from tightbound.learn import loop
+from tightbound.model import Specification, build
 
 KEY = jax.random.key(7)
 ADAM_DECAY = 0.9
@@ -53,7 +55,7 @@ def recipe(learning_rate: float = 1e-13, **changes: object) -> Recipe:
 
 
 class Recorder:
-    """Keeps what `fit` reports after every epoch."""
+    """Keeps what `fit` reports."""
 
     def __init__(self) -> None:
         self.states: list[FitState] = []
@@ -69,13 +71,21 @@ class Recorder:
 
 
 def run(
-    pair: Pair, x: np.ndarray, how: Recipe, validation: np.ndarray | None = None, *, epochs: int = 1, **options: object
+    pair: Pair,
+    x: np.ndarray | Dataset,
+    how: Recipe,
+    validation: np.ndarray | Dataset | None = None,
+    *,
+    epochs: int = 1,
+    seconds_a_call: float = 0,
+    **options: object,
 ) -> tuple[FitResult, Recorder]:
-    """`fit` on arrays, with everything it reported."""
+    """`fit` on arrays, with everything it reported: after every epoch, or as many as fit into `seconds_a_call`."""
     recorder = Recorder()
-    options = {"key": KEY, "on_epoch": recorder, **options}
-    held_out = None if validation is None else Dataset(jnp.asarray(validation))
-    return fit(pair, Dataset(jnp.asarray(x)), held_out, how, epochs=epochs, **options), recorder
+    options = {"key": KEY, "on_progress": recorder, **options}
+    train, held_out = (rows if rows is None or isinstance(rows, Dataset) else Dataset(jnp.asarray(rows)) for rows in (x, validation))
+    with mock.patch.object(loop, "_SECONDS_A_CALL", seconds_a_call):
+        return fit(pair, train, held_out, how, epochs=epochs, **options), recorder
 
 
 def first_moment(state: FitState) -> Pair:
@@ -125,11 +135,6 @@ def assert_same_bits(a: object, b: object) -> None:
         assert np.asarray(leaf).tobytes() == np.asarray(twin).tobytes(), name
 
 
-def same_record(a: EpochRecord, b: EpochRecord) -> bool:
-    """Equal to the bit, where NaN equals NaN."""
-    return repr(a) == repr(b)
-
-
 def assert_same_fit(a: FitResult, b: FitResult) -> None:
     """Same parameters, history and end, to the bit."""
     assert_same_bits(eqx.filter(a.pair, eqx.is_array), eqx.filter(b.pair, eqx.is_array))
@@ -141,7 +146,3 @@ def all_finite(tree: object) -> bool:
     """Whether no array holds a NaN or an infinity."""
     return all(bool(jnp.all(jnp.isfinite(a))) for a in jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array)))
 
-
-def model_of(pair: Pair) -> GenerativeModel:
-    """p, for readability in tests."""
-    return pair.p

@@ -6,10 +6,11 @@ from .files import read_table
 from .likelihood import Decision, decide_likelihood
 from .schema import Column, Schema, infer_schema
 from .splits import split
-from .table import Table, as_table
+from .table import Aside, Table, as_table
 from .writing import atomic_write, write_table
 
 __all__ = [
+    "Aside",
     "Column",
     "DataError",
     "Decision",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .errors import CellTypeError, DataError, complain, shorten
-from .table import Table, column_position, default_names, require_cells
+from .table import Choice, Table, default_names, require_cells
 from .text import not_a_number, numbers_from_text
 
 DENSE_LIMIT = 2 * 1024**3  # bytes; a larger dense copy of a sparse matrix would surprise its owner
@@ -27,19 +26,12 @@ def densify(X: Any, source: str) -> np.ndarray:
     return np.asarray(X.toarray())
 
 
-def table_from_array(
-    X: Any,
-    *,
-    source: str,
-    label: str | int | None = None,
-    drop: Sequence[str | int] = (),
-    labels: np.ndarray | None = None,
-) -> Table:
+def table_from_array(X: Any, choice: Choice, *, source: str, labels: np.ndarray | None = None) -> Table:
     """An array or nested list as a table; `labels` are labels that came beside it."""
     array = _as_array(X, source)
     _require_dimensions(array, source)
     require_cells(array.shape, source)
-    if array.ndim > 2 and (label is not None or len(drop) > 0):
+    if array.ndim > 2 and (choice.label is not None or len(choice.drop) > 0):
         raise complain(
             source,
             "be a table when a label or columns to drop are named",
@@ -47,12 +39,11 @@ def table_from_array(
             "leave out `label` and `drop`",
         )
     names = default_names(array.shape[1])
-    leave_out = [column_position(key, names, source) for key in drop]
-    if label is not None:
-        leave_out.append(column_position(label, names, source))
-        labels = array[:, leave_out[-1]]
-    if leave_out:
-        array = np.delete(array, leave_out, axis=1)
+    at, aside = choice.positions(names, False, source)
+    if at is not None:
+        labels = array[:, at]
+    if aside:
+        array = np.delete(array, sorted(aside), axis=1)
         require_cells(array.shape, source)
     values, dtype = _as_numbers(array, source)
     values = np.ascontiguousarray(values.reshape(len(values), -1))

@@ -12,7 +12,7 @@ import numpy as np
 
 from .errors import complain, shorten
 from .frames import table_from_frame
-from .table import Table, default_names, require_unique
+from .table import Choice, Table, default_names, require_unique
 from .text import MISSING, is_number
 
 if TYPE_CHECKING:
@@ -31,9 +31,7 @@ class _Lines:
         return f"line {self.numbers[row]}"
 
 
-def table_from_delimited(
-    data: bytes, *, source: str, separator: str | None, label: str | int | None, drop: Sequence[str | int]
-) -> Table:
+def table_from_delimited(data: bytes, choice: Choice, *, source: str, separator: str | None) -> Table:
     """Delimited text as a table.
 
     The first line holds the names, unless every field of it is a number that is not simply the column's own number:
@@ -42,9 +40,9 @@ def table_from_delimited(
 
     Args:
         data: the file's bytes, UTF-8.
+        choice: which columns to set aside.
         source: words for messages.
         separator: the character between fields; None finds out (comma, semicolon or tab).
-        label, drop: as in `read_table`.
     """
     data = _plain_utf8(data, source)
     separator = separator or _separator(data)
@@ -54,9 +52,7 @@ def table_from_delimited(
         raise complain(source, "have rows of data", "only a header line came", "give at least one row below the names")
     import narwhals as nw
 
-    return table_from_frame(
-        nw.from_native(frame), source=source, label=label, drop=drop, where=lines.words, named=lines.named
-    )
+    return table_from_frame(nw.from_native(frame), choice, source=source, where=lines.words, named=lines.named)
 
 
 def _plain_utf8(data: bytes, source: str) -> bytes:

@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from .arrays import table_from_array
 from .delimited import table_from_delimited, unreadable
 from .errors import DataError, complain, listing, suggestion
 from .frames import table_from_frame
-from .table import Table
+from .table import NOTHING_ASIDE, Aside, Choice, Table
 
 SUFFIXES = ".csv, .tsv (both also with .gz), .parquet, .npy, .npz"
 
@@ -29,6 +30,7 @@ def read_table(
     array: str | None = None,
     label: str | int | None = None,
     drop: Sequence[str | int] = (),
+    known: Aside = NOTHING_ASIDE,
 ) -> Table:
     """The table in a file, in a folder of images, on standard input or among the embedded data sets.
 
@@ -39,30 +41,31 @@ def read_table(
         array: which array of an .npz file (not needed when it holds one).
         label: a column to set aside as labels, or the name of another array of the .npz file.
         drop: columns to leave out.
+        known: what was set aside from the data that a model was fitted on: set aside here too, where it is there.
 
     Raises:
         DataError: for a path that cannot be read, and for data that are no table of numbers.
     """
-    place = os.fspath(path)
+    place, choice = os.fspath(path), Choice(label, drop, known)
     suffix = _suffix(place)
     if array is not None and suffix != ".npz":
         raise complain(
             place, "be an .npz file when an array of it is named", f"its suffix is {suffix!r}", "leave out `array`"
         )
     if place == "digits":
-        return _digits()
+        return _digits(choice)
     if place != "-" and os.path.isdir(place):
         from .images import read_image_folder
 
-        return read_image_folder(place)
+        return read_image_folder(place, choice)
     if suffix == ".npz":
-        return _read_npz(place, array, label, drop)
+        return _read_npz(place, array, choice)
     if suffix == ".npy":
-        return _read_npy(place, label, drop)
+        return _read_npy(place, choice)
     if suffix == ".parquet":
-        return _read_parquet(place, label, drop)
+        return _read_parquet(place, choice)
     if suffix in (".csv", ".tsv") or place == "-":
-        return _read_delimited(place, suffix, label, drop)
+        return _read_delimited(place, suffix, choice)
     _require_readable(place)
     raise complain(
         place, f"be a folder of images or a file {SUFFIXES}", f"its suffix is {suffix!r}", "convert it to one of those"
@@ -86,14 +89,14 @@ def _damaged(source: str, kind: str, reason: object) -> DataError:
     return complain(source, f"be a whole {kind} file", f"it is damaged or of another kind ({words})", "write it anew")
 
 
-def _digits() -> Table:
+def _digits(choice: Choice) -> Table:
     from sklearn.datasets import load_digits  # nothing else in `data` needs scikit-learn
 
     digits: Any = load_digits()
-    return table_from_array(digits.images.astype(np.uint8), source="digits", labels=digits.target)
+    return table_from_array(digits.images.astype(np.uint8), choice, source="digits", labels=digits.target)
 
 
-def _read_delimited(place: str, suffix: str, label: str | int | None, drop: Sequence[str | int]) -> Table:
+def _read_delimited(place: str, suffix: str, choice: Choice) -> Table:
     source = "Standard input" if place == "-" else os.path.basename(place)
     try:
         data = sys.stdin.buffer.read() if place == "-" else Path(place).read_bytes()
@@ -105,10 +108,10 @@ def _read_delimited(place: str, suffix: str, label: str | int | None, drop: Sequ
         except (OSError, EOFError, zlib.error) as error:
             raise _damaged(source, "gzip", error) from None
     separator = "\t" if suffix == ".tsv" else None
-    return table_from_delimited(data, source=source, separator=separator, label=label, drop=drop)
+    return table_from_delimited(data, choice, source=source, separator=separator)
 
 
-def _read_parquet(place: str, label: str | int | None, drop: Sequence[str | int]) -> Table:
+def _read_parquet(place: str, choice: Choice) -> Table:
     import narwhals as nw
     import polars as pl
 
@@ -118,7 +121,7 @@ def _read_parquet(place: str, label: str | int | None, drop: Sequence[str | int]
         frame = pl.read_parquet(Path(place), glob=False)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise _damaged(source, "parquet", error) from None
-    return table_from_frame(nw.from_native(frame), source=source, label=label, drop=drop)
+    return table_from_frame(nw.from_native(frame), choice, source=source)
 
 
 # What NumPy and zipfile raise, between them, for a file that is cut short, garbled or of another kind.
@@ -162,15 +165,15 @@ def _load_error(source: str, kind: str, error: BaseException) -> DataError:
     return _damaged(source, kind, error)
 
 
-def _read_npy(place: str, label: str | int | None, drop: Sequence[str | int]) -> Table:
+def _read_npy(place: str, choice: Choice) -> Table:
     source = os.path.basename(place)
     with _opened(place) as array:
         if not isinstance(array, np.ndarray):
             raise _damaged(source, "NumPy", "it is an archive, as .npz files are")
-        return table_from_array(array, source=source, label=label, drop=drop)
+        return table_from_array(array, choice, source=source)
 
 
-def _read_npz(place: str, array: str | None, label: str | int | None, drop: Sequence[str | int]) -> Table:
+def _read_npz(place: str, array: str | None, choice: Choice) -> Table:
     source = os.path.basename(place)
     with _opened(place) as archive:
         if isinstance(archive, np.ndarray):
@@ -179,8 +182,9 @@ def _read_npz(place: str, array: str | None, label: str | int | None, drop: Sequ
         key = _choose(keys, array, source)
         data = _member(archive, key, source)
         words = source if len(keys) == 1 else f"{source} ({key})"
+        label = choice.label
         if label is None or str(label) not in keys:
-            return table_from_array(data, source=words, label=label, drop=drop)
+            return table_from_array(data, choice, source=words)
         labels = _member(archive, str(label), source)
     if labels.ndim != 1 or labels.shape[:1] != data.shape[:1]:
         raise complain(
@@ -189,7 +193,7 @@ def _read_npz(place: str, array: str | None, label: str | int | None, drop: Sequ
             f"its shape is {labels.shape}",
             "name the array that belongs to it",
         )
-    return table_from_array(data, source=words, drop=drop, labels=labels)
+    return table_from_array(data, replace(choice, label=None), source=words, labels=labels)
 
 
 def _choose(keys: list[str], array: str | None, source: str) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .errors import DataError, complain, listing
-from .table import Table, column_position, default_names, require_cells, require_unique
+from .table import NOTHING_ASIDE, Aside, Choice, Table, default_names, require_cells, require_unique
 from .text import numbers_from_text
 
 if TYPE_CHECKING:
@@ -47,10 +47,9 @@ def _row_words(row: int) -> str:
 
 def table_from_frame(
     frame: nw.DataFrame[Any],
+    choice: Choice,
     *,
     source: str,
-    label: str | int | None = None,
-    drop: Sequence[str | int] = (),
     where: Callable[[int], str] = _row_words,
     named: bool | None = None,
 ) -> Table:
@@ -58,9 +57,8 @@ def table_from_frame(
 
     Args:
         frame: the frame.
+        choice: which columns to set aside.
         source: words for messages.
-        label: a column to set aside as labels.
-        drop: columns to leave out.
         where: words for a row number (a file says its line).
         named: whether the names are the user's; by default they are, unless pandas numbered the columns itself.
 
@@ -68,24 +66,31 @@ def table_from_frame(
         DataError: for columns that are not numbers, unknown names, no rows or no columns.
     """
     names = [str(name) for name in frame.columns]
-    leave_out = {column_position(key, names, source) for key in drop}
-    labels = None
-    if label is not None:
-        at = column_position(label, names, source)
-        labels = _label_values(frame[:, at])
-        leave_out.add(at)
-    kept = [j for j in range(len(names)) if j not in leave_out]
-    require_cells((len(frame), len(kept)), source)
-    columns = _all_numbers({names[j]: frame[:, j] for j in kept}, source, where)
     if named is None:
         numbered: list[Any] = list(range(len(names)))
         named = list(frame.columns) != numbered
+    at, out = choice.positions(names, named, source)
+    labels = None if at is None else _label_values(frame[:, at])
+    kept = [j for j in range(len(names)) if j not in out]
+    require_cells((len(frame), len(kept)), source)
+    columns = _all_numbers({names[j]: frame[:, j] for j in kept}, source, where)
+    aside = Aside(None if at is None else names[at], tuple(names[j] for j in sorted(out - {at})))
     kept_names = tuple(names[j] for j in kept) if named else default_names(len(kept))
     container = "pandas" if frame.implementation.is_pandas() else "polars"
     index = frame.to_native().index if container == "pandas" else None
     dtypes = tuple(dtype for _, dtype in columns)
+    values = _stack([c for c, _ in columns])
     return Table(
-        _stack([c for c, _ in columns]), kept_names, named, (len(kept),), container, dtypes, source, labels, index
+        values,
+        kept_names,
+        named,
+        (len(kept),),
+        container,
+        dtypes,
+        source,
+        labels,
+        index,
+        aside if named else NOTHING_ASIDE,
     )
 
 

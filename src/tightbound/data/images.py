@@ -11,7 +11,7 @@ import numpy as np
 from .arrays import table_from_array
 from .delimited import unreadable
 from .errors import complain
-from .table import Table
+from .table import Choice, Table
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 
 
-def read_image_folder(place: str) -> Table:
+def read_image_folder(place: str, choice: Choice) -> Table:
     """All images of a folder, sorted by name: (n, h, w) when all are grey, else (n, h, w, 3), uint8.
 
     When the images lie in sub-folders, one level down, the names of these are the labels. Transparent pixels are
     shown on white.
 
     Raises:
-        DataError: when there are no images, one cannot be read, or one differs in size from the first.
+        DataError: when there are no images, one cannot be read, one differs in size from the first, or columns are to
+            be set aside.
     """
     files = _image_files(place)
     source = os.path.basename(os.path.abspath(place))
@@ -50,7 +51,7 @@ def read_image_folder(place: str) -> Table:
         pixels = [image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2) for image in pixels]
     folders = [str(file.parent.relative_to(place)) for file in files]
     labels = np.array(folders) if set(folders) != {"."} else None
-    return table_from_array(np.stack(pixels), source=source, labels=labels)
+    return table_from_array(np.stack(pixels), choice, source=source, labels=labels)
 
 
 def _image_files(place: str) -> list[Path]:

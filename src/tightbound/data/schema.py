@@ -11,7 +11,7 @@ import numpy as np
 
 from .errors import DataError, complain, listing
 from .saved import damaged, field, optional_number
-from .table import Table, require_cells, require_unique
+from .table import NOTHING_ASIDE, Aside, Table, require_cells, require_unique
 
 CONTAINERS = ("numpy", "pandas", "polars")
 
@@ -56,12 +56,14 @@ class Schema:
         shape: shape of one datum.
         container: "numpy", "pandas" or "polars".
         named: True when the names are the user's, so that new data are matched by name.
+        aside: named columns that the data had beside these; new data may have them or not.
     """
 
     columns: tuple[Column, ...]
     shape: tuple[int, ...]
     container: str
     named: bool
+    aside: Aside = NOTHING_ASIDE
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -75,6 +77,7 @@ class Schema:
             "shape": list(self.shape),
             "container": self.container,
             "named": self.named,
+            "aside": {"label": self.aside.label, "dropped": list(self.aside.dropped)},
         }
 
     @classmethod
@@ -90,7 +93,8 @@ class Schema:
         if container not in CONTAINERS:
             raise damaged(what, f"have one of the containers {listing(CONTAINERS)}", f"it has {container!r}")
         require_unique([column.name for column in columns], what)
-        return cls(columns, shape, container, field(data, "named", bool, what))
+        aside = _aside_from_json(field(data, "aside", dict, what))
+        return cls(columns, shape, container, field(data, "named", bool, what), aside)
 
     def check(self, table: Table, *, expected_by: str = "the model") -> Table:
         """New data in the order and shape of the fitted columns.
@@ -147,6 +151,14 @@ class Schema:
         return replace(table, values=table.values[:, order], names=self.names, dtypes=dtypes, shape=self.shape)
 
 
+def _aside_from_json(data: Any) -> Aside:
+    what = "Entry 'aside' of the saved schema"
+    label, dropped = field(data, "label", (str, type(None)), what), field(data, "dropped", list, what)
+    if not all(isinstance(name, str) for name in dropped):
+        raise damaged(what, "hold column names", "one is not")
+    return Aside(label, tuple(dropped))
+
+
 def _column_from_json(data: Any, i: int) -> Column:
     what = f"Column {i} of the saved schema"
     numbers = {key: optional_number(data, key, what) for key in ("minimum", "maximum", "mean", "sd", "constant")}
@@ -196,7 +208,7 @@ def infer_schema(table: Table) -> Schema:
             "every column is constant or missing",
             "give columns that vary over the rows",
         )
-    return Schema(columns, table.shape, table.container, table.named)
+    return Schema(columns, table.shape, table.container, table.named, table.aside)
 
 
 def require_finite(table: Table) -> None:

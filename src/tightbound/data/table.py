@@ -14,6 +14,52 @@ from .errors import DataError, complain, listing, suggestion
 
 
 @final
+@dataclass(frozen=True)
+class Aside:
+    """Named columns of a table that are not modelled.
+
+    Attributes:
+        label: the column that was taken as labels, or None.
+        dropped: the columns that were left out.
+    """
+
+    label: str | None = None
+    dropped: tuple[str, ...] = ()
+
+
+NOTHING_ASIDE = Aside()
+
+
+@final
+@dataclass(frozen=True)
+class Choice:
+    """Which columns to set aside.
+
+    Attributes:
+        label: the column of labels (name, or number); it must be there.
+        drop: columns to leave out; they must be there.
+        known: columns to set aside where they are there. They have names, so a table without names has none of them.
+    """
+
+    label: str | int | None = None
+    drop: Sequence[str | int] = ()
+    known: Aside = NOTHING_ASIDE
+
+    def positions(self, names: Sequence[str], named: bool, source: str) -> tuple[int | None, set[int]]:
+        """The position of the label column, if any, and those of all columns that are not modelled."""
+        known = [name for name in (self.known.label, *self.known.dropped) if name is not None]
+        present = [name for name in known if named and name in names]
+        aside = {column_position(key, names, source) for key in (*self.drop, *present)}
+        label = self.label
+        if label is None and self.known.label in present:
+            label = self.known.label
+        if label is None:
+            return None, aside
+        at = column_position(label, names, source)
+        return at, aside | {at}
+
+
+@final
 @dataclass(frozen=True, eq=False)
 class Table:
     """Data as a matrix of numbers, with what is needed to give results back in the same form.
@@ -28,6 +74,7 @@ class Table:
         source: words for messages, such as "iris.csv" or "X".
         labels: (n,) the label column when one was asked for; never modelled, only for colouring.
         index: the pandas index to give back, else None.
+        aside: columns that the source has beside these, when they have names.
     """
 
     values: np.ndarray
@@ -39,6 +86,7 @@ class Table:
     source: str
     labels: np.ndarray | None = None
     index: Any | None = None
+    aside: Aside = NOTHING_ASIDE
 
     @property
     def n_rows(self) -> int:
@@ -120,7 +168,14 @@ def require_cells(shape: tuple[int, ...], source: str) -> None:
         )
 
 
-def as_table(X: Any, *, source: str = "X", label: str | int | None = None, drop: Sequence[str | int] = ()) -> Table:
+def as_table(
+    X: Any,
+    *,
+    source: str = "X",
+    label: str | int | None = None,
+    drop: Sequence[str | int] = (),
+    known: Aside = NOTHING_ASIDE,
+) -> Table:
     """What the user holds in memory, as a table.
 
     Args:
@@ -129,6 +184,7 @@ def as_table(X: Any, *, source: str = "X", label: str | int | None = None, drop:
         source: words for messages.
         label: a column (name, or number) to set aside as labels instead of modelling it.
         drop: columns to leave out.
+        known: what was set aside from the data that a model was fitted on: set aside here too, where it is there.
 
     Raises:
         DataError: for anything that is not a table of numbers.
@@ -136,10 +192,11 @@ def as_table(X: Any, *, source: str = "X", label: str | int | None = None, drop:
     from .arrays import densify, table_from_array
     from .frames import as_frame, table_from_frame
 
+    choice = Choice(label, drop, known)
     frame = None if isinstance(X, np.ndarray | list | tuple) else as_frame(X, source)
     if frame is not None:
-        return table_from_frame(frame, source=source, label=label, drop=drop)
+        return table_from_frame(frame, choice, source=source)
     sparse = sys.modules.get("scipy.sparse")  # a sparse matrix exists only if its module was imported
     if sparse is not None and sparse.issparse(X):
         X = densify(X, source)
-    return table_from_array(X, source=source, label=label, drop=drop)
+    return table_from_array(X, choice, source=source)

@@ -26,6 +26,7 @@ def describe_non_finite(
     key_rows, key_q = jax.random.split(jax.random.fold_in(noise, cursor))
     x, observed = train.rows(numbers, key=key_rows, dtype=recipe.dtype)
 
+    @jax.jit
     @jax.vmap
     def bound_of_row(i: jax.Array) -> jax.Array:
         row = jax.lax.dynamic_slice_in_dim(x, i, 1)
@@ -40,8 +41,8 @@ def describe_non_finite(
             f"The bound of training row {int(bad_rows[0])} (and {bad_rows.size - 1} more of {x.shape[0]} in its "
             "minibatch) is not finite; look for extreme values there, or lower learning_rate."
         )
-    gradient = jax.grad(
-        lambda a: batch_loss(a, static, recipe, x, observed, jnp.ones(x.shape[0], x.dtype), 1.0, key_q)[0]
+    gradient = jax.jit(
+        jax.grad(lambda a: batch_loss(a, static, recipe, x, observed, jnp.ones(x.shape[0], x.dtype), 1.0, key_q)[0])
     )(state.parameters)
     names = non_finite_leaves(gradient)
     where = f"the gradient of {names[0]} (and {len(names) - 1} more arrays)" if names else "a step"

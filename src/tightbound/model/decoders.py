@@ -6,7 +6,7 @@ from typing import final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from tightbound.model.distributions import (
     AbstractDistribution,
@@ -37,6 +37,13 @@ class AbstractHead(eqx.Module):
     def __call__(self, h: Float[Array, " m"]) -> AbstractDistribution:
         """The distribution of x for a network output of shape (n_inputs,)."""
 
+    @abstractmethod
+    def spread_at_start(self, *, key: PRNGKeyArray) -> Float[Array, " s"]:
+        """Where the inputs after the first `dim` (the location) should begin, (n_inputs - dim,), whatever z is.
+
+        A spread that begins at random, different for every z, can give densities of e^(-10^23) before the first step.
+        """
+
 
 @final
 class BernoulliHead(AbstractHead):
@@ -57,6 +64,10 @@ class BernoulliHead(AbstractHead):
     def __call__(self, h: Float[Array, " m"]) -> Bernoulli:
         """Bernoulli with log-odds h."""
         return Bernoulli(h)
+
+    def spread_at_start(self, *, key: PRNGKeyArray) -> Float[Array, " s"]:
+        """Nothing: the log-odds are all there is."""
+        return jnp.zeros(0)
 
 
 # A Gaussian density has no upper limit where a column repeats a value, so every standard deviation stays above a
@@ -96,6 +107,10 @@ class FixedScaleGaussianHead(AbstractHead):
         """Gaussian with mean h."""
         return DiagonalGaussian(h, self.scale)
 
+    def spread_at_start(self, *, key: PRNGKeyArray) -> Float[Array, " s"]:
+        """Nothing: the scales are not inputs."""
+        return jnp.zeros(0)
+
 
 @final
 class DiagonalGaussianHead(AbstractHead):
@@ -118,6 +133,10 @@ class DiagonalGaussianHead(AbstractHead):
         loc, raw = jnp.split(h, 2)
         return DiagonalGaussian(loc, jax.lax.stop_gradient(self.floor) + positive(raw))
 
+    def spread_at_start(self, *, key: PRNGKeyArray) -> Float[Array, " s"]:
+        """Zeros: scales of one."""
+        return jnp.zeros(self.dim)
+
 
 @final
 class LowRankGaussianHead(AbstractHead):
@@ -137,11 +156,16 @@ class LowRankGaussianHead(AbstractHead):
         return (2 + self.rank) * self.dim
 
     def __call__(self, h: Float[Array, " m"]) -> LowRankGaussian:
-        """loc, raw scale, then the factor by rows."""
+        """Loc, raw scale, then the factor by rows."""
         loc, raw, factor = jnp.split(h, [self.dim, 2 * self.dim])
         scale = jax.lax.stop_gradient(self.floor) + positive(raw)
         # 1/sqrt(rank): the variance of a cell at the start does not depend on the rank.
         return LowRankGaussian(loc, factor.reshape(self.dim, self.rank) / self.rank**0.5, scale)
+
+    def spread_at_start(self, *, key: PRNGKeyArray) -> Float[Array, " s"]:
+        """Zeros for the scales, small random numbers for the factor, whose gradient vanishes at zero."""
+        factor = 0.3 * jax.random.normal(key, (self.rank * self.dim,))
+        return jnp.concatenate([jnp.zeros(self.dim), factor])
 
 
 @final
@@ -164,6 +188,10 @@ class FullGaussianHead(AbstractHead):
         """First dim numbers: loc; the rest: the lower triangle, whose diagonal stays above the floor."""
         tril = lower_triangle(h[self.dim :], self.dim) + jnp.diag(jax.lax.stop_gradient(self.floor))
         return FullGaussian(h[: self.dim], tril)
+
+    def spread_at_start(self, *, key: PRNGKeyArray) -> Float[Array, " s"]:
+        """Zeros: the identity."""
+        return jnp.zeros(self.n_inputs - self.dim)
 
 
 COVARIANCES = ("shared", "feature", "diagonal", "low_rank", "full")

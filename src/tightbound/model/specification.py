@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from tightbound.model.decoders import COVARIANCES, BernoulliHead, Decoder, gaussian_head
+from tightbound.model.decoders import COVARIANCES, AbstractHead, BernoulliHead, Decoder, gaussian_head
 from tightbound.model.distributions import StandardGaussian
 from tightbound.model.encoders import Encoder
 from tightbound.model.families import FAMILIES
@@ -109,12 +109,14 @@ def build(
         spec.mask_input,
     )
     if spec.likelihood == "bernoulli":
-        head: Any = BernoulliHead(spec.n_features)
+        head: AbstractHead = BernoulliHead(spec.n_features)
     else:
         head = gaussian_head(spec.covariance, jnp.asarray(floor, spec.dtype), rank=spec.rank)
-    network = (decoder_network or default)(spec.latent_dim, head.n_inputs, key=key_decoder)
-    if spec.likelihood == "bernoulli" and isinstance(network, MLP):
-        network = _with_output_bias(network, center)
+    key_network, key_spread = jax.random.split(key_decoder)
+    network = (decoder_network or default)(spec.latent_dim, head.n_inputs, key=key_network)
+    if decoder_network is None:
+        network = _calmed(network, head, key=key_spread)
+        network = _with_output_bias(network, center) if spec.likelihood == "bernoulli" else network
     decoder = Decoder(network, head, spec.latent_dim)
     return GenerativeModel(StandardGaussian(spec.latent_dim, spec.dtype), decoder), encoder
 
@@ -130,7 +132,15 @@ def default_network(spec: Specification) -> NetworkFactory:
     return make
 
 
-def _with_output_bias(network: MLP, mean: np.ndarray) -> MLP:
+def _calmed(network: Any, head: AbstractHead, *, key: PRNGKeyArray) -> Any:
+    # Whatever is not the location begins as a constant that does not depend on z.
+    last = network.layers[-1]
+    start = head.spread_at_start(key=key).astype(last.bias.dtype)
+    new = (last.weight.at[:, head.dim :].set(0), last.bias.at[head.dim :].set(start))
+    return eqx.tree_at(lambda a: (a.layers[-1].weight, a.layers[-1].bias), network, new)
+
+
+def _with_output_bias(network: Any, mean: np.ndarray) -> Any:
     # Log-odds of the training mean, so that the first steps are not spent on learning which pixels are always off.
     p = np.clip(mean, 1e-3, 1 - 1e-3)
     bias = jnp.asarray(np.log(p) - np.log1p(-p), network.layers[-1].weight.dtype)
