@@ -230,7 +230,7 @@ def demo(*, folder: str) -> None:
     with FitProgress(True) as progress:
         model = fit_table(
             train,
-            {"latent_dim": 10, "epochs": 200, "covariance": "diagonal"},
+            {"latent_dim": 10, "epochs": 200, "binarize": True},
             seed=0,
             on_plan=lambda plan, encoding, messages: progress.message(messages[0]),
             on_epoch=progress.epoch,

@@ -115,8 +115,11 @@ class Encoding:
         return Rows(self._binarised(table, dtype, 255 // scale, seed), observed, jacobian, False)
 
     def decode(self, x: np.ndarray) -> np.ndarray:
-        """(..., m) in model units as (..., d) float64 in the user's: constants are filled in, empty columns are NaN."""
-        x = np.asarray(x)
+        """(..., m) in model units as (..., d) float64 in the user's: constants are filled in, empty columns are NaN.
+
+        Binarised intensities come back as intensities: a draw of 1 is the full one (255), a probability its share.
+        """
+        x = np.asarray(x) * (intensity_scale(self.schema) if self.binarize else 1)
         values = np.full((*x.shape[:-1], len(self.schema.columns)), np.nan)
         for j, column in enumerate(self.schema.columns):
             if column.constant is not None:

@@ -36,8 +36,8 @@ def read_table(
 
     Args:
         path: a .csv or .tsv file (also gzipped), .parquet, .npy, .npz, a folder of images of one size, "digits" (the
-            8 x 8 digits that come with scikit-learn; write ./digits for a folder of that name), or "-" for CSV on
-            standard input.
+            8 x 8 digits that come with scikit-learn, as 8-bit intensities; write ./digits for a folder of that
+            name), or "-" for CSV on standard input.
         array: which array of an .npz file (not needed when it holds one).
         label: a column to set aside as labels, or the name of another array of the .npz file.
         drop: columns to leave out.
@@ -93,7 +93,9 @@ def _digits(choice: Choice) -> Table:
     from sklearn.datasets import load_digits  # nothing else in `data` needs scikit-learn
 
     digits: Any = load_digits()
-    return table_from_array(digits.images.astype(np.uint8), choice, source="digits", labels=digits.target)
+    # Stored there as counts 0 to 16; as 8-bit intensities they are images like any other.
+    intensity = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    return table_from_array(intensity, choice, source="digits", labels=digits.target)
 
 
 def _read_delimited(place: str, suffix: str, choice: Choice) -> Table:

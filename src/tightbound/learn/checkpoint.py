@@ -64,6 +64,6 @@ def from_bytes(data: bytes, template: FitState, fingerprint: str) -> tuple[FitSt
         raise ValueError(f"it is no checkpoint or is damaged ({error})") from error
     if header.get("format") != _FORMAT:
         raise ValueError(f"its format must be {_FORMAT!r}; it is {header.get('format')!r}")
-    if header["fingerprint"] != fingerprint:
+    if header.get("fingerprint") != fingerprint:
         raise ValueError("it belongs to other data or other settings")
     return with_arrays(template, arrays), history
