@@ -5,10 +5,11 @@ Only names and help live here, so that `--help` answers at once; the work is in 
 
 import importlib
 import inspect
+import os
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -18,7 +19,6 @@ from tightbound.settings import SETTINGS, Setting
 app = typer.Typer(
     name="tightbound",
     help="Variational autoencoders whose likelihoods can be trusted: fit, sample, encode, score; in nats, with errors.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -33,9 +33,17 @@ Data = Annotated[
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="The folder of a fitted model.")]
 Key = Annotated[str | None, typer.Option("--array", "-a", help="Name of the array in an .npz file.")]
 Label = Annotated[
-    str | None, typer.Option("--label", help="Column (or .npz array) that colours pictures; it is not modelled.")
+    str | None,
+    typer.Option(
+        "--label",
+        help="Column (or .npz array) that colours pictures; it is not modelled. A named column is remembered: later "
+        "data may have it or not.",
+    ),
 ]
-Drop = Annotated[list[str] | None, typer.Option("--drop", help="Column to leave out (repeat for more).")]
+Drop = Annotated[
+    list[str] | None,
+    typer.Option("--drop", help="Column to leave out (repeat for more); remembered like the label."),
+]
 Rows = Annotated[
     str,
     typer.Option(
@@ -53,12 +61,14 @@ Samples = Annotated[
 def _setting_parameter(setting: Setting) -> inspect.Parameter:
     flag = "--" + setting.name.replace("_", "-")
     kind: Any = str if setting.kind is tuple else setting.kind
+    if setting.choices:
+        kind = Literal[setting.choices]
     annotation: Any = Annotated[
         kind if setting.default is not None and setting.kind is not tuple else kind | None,
         typer.Option(
             f"{flag}/--no-{flag[2:]}" if setting.kind is bool else flag,
             help=setting.help,
-            metavar="|".join(setting.choices) if setting.choices else None,
+            metavar="N,N,..." if setting.kind is tuple else None,
             rich_help_panel=setting.group,
         ),
     ]
@@ -198,7 +208,9 @@ def sample(
     *,
     n: Annotated[int, typer.Option("--number", "-n", help="How many rows to draw.")] = 10,
     output: Rows = "-",
-    random_state: Annotated[int | None, typer.Option("--random-state", help="Seed.")] = None,
+    random_state: Annotated[
+        int | None, typer.Option("--random-state", help="Seed (default: other rows each time).")
+    ] = None,
 ) -> None:
     """Draw new rows from p(x), in the columns and units of the data."""
     _run("sample", model=model, n=n, output=output, random_state=random_state)
@@ -264,17 +276,26 @@ def main() -> None:
     """Run the command line: exit status 0, or 2 with one sentence on standard error."""
     warnings.showwarning = _show_warning
     try:
-        status = app(standalone_mode=False)
+        status = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
     except typer.TyperException as error:
-        _fail(error.format_message())
+        _fail(f"{error.format_message().rstrip('.')}; {_help_command(error)} shows what there is.")
     except (typer.Abort, KeyboardInterrupt):
         _fail("Interrupted; nothing was overwritten, and a fit goes on from its checkpoint with --resume.")
-    except BrokenPipeError:  # the reader of our output has seen enough
-        sys.stderr.close()
+    except BrokenPipeError:  # the reader of our output has seen enough; Python must not try to flush the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except (ValueError, TypeError, OSError, MemoryError) as error:
         _fail(_sentence(error))
+    except RuntimeError as error:  # JAX has no error of its own for a full memory
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        _fail(_sentence(MemoryError(error)))
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _help_command(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path if context else 'tightbound'} --help"
 
 
 def _fail(sentence: str) -> None:

@@ -18,7 +18,7 @@ from tightbound.fitted import FittedModel
 from tightbound.fitting import Checkpointing, Plan, check_factories, fit_table, use_compilation_cache
 from tightbound.persistence import load_model, save_model
 from tightbound.progress import FitProgress
-from tightbound.settings import DEFAULTS
+from tightbound.settings import DEFAULTS, LARGEST_SEED, check_number, check_settings
 
 _NOT_SETTINGS = ("encoder_network", "decoder_network", "checkpoint")
 
@@ -142,10 +142,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
         Raises `ValueError` with one sentence for data or parameters that cannot be used.
         """
+        settings = {name: getattr(self, name) for name in DEFAULTS if name != "random_state"}
+        check_settings(settings)
+        check_factories(self.encoder_network, self.decoder_network)
         table = as_table(X)
         held_out = None if validation is None else as_table(validation, source="validation")
-        check_factories(self.encoder_network, self.decoder_network)
-        settings = {name: getattr(self, name) for name in DEFAULTS if name != "random_state"}
         with FitProgress(bool(self.verbose)) as progress:
 
             def announce(plan: Plan, encoding: Encoding, messages: tuple[str, ...]) -> None:
@@ -189,12 +190,16 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return self
 
     def _table(self, X: Any) -> Table:
+        schema = self._fitted().encoding.schema
+        return schema.check(as_table(X, known=schema.aside), expected_by="VAE")
+
+    def _fitted(self) -> FittedModel:
         check_is_fitted(self)
-        return self.fitted_.encoding.schema.check(as_table(X), expected_by="VAE")
+        return self.fitted_
 
     def transform(self, X: Any) -> NDArray[Any]:
         """Posterior means E_q[z | x], (n, latent_dim)."""
-        return self.fitted_.latents(self._table(X)).mean
+        return self._fitted().latents(self._table(X)).mean
 
     def inverse_transform(self, Z: Any) -> Any:
         """Decoder means E[x | z] for latents (n, latent_dim), in the units and columns of the data fitted."""
@@ -222,7 +227,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def sample_posterior(self, X: Any, n: int = 1, random_state: Any = None) -> NDArray[Any]:
         """n draws of z from q(z | x) of every row, (rows, n, latent_dim)."""
         _check_count(n)
-        return self.fitted_.sample_posterior(self._table(X), int(n), _seed(random_state))
+        return self._fitted().sample_posterior(self._table(X), int(n), _seed(random_state))
 
     def evidence(self, X: Any, n_samples: int | None = None) -> Evidence:
         """ELBO and log p(x) of every row with standard error, effective sample size and Pareto k-hat.
@@ -288,7 +293,8 @@ def _seed(random_state: Any, repeatable: bool = False) -> int:
     # A fit that can be resumed must start from a seed that a second process finds again.
     if random_state is None and repeatable:
         return 0
-    if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool) and random_state >= 0:
+    if isinstance(random_state, (int, np.integer)):
+        check_number("random_state", random_state, 0, LARGEST_SEED, "0 is usual")
         return int(random_state)
     return int(check_random_state(random_state).randint(2**31 - 1))
 

@@ -11,10 +11,14 @@ from tightbound.evidence import Evidence, Latents
 from tightbound.fitted import FittedModel
 from tightbound.progress import RowProgress, duration
 from tightbound.report import EvidenceRow, ReportContent
+from tightbound.report.words import plural, with_error
 
 MOST_REPORTED_ROWS = 2000
 """A report scores at most so many rows, spread evenly over the table."""
+_MOST_HELD_OUT_ROWS = 500
 _SAMPLES_SHOWN = 500
+
+_Row = tuple[str, float, float | None, str, str, str, int]
 
 
 @final
@@ -28,35 +32,43 @@ class Overview:
     latents: Latents
     row_numbers: NDArray[np.intp]
     """Where the rows stand in the user's file, counted from 0."""
+    held_out: Evidence | None = None
+    """Of rows that the parameters were not fitted to, where `table` has rows that they were."""
 
     def evidence_rows(self) -> tuple[EvidenceRow, ...]:
         """One table: quantity, value, standard error, unit, bound or estimate, method, rows."""
-        evidence, n = self.evidence, self.evidence.n_rows
+        evidence, latents, n = self.evidence, self.latents, self.evidence.n_rows
         mean, elbo = evidence.mean(), evidence.mean_elbo()
-        method = f"importance sampling with q, {evidence.n_samples} samples a row"
-        draws = f"mean of log weights, {evidence.n_samples} samples a row"
         gap = evidence.log_evidence - evidence.elbo
         gap_error = float(np.std(gap, ddof=1) / np.sqrt(n)) if n > 1 else None
+        samples = f"{evidence.n_samples:,} samples a row"
+        method = f"importance sampling with q, {samples}"
+        exact = self.model.specification.posterior == "diagonal"
+        kl = float(latents.kl_per_dimension.sum())
         rows = [
-            EvidenceRow("log p(x)", mean.value, _known(mean.standard_error), "nats a row", "estimate", method, n),
-            EvidenceRow("ELBO", elbo.value, _known(elbo.standard_error), "nats a row", "lower bound", draws, n),
-            EvidenceRow(
-                "log p(x) - ELBO, estimates KL(q || p(z given x))",
+            ("log p(x)", mean.value, _known(mean.standard_error), "nats a row", "estimate", method, n),
+            *self._held_out_rows(method),
+            (
+                "ELBO",
+                elbo.value,
+                _known(elbo.standard_error),
+                "nats a row",
+                "lower bound",
+                f"mean log weight, {samples}",
+                n,
+            ),
+            (
+                "log p(x) - ELBO",
                 float(gap.mean()),
                 gap_error,
                 "nats a row",
                 "estimate",
-                "difference of the two",
+                "difference of the two; estimates KL(q || posterior)",
                 n,
             ),
-        ]
-        if self.model.encoding.likelihood == "bernoulli" and len(self.table.shape) > 1:
-            bits = mean.value / (-np.log(2) * self.model.encoding.n_features)
-            error = mean.standard_error / (np.log(2) * self.model.encoding.n_features)
-            rows.append(EvidenceRow("-log2 p(x) per pixel", bits, _known(error), "bits", "estimate", method, n))
-        rows += [
-            EvidenceRow(
-                "Monte Carlo error of the mean log p(x)",
+            *self._bits_rows(method),
+            (
+                "Monte Carlo error of log p(x)",
                 mean.monte_carlo_error,
                 None,
                 "nats a row",
@@ -64,29 +76,58 @@ class Overview:
                 "delta method",
                 n,
             ),
-            EvidenceRow(
-                "rows whose estimate is unreliable", evidence.n_unreliable, None, "rows", "count", "k-hat, ess", n
-            ),
-            EvidenceRow(
+            ("rows with unreliable log p(x)", evidence.n_unreliable, None, f"of {n:,}", "count", "k-hat, ess", n),
+            (
                 "active units",
-                int(self.latents.active.sum()),
+                int(latents.active.sum()),
                 None,
-                f"of {len(self.latents.active)}",
+                f"of {len(latents.active)}",
                 "count",
                 "variance of posterior mean > 0.01",
                 n,
             ),
-            EvidenceRow(
-                "mean KL(q || prior)",
-                float(self.latents.kl_per_dimension.sum()),
-                None,
-                "nats a row",
-                "exact" if self.model.specification.posterior == "diagonal" else "lower bound",
-                "closed form, summed over dimensions",
-                n,
-            ),
+            ("mean KL(q || prior)", kl, None, "nats a row", "exact" if exact else "lower bound", "sum over units", n),
         ]
-        return tuple(rows)
+        return tuple(EvidenceRow(*row) for row in rows)
+
+    def _held_out_rows(self, method: str) -> list[_Row]:
+        if self.held_out is None:
+            return []
+        mean = self.held_out.mean()
+        error = _known(mean.standard_error)
+        return [("log p(x) of held-out rows", mean.value, error, "nats a row", "estimate", method, mean.n_rows)]
+
+    def _bits_rows(self, method: str) -> list[_Row]:
+        if self.model.encoding.likelihood != "bernoulli" or len(self.table.shape) == 1:
+            return []
+        mean, nats = self.evidence.mean(), np.log(2) * self.model.encoding.n_features
+        error = _known(mean.standard_error / nats)
+        return [("-log2 p(x) per pixel", -mean.value / nats, error, "bits", "estimate", method, mean.n_rows)]
+
+    def __str__(self) -> str:
+        """The table of evidence in plain text, at most 80 characters wide."""
+        lines = [("quantity", "value", "", "unit", "what it is")]
+        for row in self.evidence_rows():
+            value, error = with_error(row.value, row.standard_error)
+            if row.kind != "count" and not error:
+                value = f"{row.value:.2g}"
+            lines.append((row.quantity, value, f"± {error}" if error else "", row.unit, row.kind))
+        widths = [max(len(line[column]) for line in lines) for column in range(4)]
+        n, held_out = self.evidence.n_rows, self.held_out
+        seen = "" if held_out is None else f", training rows included; {plural(held_out.n_rows, 'row')} held out"
+        return "\n".join(
+            [
+                f"{self.table.source}: {plural(n, 'row')}{seen}",
+                "",
+                *(
+                    f"{name:<{widths[0]}}  {value:>{widths[1]}} {error:<{widths[2]}}  {unit:<{widths[3]}}  {kind}"
+                    for name, value, error, unit, kind in lines
+                ),
+                "",
+                f"log p(x) by importance sampling with q, {self.evidence.n_samples:,} samples a row; ± is one standard",
+                "error over rows.",
+            ]
+        )
 
     def content(self, title: str) -> ReportContent:
         """Everything that the page shows."""
@@ -95,7 +136,7 @@ class Overview:
         return ReportContent(
             title=title,
             summary=self.paragraph(),
-            settings={name: _words(value) for name, value in summary.settings.items()},
+            settings=self._settings(),
             messages=summary.messages,
             history={
                 name: np.array([getattr(record, name) for record in summary.history], dtype=float)
@@ -134,30 +175,66 @@ class Overview:
             decoder = f"a Gaussian decoder with {words[spec.covariance]}"
         else:
             decoder = "a Bernoulli decoder"
-        held = f" ({summary.n_validation} held out for early stopping)" if summary.n_validation else ""
         n_rows = summary.n_train + summary.n_validation
+        held = f" ({summary.n_validation:,} of them held out for early stopping)" if summary.n_validation else ""
+        seen = "" if self.held_out is None else ", training rows included"
         return (
-            f"A variational autoencoder with {spec.latent_dim} latent dimensions, {decoder} and a {spec.posterior} "
-            f"Gaussian posterior, fitted to {n_rows:,} rows of {summary.source}{held} with "
-            f"{spec.n_features} modelled columns, in {duration(summary.seconds)} ({len(summary.history)} epochs; the "
-            f"parameters of epoch {summary.best_epoch} are kept). {summary.detail} The figures below are for "
-            f"{self.evidence.n_rows:,} rows of {self.table.source}; every log density is in nats a row, as a density "
-            "in the units of the data."
+            f"A variational autoencoder with {plural(spec.latent_dim, 'latent dimension')}, {decoder} and a "
+            f"{spec.posterior} Gaussian posterior, fitted to {n_rows:,} rows of {summary.source}{held} with "
+            f"{plural(spec.n_features, 'modelled column')}, in {duration(summary.seconds)} "
+            f"({plural(len(summary.history), 'epoch')}; the parameters of epoch {summary.best_epoch} are kept). "
+            f"{summary.detail} The figures below are for {plural(self.evidence.n_rows, 'row')} of "
+            f"{self.table.source}{seen}; log p(x) is in {self.unit()}."
         )
+
+    def unit(self) -> str:
+        """What log p(x) is measured in."""
+        if self.model.encoding.likelihood == "bernoulli":
+            return "nats a row, the log of a probability"
+        return "nats a row, the log of a density in the data's units"
+
+    def _settings(self) -> dict[str, str]:
+        # What was left to the program to choose is shown as it was chosen, where the model says so.
+        chosen = self.model.specification.to_json()
+        settings = {**self.model.summary.settings, "random_state": self.model.summary.seed}
+        return {
+            name: f"{_words(chosen[name])} (default)" if value is None and name in chosen else _words(value)
+            for name, value in settings.items()
+        }
 
 
 def overview(
-    model: FittedModel, table: Table, *, n_samples: int, most_rows: int | None = None, progress: bool = False
+    model: FittedModel,
+    table: Table,
+    *,
+    n_samples: int,
+    most_rows: int | None = None,
+    held_out: Table | None = None,
+    progress: bool = False,
 ) -> Overview:
-    """Score and encode a table (at most `most_rows` of it, spread evenly)."""
+    """Score and encode a table.
+
+    Args:
+        model, table: what is looked at, and on which rows.
+        n_samples: importance samples a row.
+        most_rows: take at most so many rows, spread evenly.
+        held_out: rows that the parameters were not fitted to, to be scored beside `table` (500 of them at most).
+        progress: show a bar in a terminal.
+    """
     table = model.encoding.schema.check(table)
-    rows = np.arange(table.n_rows)
-    if most_rows is not None and table.n_rows > most_rows:
-        rows = np.unique(np.linspace(0, table.n_rows - 1, most_rows).round().astype(np.intp))
-        table = table.take(rows)
+    rows = _spread(table.n_rows, most_rows)
+    table = table.take(rows)
+    unseen = None if held_out is None else held_out.take(_spread(held_out.n_rows, _MOST_HELD_OUT_ROWS))
     with RowProgress(progress, table.n_rows, "scoring") as shown:
         evidence = model.evidence(table, n_samples, on_progress=shown)
-    return Overview(model, table, evidence, model.latents(table), rows)
+    guard = None if unseen is None else model.evidence(unseen, n_samples)
+    return Overview(model, table, evidence, model.latents(table), rows, guard)
+
+
+def _spread(n: int, most: int | None) -> NDArray[np.intp]:
+    if most is None or n <= most:
+        return np.arange(n)
+    return np.unique(np.linspace(0, n - 1, most).round().astype(np.intp))
 
 
 def _known(error: float) -> float | None:

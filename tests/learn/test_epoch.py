@@ -9,12 +9,12 @@ from linear_gaussian import LinearGaussian
 from scipy import stats
 from tiny import ADAM_DECAY, KEY, batches_seen, blind_pair, exact_pair, first_moment, network_pair, recipe, run
 
-from tightbound.learn import ELBO, Dataset, Optimiser, Pair, initial_state, mean_bound
+from tightbound.learn import ELBO, Dataset, Optimiser, Pair, draw, initial_state, mean_bound
 from tightbound.learn import epoch as epoch_module
 from tightbound.learn.epoch import kl_weight
 
 
-@pytest.mark.parametrize(("n", "batch_size", "n_batches"), [(1, 100, 1), (6, 6, 1), (10, 4, 3), (7, 1, 7), (11, 6, 2)])
+@pytest.mark.parametrize(("n", "batch_size", "n_batches"), [(1, 100, 1), (10, 4, 3), (7, 1, 7)])
 def test_every_row_of_every_epoch_is_seen_exactly_once(n: int, batch_size: int, n_batches: int) -> None:
     """Ragged ends included, each row with the weight 1 / (rows in its batch), in an order that is new in every epoch."""
     _, record = run(blind_pair(n), np.eye(n), recipe(batch_size=batch_size), epochs=4)
@@ -42,18 +42,23 @@ def test_no_batch_is_a_handful_of_rows() -> None:
     assert max(sizes) - min(sizes) <= 1
 
 
-@pytest.mark.parametrize(("n", "batch_size"), [(10, 4), (11, 100), (13, 3)])
-def test_training_bound_is_the_mean_over_rows(n: int, batch_size: int) -> None:
-    """At the exact posterior a row's bound is its log p(x): rows that fill a ragged batch must not count."""
+@pytest.mark.parametrize(("n", "batch_size", "n_validation"), [(10, 4, 13), (11, 100, 6)])
+def test_bounds_are_means_over_all_rows(
+    n: int, batch_size: int, n_validation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the exact posterior a row's bound is its log p(x): rows that fill up a ragged batch or chunk must not count."""
+    monkeypatch.setattr(epoch_module, "VALIDATION_CHUNK", 5)
     pair, model = exact_pair()
-    x = model.sample(np.random.default_rng(n), n) * 3
-    result, _ = run(pair, x, recipe(batch_size=batch_size), epochs=2)
+    rng = np.random.default_rng(n)
+    x, validation = model.sample(rng, n) * 3, model.sample(rng, n_validation) * 3
+    result, _ = run(pair, x, recipe(batch_size=batch_size), validation, epochs=2)
     for entry in result.history:
         assert entry.train_bound == pytest.approx(float(model.log_p(x).mean()), abs=1e-8)
+        assert entry.validation_bound == pytest.approx(float(model.log_p(validation).mean()), abs=1e-8)
 
 
-@pytest.mark.parametrize("n", [1, 4, 5, 6, 13])
-def test_validation_bound_is_the_mean_over_all_rows(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("n", [1, 5])
+def test_mean_bound_takes_all_rows(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(epoch_module, "VALIDATION_CHUNK", 5)
     pair, model = exact_pair()
     x = model.sample(np.random.default_rng(n), n) * 3
@@ -104,56 +109,58 @@ def test_kl_weight_rises_linearly_in_steps() -> None:
     assert kl_weight(recipe(kl_warmup_steps=4, dtype="float32"), jnp.int32(1)).dtype == "float32"
 
 
-@pytest.mark.parametrize("objective", [ELBO(), ELBO(closed_form_kl=False)], ids=["closed", "sampled"])
-def test_kl_warm_up_weighs_the_gradient_and_not_the_bound(objective: ELBO) -> None:
+def test_kl_warm_up_weighs_the_gradient_and_not_the_bound() -> None:
     """With a decoder that is blind to z, the gradient for q's shift of 1 is the KL's alone, weight x 1."""
     x = np.random.default_rng(1).normal(size=(6, 1))
-    pair = blind_pair(1, shift=1.0)
-    how = recipe(objective=objective, batch_size=2, kl_warmup_steps=4)
-    result, record = run(pair, x, how, x, epochs=2)
-    if objective.closed_form_kl:  # a sampled KL has the same gradient only on average
-        signal = 0.0
-        for epoch, state in enumerate(record.states):
-            for weight in WARMUP_WEIGHTS[3 * epoch : 3 * epoch + 3]:
-                signal = ADAM_DECAY * signal + (1 - ADAM_DECAY) * weight
-            np.testing.assert_allclose(first_moment(state).q.shift, signal, rtol=1e-9)
-        exact = float(stats.norm.logpdf(x).mean()) - 0.5
-        for entry in result.history:
-            assert entry.train_bound == pytest.approx(exact, abs=1e-8)
-            assert entry.validation_bound == pytest.approx(exact, abs=1e-8)
-    else:
-        first = first_moment(record.states[0])
-        assert float(first.q.shift[0]) > 0
-        unweighted, _ = run(pair, x, recipe(objective=objective, batch_size=2), x, epochs=1)
-        assert unweighted.history[0].train_bound == pytest.approx(result.history[0].train_bound, abs=1e-8)
+    how = recipe(objective=ELBO(), batch_size=2, kl_warmup_steps=4)
+    result, record = run(blind_pair(1, shift=1.0), x, how, x, epochs=2)
+    signal = 0.0
+    for epoch, state in enumerate(record.states):
+        for weight in WARMUP_WEIGHTS[3 * epoch : 3 * epoch + 3]:
+            signal = ADAM_DECAY * signal + (1 - ADAM_DECAY) * weight
+        np.testing.assert_allclose(first_moment(state).q.shift, signal, rtol=1e-9)
+    exact = float(stats.norm.logpdf(x).mean()) - 0.5
+    for entry in result.history:
+        assert entry.train_bound == pytest.approx(exact, abs=1e-8)
+        assert entry.validation_bound == pytest.approx(exact, abs=1e-8)
+
+
+MEAN_OF_20 = np.random.default_rng(5).normal(size=(20, 2)) + np.array([3.0, -2.0])
+MEAN_RECIPE = recipe(optimiser=Optimiser(0.3, 400), batch_size=20)
 
 
 def test_the_step_factor_scales_the_step() -> None:
     """Adam's first step has the length of the rate; with half the factor, half of it."""
-    pair, x = blind_pair(2), np.array([[1.0, -2.0]])
-    how = recipe(0.1)
-    start = initial_state(pair, how)
+    pair = blind_pair(2)
+    start = initial_state(pair, MEAN_RECIPE)
     halved = eqx.tree_at(lambda s: s.step_factor, start, start.step_factor * 0.5)
-    for state, length in ((start, 0.1), (halved, 0.05)):
-        _, record = run(pair, x, how, resume_from=(state, ()))
+    for state, length in ((start, 0.3), (halved, 0.15)):
+        _, record = run(pair, MEAN_OF_20, MEAN_RECIPE, resume_from=(state, ()))
         bias = record.states[0].parameters.p.decoder.network.layers[0].bias
         np.testing.assert_allclose(bias, [length, -length], rtol=1e-6)
 
 
+def test_learning_finds_the_maximum_likelihood_mean() -> None:
+    """Downhill and not up: the mean of the blind model goes to the mean of the data."""
+    result, _ = run(blind_pair(2), MEAN_OF_20, MEAN_RECIPE, epochs=400, seconds_a_call=9)
+    np.testing.assert_allclose(result.pair.p.decoder.network.layers[0].bias, MEAN_OF_20.mean(axis=0), atol=0.02)
+
+
 def test_the_step_factor_grows_back_to_one_and_no_further() -> None:
-    pair, how = blind_pair(2), recipe()
+    pair, how = blind_pair(10), recipe(batch_size=4)
     start = initial_state(pair, how)
     start = eqx.tree_at(lambda s: s.step_factor, start, start.step_factor / 8)
-    _, record = run(pair, np.ones((1, 2)), how, epochs=5, resume_from=(start, ()))
+    _, record = run(pair, np.eye(10), how, epochs=5, resume_from=(start, ()))
     assert record.factors == [0.25, 0.5, 1, 1, 1]
 
 
-def test_learning_finds_the_maximum_likelihood_mean() -> None:
-    """Downhill and not up: the mean of the blind model goes to the mean of the data."""
-    x = np.random.default_rng(5).normal(size=(20, 2)) + np.array([1.0, -2.0])
-    how = recipe(optimiser=Optimiser(0.3, 400), batch_size=20)
-    result, _ = run(blind_pair(2), x, how, epochs=400)
-    np.testing.assert_allclose(result.pair.p.decoder.network.layers[0].bias, x.mean(axis=0), atol=0.02)
+def test_a_fit_of_weakly_typed_numbers_compiles_once() -> None:
+    """A user's parameter may be a Python number; the first step must not turn it into another type."""
+    pair = blind_pair(2)
+    pair = eqx.tree_at(lambda a: a.p.decoder.head.raw_scale, pair, jnp.asarray(0.3))
+    assert pair.p.decoder.head.raw_scale.weak_type
+    state = initial_state(pair, recipe())
+    assert not any(leaf.weak_type for leaf in jax.tree.leaves(state))
 
 
 def test_a_linear_model_learns_its_evidence() -> None:
@@ -165,19 +172,16 @@ def test_a_linear_model_learns_its_evidence() -> None:
     s2 = values[1:].mean()
     best = -0.5 * (4 * np.log(2 * np.pi) + np.log(values[0]) + 3 * np.log(s2) + 4)
     pair = network_pair(4, latent_dim=1, network="linear", covariance="shared")
-    how = recipe(optimiser=Optimiser(0.05, 1500, 50), objective=ELBO(20), batch_size=60)
-    result, _ = run(pair, x, how, epochs=1500)
-    trained = float(np.mean(jax.jit(lambda p: bounds(p, jnp.asarray(x)))(result.pair)))
-    assert best - 0.02 < trained < best + 0.01
+    how = recipe(optimiser=Optimiser(0.15, 800, 30), objective=ELBO(5), batch_size=60)
+    result, _ = run(pair, x, how, epochs=800, seconds_a_call=9)
+    trained = float(jax.jit(lambda p: jnp.mean(bounds(p, jnp.asarray(x))))(result.pair))
+    assert best - 0.03 < trained < best + 0.01
 
 
 def bounds(pair: Pair, x: jax.Array) -> jax.Array:
     """The mean bound over 1,000 draws of each row."""
 
     def one(x: jax.Array, key: jax.Array) -> jax.Array:
-        objective = ELBO(1000)
-        from tightbound.learn import draw
-
-        return objective.value(draw(pair.p, pair.q(x), x, None, n_samples=1000, with_kl=True, key=key))
+        return ELBO(1000).value(draw(pair.p, pair.q(x), x, None, n_samples=1000, with_kl=True, key=key))
 
     return jax.vmap(one)(x, jax.random.split(KEY, len(x)))

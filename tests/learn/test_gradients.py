@@ -41,21 +41,28 @@ def exact_elbo(pair: Pair, kl_weight: float) -> jax.Array:
     return reconstruction - kl_weight * kl
 
 
+exact_gradient = jax.jit(jax.grad(exact_elbo))
+
+
 def gradients(pair: Pair, objective, kl_weight: float) -> Pair:
     """The gradient of the surrogate for every key, stacked."""
 
+    return _gradients(pair, objective, jnp.asarray(kl_weight, "float64"), jax.random.split(KEY, N_KEYS))
+
+
+@eqx.filter_jit
+def _gradients(pair: Pair, objective, kl_weight: jax.Array, keys: jax.Array) -> Pair:
     def surrogate(pair: Pair, key: jax.Array) -> jax.Array:
         return Pathwise().estimate(objective, pair.p, pair.q(X), X, None, kl_weight, key=key).surrogate
 
-    return jax.jit(jax.vmap(jax.grad(surrogate), in_axes=(None, 0)))(pair, jax.random.split(KEY, N_KEYS))
+    return jax.vmap(jax.grad(surrogate), in_axes=(None, 0))(pair, keys)
 
 
 CASES = {
     "elbo": (ELBO(1), "diagonal", 1.0),
     "elbo of three draws, KL at 0.3": (ELBO(3), "full", 0.3),
-    "sampled elbo": (ELBO(2, closed_form_kl=False), "full", 1.0),
-    "sampled elbo, KL at 0.3": (ELBO(1, closed_form_kl=False), "diagonal", 0.3),
-    "importance weighted, one draw": (ImportanceWeighted(1), "diagonal", 1.0),
+    "sampled elbo": (ELBO(2, closed_form_kl=False), "diagonal", 1.0),
+    "sampled elbo, KL at 0.3": (ELBO(2, closed_form_kl=False), "diagonal", 0.3),
 }
 
 
@@ -63,7 +70,7 @@ CASES = {
 def test_mean_pathwise_gradient_is_the_gradient_of_the_closed_form(case: str) -> None:
     objective, posterior, kl_weight = CASES[case]
     pair = linear_pair(posterior)
-    exact = jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(exact_elbo), static_argnums=1)(pair, kl_weight))
+    exact = jax.tree_util.tree_leaves_with_path(exact_gradient(pair, kl_weight))
     sampled = jax.tree.leaves(gradients(pair, objective, kl_weight))
     assert len(exact) == 7  # W, b, raw scale and floor of p; W, b and centre of q
     moving = 0

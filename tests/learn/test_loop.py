@@ -59,6 +59,14 @@ def test_the_same_key_gives_the_same_bits(whole: Fitted) -> None:
     assert_same_fit(overfit()[0], whole[0])
 
 
+def test_how_many_epochs_run_at_once_changes_no_bit(whole: Fitted) -> None:
+    """The host takes several short epochs in one call; how many depends on the clock, the numbers must not."""
+    for options in ({}, {"patience": 4}):
+        several, record = overfit(seconds_a_call=1e9, **options)
+        assert len(record.states) < len(several.history)
+        assert_same_fit(several, overfit(**options)[0])
+
+
 def test_another_key_gives_other_bits(whole: Fitted) -> None:
     other, _ = overfit(key=jax.random.key(8), epochs=2)
     assert other.history[0].train_bound != whole[0].history[0].train_bound

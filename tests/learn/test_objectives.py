@@ -1,5 +1,6 @@
 """Objectives: identities between them, closed forms of linear-Gaussian models, and what is refused."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,12 +28,23 @@ OBJECTIVES = {
 }
 
 
-def estimates(objective, posterior: str = "off", n: int = 20_000, weight: float = 1.0, seed: int = 0):
-    """(surrogates, bounds) of `n` keys."""
-    p, q = MODEL.p(), POSTERIORS[posterior](jnp.array(X))
-    one = jax.jit(jax.vmap(lambda k: Pathwise().estimate(objective, p, q, jnp.array(X), None, weight, key=k)))
-    estimate = one(jax.random.split(jax.random.key(seed), n))
+N_KEYS = 8_000
+
+
+@eqx.filter_jit
+def _estimates(objective, p, q, weight, keys):
+    return jax.vmap(lambda k: Pathwise().estimate(objective, p, q, jnp.array(X), None, weight, key=k))(keys)
+
+
+def estimates(objective, posterior: str = "off", weight: float = 1.0, seed: int = 0):
+    """(surrogates, bounds) of `N_KEYS` keys."""
+    q = POSTERIORS[posterior](jnp.array(X))
+    keys = jax.random.split(jax.random.key(seed), N_KEYS)
+    estimate = _estimates(objective, MODEL.p(), q, jnp.asarray(weight, "float64"), keys)
     return np.asarray(estimate.surrogate), np.asarray(estimate.bound)
+
+
+jit_draw = eqx.filter_jit(draw)
 
 
 def exact_elbo(posterior: str) -> float:
@@ -67,8 +79,8 @@ def test_elbo_has_its_closed_form_as_expectation(name: str, posterior: str) -> N
 
 
 def test_elbo_with_closed_kl_equals_the_mean_log_weight() -> None:
-    _, closed = estimates(ELBO(1), seed=1)
-    _, sampled = estimates(ELBO(1, closed_form_kl=False), seed=2)
+    _, closed = estimates(OBJECTIVES["elbo"], seed=1)
+    _, sampled = estimates(OBJECTIVES["sampled elbo"], seed=2)
     error = np.hypot(closed.std(), sampled.std()) / len(closed) ** 0.5
     assert abs(closed.mean() - sampled.mean()) < 5 * error
     assert 0 < error < 0.05
@@ -76,7 +88,7 @@ def test_elbo_with_closed_kl_equals_the_mean_log_weight() -> None:
 
 def test_elbo_is_reconstruction_minus_kl() -> None:
     p, q = MODEL.p(), POSTERIORS["off"](jnp.array(X))
-    draws = draw(p, q, jnp.array(X), None, n_samples=6, with_kl=True, key=jax.random.key(0))
+    draws = jit_draw(p, q, jnp.array(X), None, n_samples=6, with_kl=True, key=jax.random.key(0))
     reconstruction = float(jnp.mean(draws.log_likelihood))
     kl = float(kl_divergence(q, p.prior))
     assert float(ELBO(6).value(draws)) == pytest.approx(reconstruction - kl, abs=1e-12)
@@ -87,7 +99,7 @@ def test_elbo_is_reconstruction_minus_kl() -> None:
 def test_draws_are_the_densities_of_their_own_samples() -> None:
     """Drawn again with the same keys: each part belongs to the same z, and there are as many as asked for."""
     p, q, key = MODEL.p(), POSTERIORS["off"](jnp.array(X)), jax.random.key(3)
-    draws = draw(p, q, jnp.array(X), None, n_samples=5, key=key)
+    draws = jit_draw(p, q, jnp.array(X), None, n_samples=5, key=key)
     assert draws.kl is None
     z = np.stack([q.sample(key=k) for k in jax.random.split(key, 5)])
     loglik = [stats.multivariate_normal(MODEL.W @ row + MODEL.mu, MODEL.s**2 * np.eye(4)).logpdf(X) for row in z]
@@ -110,51 +122,49 @@ def test_missing_cells_do_not_enter_the_draws() -> None:
 
 
 def test_importance_weighted_bound_of_one_sample_is_the_sampled_elbo() -> None:
-    _, weighted = estimates(ImportanceWeighted(1), n=100)
-    _, elbo = estimates(ELBO(1, closed_form_kl=False), n=100)
+    _, weighted = estimates(ImportanceWeighted(1))
+    _, elbo = estimates(ELBO(1, closed_form_kl=False))
     np.testing.assert_allclose(weighted, elbo, rtol=1e-13)
 
 
 def test_importance_weighted_bound_is_the_log_of_the_mean_weight() -> None:
     p, q = MODEL.p(), POSTERIORS["off"](jnp.array(X))
-    draws = draw(p, q, jnp.array(X), None, n_samples=7, key=jax.random.key(5))
+    draws = jit_draw(p, q, jnp.array(X), None, n_samples=7, key=jax.random.key(5))
     weights = np.exp(np.asarray(draws.log_weights))
     assert float(ImportanceWeighted(7).value(draws)) == pytest.approx(np.log(weights.mean()), abs=1e-12)
 
 
 def test_importance_weighted_bound_rises_with_samples_to_the_evidence() -> None:
-    bounds = [estimates(ImportanceWeighted(k), n=8_000, seed=k)[1] for k in (1, 4, 16, 100)]
+    bounds = [estimates(ImportanceWeighted(k), seed=k)[1] for k in (1, 3, 100)]
     means = np.array([b.mean() for b in bounds])
     errors = np.array([b.std() / len(b) ** 0.5 for b in bounds])
     steps = np.diff(means) / np.hypot(errors[1:], errors[:-1])
     assert np.all(steps > 5)
     assert np.all(means < LOG_P + 5 * errors)
-    assert LOG_P - means[-1] < 0.05 * (LOG_P - means[0]) + 5 * errors[-1]
+    assert LOG_P - means[-1] < 0.1 * (LOG_P - means[0]) + 5 * errors[-1]
 
 
-@pytest.mark.parametrize("objective", [ELBO(2, closed_form_kl=False), ImportanceWeighted(2)], ids=["elbo", "iw"])
+@pytest.mark.parametrize("objective", [OBJECTIVES["sampled elbo"], OBJECTIVES["importance weighted"]], ids=["elbo", "iw"])
 def test_every_bound_is_exact_at_the_exact_posterior(objective) -> None:
     """Every weight equals p(x), so that no key matters: nothing is dropped from any density."""
-    surrogates, bounds = estimates(objective, "exact", n=50)
+    surrogates, bounds = estimates(objective, "exact")
     np.testing.assert_allclose(bounds, LOG_P, rtol=0, atol=1e-9)
     np.testing.assert_allclose(surrogates, LOG_P, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_the_surrogate_feels_the_kl_weight_and_the_bound_does_not(name: str) -> None:
-    full_surrogate, full_bound = estimates(OBJECTIVES[name], n=20)
-    half_surrogate, half_bound = estimates(OBJECTIVES[name], n=20, weight=0.5)
+    full_surrogate, full_bound = estimates(OBJECTIVES[name])
+    half_surrogate, half_bound = estimates(OBJECTIVES[name], weight=0.5)
     np.testing.assert_array_equal(full_surrogate, full_bound)
     np.testing.assert_array_equal(half_bound, full_bound)
     assert np.all(half_surrogate != full_surrogate)
 
 
-@pytest.mark.parametrize("name", ["elbo", "sampled elbo"])
-def test_more_samples_mean_less_variance(name: str) -> None:
-    """The variance of a mean of ten draws is a tenth: the number asked for is the number drawn."""
-    closed = OBJECTIVES[name].closed_form_kl
-    one, ten = (estimates(ELBO(k, closed_form_kl=closed), n=10_000, seed=k)[1].var() for k in (1, 10))
-    assert 8 < one / ten < 12.5
+def test_more_samples_mean_less_variance() -> None:
+    """The variance of a mean of twelve draws is a quarter of that of three: the number asked for is the number drawn."""
+    three, twelve = (estimates(ELBO(k), seed=k)[1].var() for k in (3, 12))
+    assert 3.5 < three / twelve < 4.6
 
 
 @pytest.mark.parametrize("kind", [ELBO, ImportanceWeighted])

@@ -7,7 +7,7 @@ from .likelihood import Decision, decide_likelihood
 from .schema import Column, Schema, infer_schema
 from .splits import split
 from .table import Aside, Table, as_table
-from .writing import atomic_write, write_table
+from .writing import atomic_write, check_place, write_table
 
 __all__ = [
     "Aside",
@@ -20,6 +20,7 @@ __all__ = [
     "Table",
     "as_table",
     "atomic_write",
+    "check_place",
     "decide_likelihood",
     "infer_schema",
     "make_encoding",

@@ -84,6 +84,28 @@ def _sync_folder(folder: str) -> None:
             os.close(handle)
 
 
+def check_place(path: str | os.PathLike[str], suffixes: Sequence[str] = SUFFIXES) -> None:
+    """Refuses a file that cannot be written: to be asked before the work, not after.
+
+    Args:
+        path: where a file shall be; "-", standard output, can always be written to.
+        suffixes: what its name may end in.
+
+    Raises:
+        DataError: for another suffix, and for a folder that is not there.
+    """
+    place = os.fspath(path)
+    if place == "-":
+        return
+    if not place.lower().endswith(tuple(suffixes)):
+        raise complain(
+            place, f"end in one of {', '.join(suffixes)}", f"its suffix is {Path(place).suffix!r}", "choose such a name"
+        )
+    folder = os.path.dirname(place) or "."
+    if not os.path.isdir(folder):
+        raise complain(place, "lie in a folder that exists", f"{folder} is none", "make that folder first")
+
+
 def write_table(
     path: str | os.PathLike[str],
     columns: Mapping[str, np.ndarray] | np.ndarray,
@@ -103,16 +125,13 @@ def write_table(
         DataError: for an unknown suffix, arrays of different lengths, or a place that cannot be written.
     """
     place = os.fspath(path)
+    check_place(place)
     suffix = "".join(Path(place.lower()).suffixes[-2:])
     suffix = suffix if suffix in SUFFIXES else Path(place.lower()).suffix
     if place == "-":
         _write_frame(sys.stdout.buffer, _frame(columns, names, "Standard output"), ".csv")
         sys.stdout.buffer.flush()
         return
-    if suffix not in SUFFIXES:
-        raise complain(
-            place, f"end in one of {', '.join(SUFFIXES)}", f"its suffix is {suffix!r}", "choose one of those names"
-        )
     if suffix in (".npy", ".npz"):
         arrays = _arrays(columns)
         atomic_write(place, lambda stream: _write_arrays(stream, arrays, suffix))

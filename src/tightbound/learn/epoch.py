@@ -94,7 +94,9 @@ class Outcome(NamedTuple):
 def initial_state(pair: Pair, recipe: Recipe) -> FitState:
     """The state before the first epoch."""
     # Python numbers make weakly typed arrays, which the first step would turn into others: two programs for one fit.
-    parameters = jax.tree.map(lambda a: jax.lax.convert_element_type(a, a.dtype), eqx.filter(pair, eqx.is_inexact_array))
+    parameters = jax.tree.map(
+        lambda a: jax.lax.convert_element_type(a, a.dtype), eqx.filter(pair, eqx.is_inexact_array)
+    )
     zero = jnp.zeros((), "int32")
     return FitState(
         parameters=parameters,

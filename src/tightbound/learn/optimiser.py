@@ -15,6 +15,10 @@ class Optimiser:
     no further. Clipping by the norm of the whole gradient would hold up each update until the last derivative is known,
     a sixth of a step on a CPU.
 
+    `epsilon` is as large as in Burda et al. (2016): with the usual 1e-8, Adam moves the weights of inputs that are
+    almost never on as fast as all others, by noise, until one row that has such an input is encoded far out of bounds
+    (seen on MNIST: one of 2,000 validation rows at -26,500 nats).
+
     rate(t) = peak t / warmup for t < warmup, then peak (1 + cos(pi s)) / 2 with s from 0 to 1 at `total_steps`
     (Loshchilov and Hutter, 2017).
     """
@@ -23,6 +27,7 @@ class Optimiser:
     total_steps: int
     warmup_steps: int = 0
     clip: float | None = 1000.0
+    epsilon: float = 1e-4
 
     def __post_init__(self) -> None:
         if not self.learning_rate > 0:
@@ -42,4 +47,4 @@ class Optimiser:
             max(self.total_steps, self.warmup_steps + 1),
         )
         clip = optax.identity() if self.clip is None else optax.clip(self.clip)
-        return optax.chain(clip, optax.scale_by_adam(), optax.scale_by_learning_rate(schedule))
+        return optax.chain(clip, optax.scale_by_adam(eps=self.epsilon), optax.scale_by_learning_rate(schedule))
