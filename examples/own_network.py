@@ -31,7 +31,7 @@ angle = np.random.default_rng(0).uniform(0, np.pi, 500)
 noise = np.random.default_rng(1).normal(size=(500, 2))
 X = np.column_stack([np.cos(angle), np.sin(angle)]) + 0.05 * noise  # half a circle
 
-vae = VAE(latent_dim=1, encoder_network=Skip, decoder_network=Skip, epochs=300, random_state=0).fit(X)
+vae = VAE(latent_dim=1, encoder_network=Skip, decoder_network=Skip, random_state=0).fit(X)
 print(vae.evidence(X))
 
 vae.save("half-circle", overwrite=True)

@@ -309,13 +309,26 @@ def kill_at_random(process: subprocess.Popen[str], rng: random.Random, first_epo
 
 
 @pytest.fixture(scope="module")
-def expected(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The weights of a fit that was never interrupted."""
+def expected(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], bytes]]:
+    """The weights of a fit that was never interrupted; it runs beside the others until they are asked for."""
     folder = tmp_path_factory.mktemp("whole")
-    return finish(start(folder, environment), folder)
+    process = start(folder, environment)
+    weights: list[bytes] = []
+
+    def wait() -> bytes:
+        if not weights:
+            weights.append(finish(process, folder))
+        return weights[0]
+
+    yield wait
+    process.kill()
+    process.communicate()
 
 
-def _killed_again_and_again(times: int, expected: bytes, environment: dict[str, str], folder: Path, seed: int) -> None:
+def killed_again_and_again(
+    times: int, expected: Callable[[], bytes], environment: dict[str, str], folder: Path, seed: int
+) -> None:
+    """Kill a fit so many times, let the last one finish, and compare."""
     rng = random.Random(seed)
     reached = 0
     for _ in range(times):
@@ -326,17 +339,19 @@ def _killed_again_and_again(times: int, expected: bytes, environment: dict[str, 
             process.kill()
         assert (folder / "fit.checkpoint").exists()
         assert not (folder / "model").exists()
-    assert finish(start(folder, environment), folder) == expected
+    assert finish(start(folder, environment), folder) == expected()
 
 
-def test_a_killed_fit_resumes_to_the_same_bits(expected: bytes, environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_killed_fit_resumes_to_the_same_bits(
+    expected: Callable[[], bytes], environment: dict[str, str], tmp_path: Path
+) -> None:
     """Killed twice, the second time after it had been resumed."""
-    _killed_again_and_again(2, expected, environment, tmp_path / "fit", random.SystemRandom().randrange(2**32))
+    killed_again_and_again(2, expected, environment, tmp_path / "fit", random.SystemRandom().randrange(2**32))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", range(20))
 def test_a_fit_killed_at_any_moment_resumes_to_the_same_bits(
-    moment: int, expected: bytes, environment: dict[str, str], tmp_path: Path
+    moment: int, expected: Callable[[], bytes], environment: dict[str, str], tmp_path: Path
 ) -> None:
-    _killed_again_and_again(1, expected, environment, tmp_path / "fit", moment)
+    killed_again_and_again(1, expected, environment, tmp_path / "fit", moment)

@@ -88,6 +88,7 @@ def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 def _run(name: str, **arguments: Any) -> None:
     getattr(importlib.import_module("tightbound.commands"), name)(**arguments)
+    sys.stdout.flush()  # while somebody is there to take note when this fails
 
 
 @app.command()
@@ -281,7 +282,7 @@ def main() -> None:
         _fail(f"{error.format_message().rstrip('.')}; {_help_command(error)} shows what there is.")
     except (typer.Abort, KeyboardInterrupt):
         _fail("Interrupted; nothing was overwritten, and a fit goes on from its checkpoint with --resume.")
-    except BrokenPipeError:  # the reader of our output has seen enough; Python must not try to flush the rest
+    except SystemExit:  # how typer ends when the reader of our output has seen enough; the rest must not be flushed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except (ValueError, TypeError, OSError, MemoryError) as error:

@@ -210,6 +210,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 f"Z must have {self._n_features_out} columns, one for each latent dimension; it has {z.shape[1]}; "
                 "give what transform returns."
             )
+        if not np.isfinite(z).all():
+            raise ValueError("Z must hold finite numbers; it has NaN or infinity; give what transform returns.")
         return self._give_back(self.fitted_.decode(z))
 
     def reconstruct(self, X: Any) -> Any:

@@ -110,7 +110,7 @@ class Overview:
         for row in self.evidence_rows():
             value, error = with_error(row.value, row.standard_error)
             if row.kind != "count" and not error:
-                value = f"{row.value:.2g}"
+                value = f"{row.value:.3g}"
             lines.append((row.quantity, value, f"± {error}" if error else "", row.unit, row.kind))
         widths = [max(len(line[column]) for line in lines) for column in range(4)]
         n, held_out = self.evidence.n_rows, self.held_out

@@ -53,7 +53,8 @@ class FitProgress:
         if self._console.is_terminal:
             self._show_live(record, epochs, text)
         elif now - self._last_line >= _SECONDS_BETWEEN_LINES or record.epoch in (1, epochs):
-            left = f"  at most {duration((epochs - record.epoch) * seconds)} left" if done else ""
+            waiting = done and record.epoch < epochs
+            left = f"  at most {duration((epochs - record.epoch) * seconds)} left" if waiting else ""
             self.message(f"epoch {record.epoch}/{epochs}  {text}{left}")
             self._last_line = now
 

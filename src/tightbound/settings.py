@@ -181,7 +181,7 @@ def check_choice(name: str, value: Any) -> None:
 
 def check_number(name: str, value: Any, least: float, most: float, advice: str, whole: bool = True) -> None:
     """Refuse a value that is not a (whole) number between `least` and `most` (`ValueError`)."""
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, numbers.Real) and value is not True and value is not False and math.isfinite(value)
     if not (number and least <= value <= most and (not whole or value == int(value))):
         kind = "a whole number" if whole else "a number"
         span = f"between {least:.10g} and {most:.10g}" if most != math.inf else f"of at least {least:.10g}"

@@ -31,10 +31,11 @@ def rate(t: np.ndarray, warmup: int, total: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("warmup", "total"), [(0, 8), (3, 10)])
 def test_adam_follows_its_schedule_downhill(warmup: int, total: int) -> None:
-    """With a constant gradient Adam's direction is its sign, so that an update is minus the rate."""
-    taken = updates(Optimiser(PEAK, total, warmup), np.array([0.5, -3.0]), total + 2)
-    expected = -rate(np.arange(total + 2), warmup, total)[:, None] * np.array([1.0, -1.0])
-    np.testing.assert_allclose(taken, expected, rtol=1e-6, atol=1e-12)
+    """With a constant gradient g, Adam's direction is g / (|g| + epsilon), so that an update is minus the rate."""
+    optimiser, g = Optimiser(PEAK, total, warmup, epsilon=0.01), np.array([0.5, -3.0])
+    taken = updates(optimiser, g, total + 2)
+    expected = -rate(np.arange(total + 2), warmup, total)[:, None] * g / (np.abs(g) + 0.01)
+    np.testing.assert_allclose(taken, expected, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(taken[total:], 0, atol=1e-15)
 
 
