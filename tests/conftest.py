@@ -12,6 +12,10 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from jaxtyping import install_import_hook
+
+# Shapes and dtypes in annotations are checked at every call of the mathematics while the tests run.
+install_import_hook(["tightbound.model", "tightbound.learn", "tightbound.evidence"], "beartype.beartype")
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -81,7 +81,7 @@ class LinearGaussian:
         D, d = self.W.shape
         linear = MLP(d, D, (), dtype="float64", key=jax.random.key(0))
         linear = eqx.tree_at(
-            lambda m: (m.layers[0].weight, m.layers[0].bias), linear, (jnp.array(self.W), jnp.array(self.mu))
+            lambda m: (m.layers[0].weight, m.layers[0].bias), linear, (jnp.array(self.W.T), jnp.array(self.mu))
         )
         head = FixedScaleGaussianHead(inverse_positive(jnp.asarray(self.s)), jnp.zeros(D))
         return GenerativeModel(StandardGaussian(d, "float64"), Decoder(linear, head, d))

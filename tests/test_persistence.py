@@ -189,7 +189,7 @@ def test_what_is_no_model_is_never_overwritten(kind: str, model: FittedModel, tm
     assert snapshot(tmp_path) == before
 
 
-class DiskFull(OSError):
+class DiskFullError(OSError):
     """What a full disk raises."""
 
 
@@ -207,16 +207,15 @@ def failing(monkeypatch: pytest.MonkeyPatch, name: str, call: int, error: BaseEx
 
 
 FAILURES = {
-    "writing model.json": ("fsync", 1, DiskFull("no space")),
-    "writing the weights": ("fsync", 2, DiskFull("no space")),
-    "putting the new one in place": ("rename", 2, DiskFull("no")),
+    "writing model.json": ("fsync", 1, DiskFullError("no space")),
+    "writing the weights": ("fsync", 2, DiskFullError("no space")),
+    "putting the new one in place": ("rename", 2, DiskFullError("no")),
     "interrupted while writing": ("fsync", 2, KeyboardInterrupt()),
-    "setting the old one aside": ("rename", 1, DiskFull("no")),
+    "setting the old one aside": ("rename", 1, DiskFullError("no")),
     "interrupted while putting the new one in place": ("rename", 2, KeyboardInterrupt()),
 }
 STILL_WRONG = {
     "setting the old one aside": "the folder made to hold the old model is left behind, empty",
-    "interrupted while putting the new one in place": "only OSError brings the old model back: an interrupt deletes it",
 }
 
 
@@ -238,8 +237,8 @@ def test_a_first_save_that_fails_leaves_nothing(
     name: str, call: int, model: FittedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        failing(patch, name, call, DiskFull("no space"))
-        with pytest.raises(DiskFull):
+        failing(patch, name, call, DiskFullError("no space"))
+        with pytest.raises(DiskFullError):
             save_model(tmp_path / "model", model)
     assert list(tmp_path.iterdir()) == []
 
@@ -254,7 +253,7 @@ def test_an_old_model_that_cannot_be_put_back_is_not_deleted(
     def only_once(*args: Any) -> None:
         calls.append(args)
         if len(calls) > 1:
-            raise DiskFull("no")
+            raise DiskFullError("no")
         inner(*args)
 
     with monkeypatch.context() as patch:
@@ -310,7 +309,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "json list": (rewritten(MODEL_FILE, lambda b: b"[1, 2]"), FOREIGN),
     "json number": (rewritten(MODEL_FILE, lambda b: b"3"), FOREIGN),
     "no json": (lambda f: (f / MODEL_FILE).unlink(), f"it has no readable {MODEL_FILE}"),
-    "newer": (edited(lambda d: d.update(format_version=2, tightbound_version="9.1")), "it has 2, written by tightbound 9.1"),
+    "newer": (
+        edited(lambda d: d.update(format_version=2, tightbound_version="9.1")),
+        "it has 2, written by tightbound 9.1",
+    ),
     "no version": (edited(lambda d: d.pop("format_version")), "it has None"),
     "no specification": (edited(lambda d: d.pop("specification")), DAMAGED),
     "no encoding": (edited(lambda d: d.pop("encoding")), DAMAGED),
@@ -332,15 +334,20 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no weights": (lambda f: (f / WEIGHTS_FILE).unlink(), BAD_WEIGHTS),
     "missing array": (weighed(lambda a: a.pop(WEIGHT)), f"{BAD_WEIGHTS}.*{WEIGHT} is missing"),
     "extra array": (weighed(lambda a: a.update(more=np.ones(2))), f"{BAD_WEIGHTS}.*more does not belong to this model"),
-    "transposed": (weighed(lambda a: a.update({WEIGHT: a[WEIGHT].T.copy()})), f"{BAD_WEIGHTS}.*{WEIGHT} must be float32"),
-    "other dtype": (weighed(lambda a: a.update({WEIGHT: a[WEIGHT].astype("float64")})), f"{BAD_WEIGHTS}.*found float64"),
+    "transposed": (
+        weighed(lambda a: a.update({WEIGHT: a[WEIGHT].T.copy()})),
+        f"{BAD_WEIGHTS}.*{WEIGHT} must be float32",
+    ),
+    "other dtype": (
+        weighed(lambda a: a.update({WEIGHT: a[WEIGHT].astype("float64")})),
+        f"{BAD_WEIGHTS}.*found float64",
+    ),
     "another latent_dim": (edited(lambda d: d["specification"].update(latent_dim=3)), BAD_WEIGHTS),
     "latent_dim is no whole number": (edited(lambda d: d["specification"].update(latent_dim=2.5)), DAMAGED),
     "rank of zero": (edited(lambda d: d["specification"].update(covariance="low_rank", rank=0)), DAMAGED),
     "nested without end": (rewritten(MODEL_FILE, lambda b: b"[" * 100_000), DAMAGED),
 }
 UNCAUGHT = {
-    "latent_dim is no whole number": "TypeError of jax.numpy: build stands outside of the try",
     "rank of zero": "the sentence names no file: build stands outside of the try",
     "nested without end": "RecursionError of json",
 }
@@ -430,7 +437,9 @@ def test_custom_networks_are_asked_for(custom: tuple[FittedModel, Path]) -> None
 def test_other_factories_are_refused_with_the_array_that_differs(
     networks: dict[str, Any], custom: tuple[FittedModel, Path]
 ) -> None:
-    with pytest.raises(ValueError, match=r"array (p\.decoder|q\.encoder)\.network.* (must be|missing|belong)") as caught:
+    with pytest.raises(
+        ValueError, match=r"array (p\.decoder|q\.encoder)\.network.* (must be|missing|belong)"
+    ) as caught:
         load_model(custom[1], **networks)
     assert str(custom[1]) in str(caught.value)
 
@@ -440,7 +449,7 @@ def test_factories_take_no_part_in_a_model_of_default_networks(folder: Path) -> 
         load_model(folder, encoder_network=bottleneck(3), decoder_network=bottleneck(2))
 
 
-@pytest.mark.xfail(reason="one custom network makes the other default one a plain MLP without residual layers", strict=True)
+@pytest.mark.xfail(reason="one custom network makes the other, default one a plain MLP", strict=True)
 def test_one_custom_network_leaves_the_other_as_it_was() -> None:
     """The decoder asked for is residual, whatever the encoder is."""
     model = fit_table(as_table(CASES["gaps"][0]), SMALL, seed=0, encoder_network=bottleneck(3))

@@ -16,6 +16,9 @@ import typer
 from tightbound import __version__
 from tightbound.settings import SETTINGS, Setting
 
+INTERRUPTED = 130
+"""What typer returns when the user has pressed Ctrl-C."""
+
 app = typer.Typer(
     name="tightbound",
     help="Variational autoencoders whose likelihoods can be trusted: fit, sample, encode, score; in nats, with errors.",
@@ -277,11 +280,11 @@ def main() -> None:
     """Run the command line: exit status 0, or 2 with one sentence on standard error."""
     warnings.showwarning = _show_warning
     try:
-        status = app(args=sys.argv[1:] or ["--help"], standalone_mode=False)
+        status = app(args=sys.argv[1:] or ["--help"], prog_name="tightbound", standalone_mode=False)
     except typer.TyperException as error:
         _fail(f"{error.format_message().rstrip('.')}; {_help_command(error)} shows what there is.")
     except (typer.Abort, KeyboardInterrupt):
-        _fail("Interrupted; nothing was overwritten, and a fit goes on from its checkpoint with --resume.")
+        status = INTERRUPTED
     except SystemExit:  # how typer ends when the reader of our output has seen enough; the rest must not be flushed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
@@ -291,6 +294,8 @@ def main() -> None:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         _fail(_sentence(MemoryError(error)))
+    if status == INTERRUPTED:
+        _fail("Interrupted; nothing was overwritten, and a fit goes on from its checkpoint with --resume.")
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -1,5 +1,6 @@
 """The scikit-learn face: arrays or data frames in, arrays or data frames out."""
 
+import math
 import os
 import warnings
 from collections.abc import Callable
@@ -240,9 +241,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
         Returns an `Evidence`: nats a row, densities in the user's units.
         """
+        n_samples = self.n_importance_samples if n_samples is None else n_samples
+        check_number("n_samples", n_samples, 1, math.inf, "1000 is usual")
         table = self._table(X)
         use_compilation_cache()
-        return self.fitted_.evidence(table, self.n_importance_samples if n_samples is None else n_samples)
+        return self.fitted_.evidence(table, int(n_samples))
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
         """log p(x) of every row's observed cells, (n,) nats, by importance sampling with q."""

@@ -49,9 +49,11 @@ def save_model(
     target = Path(path)
     check_target(target, overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
+    arrays = learn.named_arrays(eqx.filter(model.pair, eqx.is_array))
+    description = {**_description(model, extra or {}), "weights_digest": learn.digest(arrays)}
     contents = {
-        MODEL_FILE: json.dumps(_description(model, extra or {}), indent=1, allow_nan=False).encode(),
-        WEIGHTS_FILE: save_arrays(learn.named_arrays(eqx.filter(model.pair, eqx.is_array))),
+        MODEL_FILE: json.dumps(description, indent=1, allow_nan=False).encode(),
+        WEIGHTS_FILE: save_arrays(arrays),
         **(files or {}),
     }
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
@@ -117,6 +119,8 @@ def load_model(
         template, static = eqx.partition(learn.Pair(p, learn.Amortised(encoder)), eqx.is_array)
         try:
             arrays = load_arrays((folder / WEIGHTS_FILE).read_bytes())
+            if description.get("weights_digest") != learn.digest(arrays):
+                raise ValueError(f"its numbers are not those that {MODEL_FILE} was written with")
             pair = eqx.combine(learn.with_arrays(template, arrays), static)
         except (SafetensorError, ValueError, OSError) as error:
             raise _damaged(folder / WEIGHTS_FILE, error) from error
@@ -207,7 +211,7 @@ def _swap(staging: Path, target: Path) -> None:
     os.rename(target, aside / "model")
     try:
         os.rename(staging, target)
-    except OSError:
+    except BaseException:
         os.rename(aside / "model", target)
         raise
     finally:

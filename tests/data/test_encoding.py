@@ -312,7 +312,9 @@ def test_binarised_intensities_come_back_as_intensities():
     values = np.array([[0, 255, 51], [255, 0, 102]], np.uint8)
     encoding = _encoding(values, "bernoulli", binarize=True)
     drawn = encoding.encode(as_table(values)).x
-    np.testing.assert_array_equal(encoding.give_back(encoding.decode(drawn), rounded=True), drawn.astype(np.uint8) * 255)
+    np.testing.assert_array_equal(
+        encoding.give_back(encoding.decode(drawn), rounded=True), drawn.astype(np.uint8) * 255
+    )
     np.testing.assert_array_equal(encoding.decode(np.full((1, 3), 0.2)), 51)
     shares = _encoding(values / 255, "bernoulli", binarize=True)
     np.testing.assert_array_equal(shares.decode(np.full((1, 3), 0.2)), 0.2)

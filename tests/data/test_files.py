@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from tightbound.data import DataError, as_table, atomic_write, read_table, write_table
+from tightbound.data import Aside, DataError, as_table, atomic_write, check_place, read_table, write_table
 
 CSV = "a,b,kind\n1,0.5,u\n2,,v\n3,1e3,u\n"
 NUMBERS = np.array([[1, 0.5], [2, np.nan], [3, 1000]])
@@ -68,6 +68,28 @@ def test_a_first_line_of_numbers_is_data(tmp_path, first, named):
 def test_standard_input(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(CSV.encode())))
     np.testing.assert_array_equal(read_table("-", drop=["kind"]).values, NUMBERS)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_known_columns_are_set_aside_where_they_are(tmp_path, name):
+    fitted = read_table(io_path(tmp_path / name, a=[1, 2], k=["u", "v"], b=[3, 4]), label="k")
+    assert fitted.aside == Aside("k")
+    for columns in ({"a": [5], "b": [6]}, {"a": [5], "b": [6], "k": ["w"]}):
+        table = read_table(io_path(tmp_path / name, **columns), known=fitted.aside)
+        assert table.names == ("a", "b") and table.values.tolist() == [[5, 6]]
+
+
+def io_path(path, **columns):
+    write_table(path, {name: np.array(column) for name, column in columns.items()})
+    return path
+
+
+@pytest.mark.parametrize("wish", [{"label": "y"}, {"drop": ["x0"]}])
+def test_images_have_no_columns_to_set_aside(tmp_path, wish):
+    Image.new("L", (2, 2)).save(tmp_path / "a.png")
+    for place in (tmp_path, "digits"):
+        with pytest.raises(DataError, match="leave out"):
+            read_table(place, **wish)
 
 
 def test_digits():
@@ -277,10 +299,19 @@ def test_no_rows_can_be_written(tmp_path):
     assert (tmp_path / "t.csv").read_text() == "x0,x1\n"
 
 
+def test_a_place_is_looked_at_before_the_work(tmp_path):
+    for name in ("t.csv", "T.CSV.GZ", "t.npz", "-"):
+        check_place(name if name == "-" else tmp_path / name)
+    check_place("t.html", (".html",))
+    for place, words in (("t.txt", "end in one of .csv"), (tmp_path / "no" / "t.csv", "no is none: make that folder")):
+        with pytest.raises(DataError, match=words):
+            check_place(place)
+
+
 def test_bad_targets(tmp_path):
     with pytest.raises(DataError, match=r"t\.xlsx.*\.parquet.*choose"):
         write_table(tmp_path / "t.xlsx", NUMBERS)
-    with pytest.raises(DataError, match=r"no such file.*choose another"):
+    with pytest.raises(DataError, match="make that folder"):
         write_table(tmp_path / "none" / "t.csv", NUMBERS)
     (tmp_path / "t.csv").mkdir()
     with pytest.raises(DataError, match=r"it is a folder.*choose another"):

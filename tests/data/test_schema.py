@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tightbound.data import DataError, Schema, Table, as_table, infer_schema
+from tightbound.data import Aside, DataError, Schema, Table, as_table, infer_schema
 
 TABLE = as_table(pd.DataFrame({"a": [1, 2, 4], "b": [0.5, np.nan, 0.5], "c": [np.nan] * 3, "d": [0.3, 0.1, 0.2]}))
 
@@ -90,12 +90,21 @@ def _damage(path, value):
         (_damage(["shape"], ["4"]), "shape"),
         (_damage(["container"], "spark"), "'spark'"),
         (_damage(["named"], 1), "bool"),
+        (_damage(["aside"], []), "dict"),
+        (_damage(["aside", "label"], 1), "str"),
+        (_damage(["aside", "dropped"], [1]), "column names"),
     ],
 )
 def test_a_damaged_schema_is_refused(data, words):
     with pytest.raises(DataError, match="saved schema") as caught:
         Schema.from_json(data)
     assert words in str(caught.value)
+
+
+def test_what_was_set_aside_is_saved():
+    table = as_table(pl.DataFrame({"a": [1, 2], "k": ["u", "v"], "i": [3, 4]}), label="k", drop=["i"])
+    schema = Schema.from_json(json.loads(json.dumps(infer_schema(table).to_json())))
+    assert schema.aside == Aside("k", ("i",)) and schema == infer_schema(table)
 
 
 def _named(**columns):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tightbound.data import DataError, as_table
+from tightbound.data import Aside, DataError, as_table
 
 MATRIX = np.array([[1.0, -2.5], [3.0, 4.25], [0.0, 7.0]])
 
@@ -123,6 +123,43 @@ def test_label_and_drop_leave_the_rest():
     table = as_table(np.array([[1, 2, 3], [4, 5, 6]]), label=-1, drop=["x0"])
     np.testing.assert_array_equal(table.values, [[2], [5]])
     np.testing.assert_array_equal(table.labels, [3, 6])
+
+
+FITTED = as_table(pl.DataFrame({"a": [1, 2], "k": ["u", "v"], "b": [3, 4], "i": ["w", "x"]}), label="k", drop=["i"])
+
+
+def test_what_was_set_aside_is_remembered():
+    assert FITTED.aside == Aside("k", ("i",)) and FITTED.names == ("a", "b")
+    assert as_table(pl.DataFrame({"a": [1], "b": [2]})).aside == Aside()
+    assert as_table(MATRIX, label=1).aside == Aside()  # a number says nothing of another array
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+@pytest.mark.parametrize(
+    ("columns", "labels"),
+    [
+        ({"b": [2], "a": [1]}, None),
+        ({"k": ["q"], "a": [1], "b": [2]}, ["q"]),
+        ({"a": [1], "i": ["?"], "b": [2]}, None),
+        ({"a": [1], "i": ["?"], "b": [2], "k": [7]}, [7]),
+    ],
+)
+def test_what_is_known_to_be_set_aside_may_be_there_or_not(frame, columns, labels):
+    table = as_table(frame(columns), known=FITTED.aside)
+    assert sorted(table.names) == ["a", "b"]
+    assert (None if table.labels is None else table.labels.tolist()) == labels
+
+
+def test_a_label_that_is_asked_for_comes_before_the_known_one():
+    table = as_table(pl.DataFrame({"a": [1], "b": [2], "i": [3], "k": [4]}), label="i", known=FITTED.aside)
+    assert table.labels.tolist() == [3] and table.names == ("a", "b")
+    assert as_table(pl.DataFrame({"a": [1], "b": [2]}), drop=["b"], known=FITTED.aside).names == ("a",)
+    with pytest.raises(DataError, match="'k' that was asked for"):
+        as_table(pl.DataFrame({"a": [1], "b": [2]}), label="k", known=FITTED.aside)
+
+
+def test_a_table_without_names_has_no_known_column():
+    assert as_table(MATRIX, known=Aside("x0", ("x1",))).n_columns == 2
 
 
 def test_take_keeps_rows_labels_and_index_together():

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import KEY, network_pair, recipe, run
+from small_pairs import KEY, network_pair, recipe, run
 
 from tightbound.learn import ELBO, AbstractInference, ImportanceWeighted, Pair, Pathwise, draw
 from tightbound.model import AbstractDistribution, Bernoulli, DiagonalGaussian, FullGaussian, LowRankGaussian
@@ -94,7 +94,11 @@ def test_importance_weighted_gradient_is_the_weighted_mean_of_gradients() -> Non
     def surrogate(pair: Pair) -> jax.Array:
         return Pathwise().estimate(ImportanceWeighted(k), pair.p, pair.q(X), X, None, 1.0, key=KEY).surrogate
 
-    w, jacobian, gradient = jax.jit(lambda a: (jnp.exp(log_weights(a)), jax.jacrev(log_weights)(a), jax.grad(surrogate)(a)))(pair)
+    @jax.jit
+    def both_ways(pair: Pair) -> tuple[jax.Array, Pair, Pair]:
+        return jnp.exp(log_weights(pair)), jax.jacrev(log_weights)(pair), jax.grad(surrogate)(pair)
+
+    w, jacobian, gradient = both_ways(pair)
     share = np.asarray(w / w.sum())
     assert share.max() > 1.5 / k
     for a, j in zip(jax.tree.leaves(gradient), jax.tree.leaves(jacobian), strict=True):

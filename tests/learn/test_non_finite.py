@@ -7,20 +7,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import (
+from small_pairs import (
     all_finite,
-    assert_same_fit,
     assert_same_bits,
+    assert_same_fit,
     batches_seen,
     blind_pair,
     exact_pair,
-    network_pair,
     recipe,
     run,
     with_network,
 )
 
-from tightbound.learn import ELBO, FitResult, Optimiser, Status
+from tightbound.learn import FitResult, Optimiser, Status
 from tightbound.learn.diagnosis import non_finite_leaves
 from tightbound.learn.loop import MAX_RETRIES, MAX_UNDONE
 
@@ -96,12 +95,15 @@ def test_the_number_of_tries_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None
     np.testing.assert_allclose([factors[attempt] for attempt in sorted(factors)], expected)
 
 
+def rows_and_validation() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(1)
+    return rng.normal(size=(11, 3)), rng.normal(size=(5, 3))
+
+
 def test_the_last_good_parameters_and_history_are_kept() -> None:
     """Two good epochs, then data that cannot be learnt from."""
-    pair = network_pair()
-    rng = np.random.default_rng(1)
-    x, validation = rng.normal(size=(11, 3)), rng.normal(size=(5, 3))
-    how = recipe(0.01, objective=ELBO(), batch_size=4)
+    x, validation = rows_and_validation()
+    pair, how = exact_pair()[0], recipe(0.01, batch_size=4)
     good, record = run(pair, x, how, validation, epochs=2)
     x[3, 0] = np.inf
     result, later = run(pair, x, how, validation, epochs=9, resume_from=(record.states[-1], record.histories[-1]))
@@ -109,12 +111,12 @@ def test_the_last_good_parameters_and_history_are_kept() -> None:
     assert "training row 3 " in result.detail
     assert later.states == []
     assert result.history == good.history
-    assert result.best_epoch == good.best_epoch
+    assert result.best_epoch == good.best_epoch > 0
     assert_same_bits(eqx.filter(result.pair, eqx.is_inexact_array), record.states[-1].best)
     assert all_finite(result.pair)
 
 
-@pytest.mark.parametrize(("root", "batch_size"), [(SteepRoot, 2), (HiddenRoot, 4), (HiddenRoot, 2)])
+@pytest.mark.parametrize(("root", "batch_size"), [(SteepRoot, 4), (HiddenRoot, 2)])
 def test_a_gradient_that_is_not_finite_is_named_by_its_parameter(root: type, batch_size: int) -> None:
     pair = with_network(blind_pair(2), lambda n: root(n, jnp.zeros(())))
     result, record = run(pair, np.ones((4, 2)), recipe(0.01, batch_size=batch_size), epochs=2)
@@ -146,9 +148,10 @@ def test_a_rare_overflow_is_retried_with_fresh_noise_and_costs_no_row() -> None:
 
 
 def _without_wrapper(state: object) -> object:
-    return jax.tree.map(
-        lambda node: node.inner if isinstance(node, RareNaN) else node, state, is_leaf=lambda node: isinstance(node, RareNaN)
-    )
+    def wrapped(node: object) -> bool:
+        return isinstance(node, RareNaN)
+
+    return jax.tree.map(lambda node: node.inner if wrapped(node) else node, state, is_leaf=wrapped)
 
 
 CLIFF = with_network(blind_pair(1), Cliff)
@@ -203,11 +206,9 @@ def test_a_validation_bound_that_is_not_finite_is_never_the_best() -> None:
     reason="-inf is never better than -inf: the untrained model is returned as a completed fit", strict=True
 )
 def test_validation_rows_without_a_finite_bound_do_not_pass_as_success() -> None:
-    pair, _ = exact_pair()
-    rng = np.random.default_rng(0)
-    x, validation = rng.normal(size=(11, 3)), rng.normal(size=(5, 3))
+    x, validation = rows_and_validation()
     validation[2] = 1e200
-    result, _ = run(pair, x, recipe(0.01, batch_size=4), validation, epochs=3)
+    result, _ = run(exact_pair()[0], x, recipe(0.01, batch_size=4), validation, epochs=3)
     assert result.status is Status.NON_FINITE
     assert "validation" in result.detail
 

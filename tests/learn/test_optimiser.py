@@ -35,7 +35,7 @@ def test_adam_follows_its_schedule_downhill(warmup: int, total: int) -> None:
     optimiser, g = Optimiser(PEAK, total, warmup, epsilon=0.01), np.array([0.5, -3.0])
     taken = updates(optimiser, g, total + 2)
     expected = -rate(np.arange(total + 2), warmup, total)[:, None] * g / (np.abs(g) + 0.01)
-    np.testing.assert_allclose(taken, expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(taken, expected, rtol=1e-6, atol=1e-12)  # optax counts in float32
     np.testing.assert_allclose(taken[total:], 0, atol=1e-15)
 
 
@@ -59,7 +59,7 @@ def test_equal_optimisers_are_equal_keys() -> None:
     assert Optimiser(0.1, 10, 2) == Optimiser(0.1, 10, 2) != Optimiser(0.1, 10, 3)
 
 
-@pytest.mark.parametrize("learning_rate", [0, -1.0, float("nan")])
+@pytest.mark.parametrize("learning_rate", [0.0, -1.0, float("nan")])
 def test_a_rate_without_sense_is_refused(learning_rate: float) -> None:
     with pytest.raises(ValueError, match="learning_rate must be above 0; got"):
         Optimiser(learning_rate, 10)

@@ -22,17 +22,17 @@ MIN_ROWS_AT_ONCE = 16
 
 
 class Moments(eqx.Module):
-    """Streaming statistics of one row's log weights."""
+    """Streaming statistics of the log weights of one row, or of n rows side by side."""
 
-    maximum: Float[Array, ""]
-    sum_w: Float[Array, ""]
+    maximum: Float[Array, "*n"]
+    sum_w: Float[Array, "*n"]
     """sum of exp(log w - maximum)."""
-    sum_w2: Float[Array, ""]
-    mean_log: Float[Array, ""]
-    m2_log: Float[Array, ""]
+    sum_w2: Float[Array, "*n"]
+    mean_log: Float[Array, "*n"]
+    m2_log: Float[Array, "*n"]
     """Sum of squared deviations of log w from its mean."""
-    count: Float[Array, ""]
-    tail: Float[Array, " t"]
+    count: Float[Array, "*n"]
+    tail: Float[Array, "*n t"]
     """The largest log weights so far."""
 
 

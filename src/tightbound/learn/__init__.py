@@ -1,6 +1,6 @@
 """How it is learnt: objectives, gradients, inference, the compiled training loop, checkpoints."""
 
-from tightbound.learn.checkpoint import from_bytes, named_arrays, to_bytes, with_arrays
+from tightbound.learn.checkpoint import digest, from_bytes, named_arrays, to_bytes, with_arrays
 from tightbound.learn.dataset import Dataset, batch_shape, binarise
 from tightbound.learn.epoch import FitState, Pair, Recipe, initial_state, mean_bound
 from tightbound.learn.gradients import Estimate, Pathwise
@@ -27,6 +27,7 @@ __all__ = [
     "Status",
     "batch_shape",
     "binarise",
+    "digest",
     "draw",
     "fit",
     "from_bytes",

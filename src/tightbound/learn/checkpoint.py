@@ -1,6 +1,7 @@
 """A fit's state as bytes: safetensors with the history in its header. Writing them to disk is the caller's business."""
 
 import dataclasses
+import hashlib
 import json
 from typing import Any
 
@@ -42,12 +43,23 @@ def with_arrays(template: Any, arrays: dict[str, np.ndarray]) -> Any:
 
 def to_bytes(state: FitState, history: tuple[EpochRecord, ...], fingerprint: str) -> bytes:
     """The state and the history; `fingerprint` identifies the data and the settings they belong to."""
+    arrays = named_arrays(state)
     header = {
         "format": _FORMAT,
         "fingerprint": fingerprint,
         "history": json.dumps([dataclasses.astuple(record) for record in history]),
+        "digest": digest(arrays),
     }
-    return save(named_arrays(state), metadata=header)
+    return save(arrays, metadata=header)
+
+
+def digest(arrays: dict[str, np.ndarray]) -> str:
+    """SHA-256 of all arrays and their names, so that a damaged file is not mistaken for a whole one."""
+    total = hashlib.sha256()
+    for name in sorted(arrays):
+        total.update(name.encode())
+        total.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return total.hexdigest()
 
 
 def from_bytes(data: bytes, template: FitState, fingerprint: str) -> tuple[FitState, tuple[EpochRecord, ...]]:
@@ -64,6 +76,8 @@ def from_bytes(data: bytes, template: FitState, fingerprint: str) -> tuple[FitSt
         raise ValueError(f"it is no checkpoint or is damaged ({error})") from error
     if header.get("format") != _FORMAT:
         raise ValueError(f"its format must be {_FORMAT!r}; it is {header.get('format')!r}")
+    if header.get("digest") != digest(arrays):
+        raise ValueError("it is damaged (its numbers do not have the digest that was written with them)")
     if header.get("fingerprint") != fingerprint:
         raise ValueError("it belongs to other data or other settings")
     return with_arrays(template, arrays), history

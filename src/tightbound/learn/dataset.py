@@ -45,9 +45,15 @@ class Dataset(eqx.Module):
 
 
 def batch_shape(n_rows: int, batch_size: int) -> tuple[int, int]:
-    """(number of batches, rows in each) of an epoch: at most `batch_size` rows a batch, spread evenly.
+    """(number of batches, rows in the largest of them) of an epoch: at most `batch_size` rows a batch, spread evenly.
 
     Even batches keep a last short one from being a handful of rows: 101 rows at batch size 100 are 51 and 50.
     """
     n_batches = -(-n_rows // batch_size)
     return n_batches, -(-n_rows // n_batches)
+
+
+def batch_bounds(n_rows: int, n_batches: int, i: Int[Array, ""]) -> tuple[Int[Array, ""], Int[Array, ""]]:
+    """(first row, number of rows) of batch i; the first n_rows % n_batches batches have one row more than the rest."""
+    base, extra = divmod(n_rows, n_batches)
+    return i * base + jnp.minimum(i, extra), base + (i < extra)

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tightbound.learn.dataset import Dataset, batch_shape
+from tightbound.learn.dataset import Dataset, batch_bounds, batch_shape
 from tightbound.learn.epoch import FitState, Keys, Pair, Recipe, batch_loss, kl_weight
 
 
@@ -19,9 +19,10 @@ def describe_non_finite(
     attempt: int,
 ) -> str:
     """One sentence on the minibatch at `cursor`: rows with a non-finite bound, else parameters with a bad gradient."""
-    _, size = batch_shape(train.n_rows, recipe.batch_size)
+    n_batches, _ = batch_shape(train.n_rows, recipe.batch_size)
+    first, count = batch_bounds(train.n_rows, n_batches, jnp.asarray(cursor))
     order = jax.random.permutation(jax.random.fold_in(keys.shuffle, state.epoch), train.n_rows)
-    numbers = order[cursor * size : (cursor + 1) * size]
+    numbers = order[int(first) : int(first) + int(count)]
     noise = jax.random.fold_in(jax.random.fold_in(keys.noise, state.epoch), attempt)
     key_rows, key_q = jax.random.split(jax.random.fold_in(noise, cursor))
     x, observed = train.rows(numbers, key=key_rows, dtype=recipe.dtype)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from tightbound.learn.dataset import Dataset, batch_shape
+from tightbound.learn.dataset import Dataset, batch_bounds, batch_shape
 from tightbound.learn.gradients import AbstractGradient, Pathwise
 from tightbound.learn.inference import AbstractInference
 from tightbound.learn.objectives import ELBO, AbstractObjective
@@ -133,8 +133,8 @@ def run_epochs(
 
     After such a loss `place.cursor` is the number of its minibatch and the state is spoilt: the same call with `until`
     set to that number gives the state before it. A gradient that is not finite spoils the parameters, and so the next
-    loss, or the end of the epoch, shows it. (Keeping the old state beside the new one, or looking at every gradient,
-    would make each step pay a sixth for the sake of a rare one.)
+    loss shows it; at the end of the epoch, where there is none, one minibatch is looked at once more. (Keeping the old
+    state beside the new one, or looking at every gradient, would make each step pay a sixth for the sake of a rare one.)
 
     Args:
         recipe, static: how to learn, and the pair without its arrays.
@@ -158,7 +158,8 @@ def run_epochs(
     def epoch(carry: tuple[FitState, Place, Records]) -> tuple[FitState, Place, Records]:
         state, place, records = carry
         state, place = _steps(recipe, static, state, train, place, keys, attempt, until)
-        place = eqx.tree_at(lambda a: a.finite, place, place.finite & all_finite(state.parameters))
+        sound = place.finite & _sound(recipe, static, state, train, keys)
+        place = eqx.tree_at(lambda a: a.finite, place, sound)
         done = place.finite & (place.cursor == n_batches)
         bound = jnp.asarray(jnp.nan, recipe.dtype)
         if validation is not None:
@@ -188,10 +189,9 @@ def _steps(
     until: Array,
 ) -> tuple[FitState, Place]:
     """The steps of one epoch from `place` on, before minibatch `until`."""
-    n_batches, size = batch_shape(train.n_rows, recipe.batch_size)
     key = jax.random.fold_in(keys.shuffle, state.epoch)
     noise = jax.random.fold_in(jax.random.fold_in(keys.noise, state.epoch), attempt)
-    order = _padded(jax.random.permutation(key, train.n_rows), n_batches * size)
+    order = _padded(jax.random.permutation(key, train.n_rows))
 
     def unfinished(carry: tuple[FitState, Place]) -> Array:
         return (carry[1].cursor < until) & carry[1].finite
@@ -199,7 +199,7 @@ def _steps(
     def step(carry: tuple[FitState, Place]) -> tuple[FitState, Place]:
         state, place = carry
         key_rows, key_q = jax.random.split(jax.random.fold_in(noise, place.cursor))
-        x, observed, weights = _chunk(train, order, place.cursor, size, recipe.dtype, key=key_rows)
+        x, observed, weights = _chunk(train, order, place.cursor, recipe.batch_size, recipe.dtype, key=key_rows)
         state, bound_sum, finite = _updated(recipe, static, state, x, observed, weights, key=key_q)
         return state, Place(place.cursor + finite.astype("int32"), place.bound_sum + bound_sum, finite)
 
@@ -229,6 +229,15 @@ def _updated(
     parameters = optax.apply_updates(state.parameters, updates)
     new = (parameters, optimiser, state.step + 1)
     return eqx.tree_at(lambda s: (s.parameters, s.optimiser, s.step), state, new), bound_sum, jnp.isfinite(loss)
+
+
+def _sound(recipe: Recipe, static: Pair, state: FitState, train: Dataset, keys: Keys) -> Array:
+    """Whether the parameters, and a loss with them, are finite: what the last step of an epoch left behind."""
+    order = _padded(jnp.arange(train.n_rows))
+    key_rows, key_q = jax.random.split(jax.random.fold_in(keys.noise, state.epoch))
+    x, observed, weights = _chunk(train, order, jnp.zeros((), "int32"), recipe.batch_size, recipe.dtype, key=key_rows)
+    loss, _ = batch_loss(state.parameters, static, recipe, x, observed, weights, kl_weight(recipe, state.step), key_q)
+    return all_finite(state.parameters) & jnp.isfinite(loss)
 
 
 def all_finite(tree: Any) -> Array:
@@ -297,12 +306,12 @@ def batch_loss(
 
 def mean_bound(pair: Pair, recipe: Recipe, data: Dataset, *, key: PRNGKeyArray) -> Array:
     """Mean over *all* rows of the bound, in nats; the noise depends on `key` alone, so that epochs can be compared."""
-    n_chunks, size = batch_shape(data.n_rows, VALIDATION_CHUNK)
-    order = _padded(jnp.arange(data.n_rows), n_chunks * size)
+    n_chunks, _ = batch_shape(data.n_rows, VALIDATION_CHUNK)
+    order = _padded(jnp.arange(data.n_rows))
 
     def chunk(total: Array, i: Array) -> tuple[Array, None]:
         key_rows, key_q = jax.random.split(jax.random.fold_in(key, i))
-        x, observed, weights = _chunk(data, order, i, size, recipe.dtype, key=key_rows)
+        x, observed, weights = _chunk(data, order, i, VALIDATION_CHUNK, recipe.dtype, key=key_rows)
         one = jnp.ones((), recipe.dtype)
         _, bound_sum = batch_loss(pair, static, recipe, x, observed, weights, one, key_q)
         return total + bound_sum, None
@@ -313,16 +322,21 @@ def mean_bound(pair: Pair, recipe: Recipe, data: Dataset, *, key: PRNGKeyArray) 
 
 
 def _chunk(
-    data: Dataset, order: Array, i: Array, size: int, dtype: str, *, key: PRNGKeyArray
+    data: Dataset, order: Array, i: Array, most: int, dtype: str, *, key: PRNGKeyArray
 ) -> tuple[Array, Array | None, Array]:
-    # The last chunk may be short: it is filled up with rows of weight zero, so that every chunk has one shape.
-    indices = jax.lax.dynamic_slice(order, (i * size,), (size,))
-    weights = (i * size + jnp.arange(size) < data.n_rows).astype(dtype)
-    return *data.rows(indices, key=key, dtype=dtype), weights
+    """Rows, masks and weights of chunk i of an order that `_padded` has made.
+
+    Some chunks have a row less than others: they are filled up with one of weight zero, so that all have one shape.
+    """
+    n_chunks, size = batch_shape(data.n_rows, most)
+    start, count = batch_bounds(data.n_rows, n_chunks, i)
+    indices = jax.lax.dynamic_slice(order, (start,), (size,))
+    return *data.rows(indices, key=key, dtype=dtype), (jnp.arange(size) < count).astype(dtype)
 
 
-def _padded(order: Array, length: int) -> Array:
-    return jnp.resize(order, (length,)) if length != order.shape[0] else order
+def _padded(order: Array) -> Array:
+    # One more, so that the window of the last chunk stays inside.
+    return jnp.concatenate([order, order[:1]])
 
 
 def _select(condition: Array, new: Any, old: Any) -> Any:

@@ -42,7 +42,7 @@ class Status(enum.Enum):
         "The validation bound stopped rising, so the fit stopped early; the best epoch's parameters are kept."
     )
     NON_FINITE = (
-        "The fit ended early because steps kept giving numbers that are not finite; the last good parameters are kept."
+        "The fit met numbers that are not finite and could not go round them; the last good parameters are kept."
     )
 
 
@@ -124,6 +124,9 @@ def fit(
             break
         if time.perf_counter() - started < _SECONDS_A_CALL:
             at_once = min(2 * at_once, MOST_EPOCHS_AT_ONCE)
+    if cause is None and history and validation is not None and int(state.best_epoch) == 0:
+        cause = NO_FINITE_VALIDATION
+        state = eqx.tree_at(lambda s: s.best, state, state.parameters)
     early = int(state.epoch) < epochs
     status = Status.NON_FINITE if cause else Status.STOPPED_EARLY if early else Status.COMPLETED
     return FitResult(
@@ -134,6 +137,11 @@ def fit(
         detail=f"{status.value} {cause or ''}".strip(),
     )
 
+
+NO_FINITE_VALIDATION = (
+    "No epoch had a finite validation bound, so the latest parameters are kept; look for extreme values in the "
+    "validation rows."
+)
 
 NEVER = 2**30
 """A patience that is never used up."""

@@ -13,6 +13,7 @@ from tightbound.model.distributions import (
     Bernoulli,
     DiagonalGaussian,
     FullGaussian,
+    Latent,
     LowRankGaussian,
     Vector,
 )
@@ -240,6 +241,6 @@ class Decoder(eqx.Module):
                 f"{self.head.dim} cells; it returned {given}; change the size of its last layer."
             )
 
-    def __call__(self, z: Vector) -> AbstractDistribution:
+    def __call__(self, z: Latent) -> AbstractDistribution:
         """p(x | z) for one latent vector."""
         return self.head(self.network(z))

@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 Scalar = Float[Array, ""]
 Vector = Float[Array, " d"]
+Latent = Float[Array, " k"]
 Mask = Bool[Array, " d"] | None
 
 _LOG_2PI = 1.8378770664093453

@@ -9,7 +9,7 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from tightbound.model.decoders import Decoder
-from tightbound.model.distributions import AbstractDistribution, Mask, Scalar, Vector
+from tightbound.model.distributions import AbstractDistribution, Latent, Mask, Scalar, Vector
 
 
 @final
@@ -26,11 +26,11 @@ class GenerativeModel(eqx.Module):
                 f"it has {self.prior.dim}; build both with the same number."
             )
 
-    def log_joint(self, x: Vector, z: Vector, observed: Mask = None) -> Scalar:
+    def log_joint(self, x: Vector, z: Latent, observed: Mask = None) -> Scalar:
         """log p(x_observed, z) in nats."""
         return self.decoder(z).log_prob(x, observed) + self.prior.log_prob(z)
 
-    def sample(self, *, key: PRNGKeyArray) -> tuple[Vector, Vector]:
+    def sample(self, *, key: PRNGKeyArray) -> tuple[Vector, Latent]:
         """One ancestral draw (x, z): z ~ p(z), then x ~ p(x | z)."""
         key_z, key_x = jax.random.split(key)
         z = self.prior.sample(key=key_z)

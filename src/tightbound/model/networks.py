@@ -97,7 +97,7 @@ def n_outputs(network: Network, n_inputs: int, dtype: str | None = None) -> int:
     """
     try:
         shape = eqx.filter_eval_shape(network, jax.ShapeDtypeStruct((n_inputs,), dtype or jnp.zeros(()).dtype)).shape
-    except Exception as error:  # whatever a user's network raises on a vector of this length, the cause is the shape
+    except (TypeError, ValueError, IndexError, AttributeError) as error:
         raise ValueError(
             f"A network must map one vector of {n_inputs} numbers to one vector; it failed with "
             f"{type(error).__name__}: {error}; check the input size of its first layer."

@@ -10,8 +10,19 @@ import numpy as np
 import optax
 from linear_gaussian import LinearGaussian
 
-from tightbound.learn import ELBO, Amortised, Dataset, EpochRecord, FitResult, FitState, Optimiser, Pair, Recipe, fit
-from tightbound.learn import loop
+from tightbound.learn import (
+    ELBO,
+    Amortised,
+    Dataset,
+    EpochRecord,
+    FitResult,
+    FitState,
+    Optimiser,
+    Pair,
+    Recipe,
+    fit,
+    loop,
+)
 from tightbound.model import Specification, build
 
 KEY = jax.random.key(7)
@@ -83,9 +94,13 @@ def run(
     """`fit` on arrays, with everything it reported: after every epoch, or as many as fit into `seconds_a_call`."""
     recorder = Recorder()
     options = {"key": KEY, "on_progress": recorder, **options}
-    train, held_out = (rows if rows is None or isinstance(rows, Dataset) else Dataset(jnp.asarray(rows)) for rows in (x, validation))
+    train, held_out = _dataset(x), None if validation is None else _dataset(validation)
     with mock.patch.object(loop, "_SECONDS_A_CALL", seconds_a_call):
         return fit(pair, train, held_out, how, epochs=epochs, **options), recorder
+
+
+def _dataset(rows: np.ndarray | Dataset) -> Dataset:
+    return rows if isinstance(rows, Dataset) else Dataset(jnp.asarray(rows))
 
 
 def first_moment(state: FitState) -> Pair:
@@ -145,4 +160,3 @@ def assert_same_fit(a: FitResult, b: FitResult) -> None:
 def all_finite(tree: object) -> bool:
     """Whether no array holds a NaN or an infinity."""
     return all(bool(jnp.all(jnp.isfinite(a))) for a in jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array)))
-
