@@ -1,6 +1,6 @@
 """Choose the latent dimension by held-out log p(x), with scikit-learn's own tools.
 
-    python examples/choose_latent_dim.py
+python examples/choose_latent_dim.py
 """
 
 from sklearn.datasets import load_breast_cancer

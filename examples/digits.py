@@ -1,6 +1,6 @@
 """Fit the embedded digits, look at the bound, the samples and the latent space, and save the pictures.
 
-    python examples/digits.py docs/pictures
+python examples/digits.py docs/pictures
 """
 
 import sys

@@ -1,6 +1,6 @@
 """A table with holes: log p of the observed cells, and what the model puts into the others.
 
-    python examples/missing_cells.py
+python examples/missing_cells.py
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """A network of your own: anything that maps one vector to one vector, here an equinox module with a skip connection.
 
-    python examples/own_network.py
+python examples/own_network.py
 """
 
 import equinox as eqx
@@ -36,4 +36,4 @@ print(vae.evidence(X))
 
 vae.save("half-circle", overwrite=True)
 again = load("half-circle", encoder_network=Skip, decoder_network=Skip)  # code is never saved: bring your own again
-assert (again.score_samples(X[:5]) == vae.score_samples(X[:5])).all()
+print("same scores after loading:", (again.score_samples(X[:5]) == vae.score_samples(X[:5])).all())

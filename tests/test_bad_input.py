@@ -415,7 +415,6 @@ def test_two_rows_can_be_fitted():
     assert np.isfinite(vae.score(X[:2]))
 
 
-@pytest.mark.xfail(strict=True, reason="FittedModel.evidence estimates what is known exactly: 0 nats, without error")
 def test_a_row_without_any_value_has_0_nats():
     scores = run("score", MODEL, "-", stdin=b"a,b,c\n,,\n0.1,1000,-1\n").out.splitlines()
     assert scores[1].startswith("0,0.0,0.0,") and not scores[2].startswith("1,0.0")

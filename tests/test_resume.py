@@ -193,7 +193,6 @@ def test_a_checkpoint_of_another_fit_is_refused(
     assert "it belongs to other data or other settings" in refused(path, as_table(rows), {**BINARISED, **changes}, seed)
 
 
-@pytest.mark.xfail(reason="the fingerprint leaves out the validation rows, which decide on the best epoch", strict=True)
 def test_a_checkpoint_of_a_fit_with_other_validation_rows_is_refused(tmp_path: Path) -> None:
     path, table = tmp_path / "fit.checkpoint", as_table(INTENSITIES)
     fit_table(table, BINARISED, seed=3, validation=table.take(range(5)), checkpointing=Checkpointing(path))

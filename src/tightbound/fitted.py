@@ -79,8 +79,11 @@ class FittedModel:
                 key=jax.random.key(self.summary.seed if seed is None else seed),
                 on_progress=on_progress,
             )
-        return dataclasses.replace(
+        result = dataclasses.replace(
             result, log_evidence=result.log_evidence + rows.log_jacobian, elbo=result.elbo + rows.log_jacobian
+        )
+        return (
+            result if rows.observed is None else _with_blank_rows(result, np.logical_not(np.any(rows.observed, axis=1)))
         )
 
     def decode(self, z: NDArray[Any]) -> NDArray[np.float64]:
@@ -107,6 +110,17 @@ class FittedModel:
             keys = np.asarray(jax.random.key_data(jax.random.split(jax.random.key(seed), (len(rows.x), n))))
             observed = np.ones(rows.x.shape, bool) if rows.observed is None else rows.observed
             return np.asarray(in_chunks(_posterior_draws, self.pair, rows.x, observed, keys))
+
+
+def _with_blank_rows(result: Evidence, blank: NDArray[np.bool_]) -> Evidence:
+    # Nothing was observed of these rows, and log p(nothing) = 0 is known without sampling.
+    return dataclasses.replace(
+        result,
+        log_evidence=np.where(blank, 0.0, result.log_evidence),
+        standard_error=np.where(blank, 0.0, result.standard_error),
+        ess=np.where(blank, result.n_samples, result.ess),
+        khat=np.where(blank, -np.inf, result.khat),
+    )
 
 
 def _keys(seed: int, n: int) -> NDArray[Any]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -94,7 +94,7 @@ def fit_table(
     encoding = make_encoding(table, decision.likelihood, decision.binarize, settings["scaling"])
     rows = encoding.encode(table, dtype=settings["dtype"], draw=True)
     held_out = None if validation is None else encoding.encode(validation, dtype=settings["dtype"], draw=True)
-    plan = make_plan(settings, encoding, rows, held_out, seed, custom=bool(encoder_network or decoder_network))
+    plan = make_plan(settings, encoding, rows, held_out, seed, custom=_custom(encoder_network, decoder_network))
     messages = [decision.sentence, *encoding.messages, *_plan_messages(plan, table)]
     if on_plan is not None:
         on_plan(plan, encoding, tuple(messages))
@@ -110,7 +110,9 @@ def fit_table(
             key=key_weights,
         )
         train, guard, shifts = _datasets(plan, rows, held_out)
-        result = _run(plan, p, encoder, train, guard, shifts, checkpointing, on_epoch, key_fit, table, settings, seed)
+        tables = (table,) if validation is None else (table, validation)
+        identity = fingerprint(tables, settings, seed)
+        result = _run(plan, p, encoder, train, guard, shifts, checkpointing, on_epoch, key_fit, identity)
         latent = _some_latents(result.pair, encoding, rows, plan)
         stuck = columns_at_floor(result.pair, encoding, latent)
     if stuck:
@@ -144,7 +146,7 @@ def make_plan(
     held_out: Rows | None,
     seed: int,
     *,
-    custom: bool = False,
+    custom: tuple[str, ...] = (),
 ) -> Plan:
     """Fill in the defaults that depend on the data, and refuse choices that make no sense (`ValueError`)."""
     _check(settings)
@@ -182,11 +184,12 @@ def make_plan(
             covariance=settings["covariance"],
             rank=int(settings["rank"]),
             posterior=settings["posterior"],
-            network="custom" if custom else settings["network"],
+            network=settings["network"],
             hidden_sizes=_hidden_sizes(settings["hidden_sizes"], d),
             activation=settings["activation"],
             mask_input=rows.observed is not None,
             dtype=settings["dtype"],
+            custom=custom,
         ),
         recipe=learn.Recipe(
             learn.Optimiser(settings["learning_rate"], total, warmup_steps=min(500, total // 10)),
@@ -287,14 +290,11 @@ def _run(
     checkpointing: Checkpointing | None,
     on_epoch: EpochListener | None,
     key: jax.Array,
-    table: Table,
-    settings: Mapping[str, Any],
-    seed: int,
+    identity: str,
 ) -> learn.FitResult:
     pair = learn.Pair(p, learn.Amortised(encoder))
     resume_from, keep = None, None
     if checkpointing is not None:
-        identity = fingerprint(table, settings, seed)
         if checkpointing.resume:
             resume_from = read_checkpoint(checkpointing.path, learn.initial_state(pair, plan.recipe), identity)
         keep = _Keeper(checkpointing, identity)
@@ -360,11 +360,14 @@ def read_checkpoint(
         ) from error
 
 
-def fingerprint(table: Table, settings: Mapping[str, Any], seed: int) -> str:
-    """Identifies data, settings and seed, so that a fit is never resumed with others."""
-    digest = hashlib.sha256(np.ascontiguousarray(table.values).tobytes())
+def fingerprint(tables: Sequence[Table], settings: Mapping[str, Any], seed: int) -> str:
+    """Identifies data (validation rows included), settings and seed, so that a fit is never resumed with others."""
+    digest = hashlib.sha256()
+    for table in tables:
+        digest.update(json.dumps([list(table.names), str(table.values.dtype), table.n_rows]).encode())
+        digest.update(np.ascontiguousarray(table.values).tobytes())
     relevant = {k: v for k, v in json_settings(settings).items() if k not in ("verbose", "n_importance_samples")}
-    digest.update(json.dumps([relevant, seed, list(table.names), str(table.values.dtype)], sort_keys=True).encode())
+    digest.update(json.dumps([relevant, seed], sort_keys=True).encode())
     return digest.hexdigest()
 
 
@@ -405,6 +408,11 @@ def use_compilation_cache() -> None:
         jax.config.update("jax_compilation_cache_dir", place)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+def _custom(encoder_network: Callable[..., Any] | None, decoder_network: Callable[..., Any] | None) -> tuple[str, ...]:
+    given = {"encoder": encoder_network, "decoder": decoder_network}
+    return tuple(name for name, factory in given.items() if factory is not None)
 
 
 def check_factories(*factories: Callable[..., Any] | None) -> None:

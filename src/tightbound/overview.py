@@ -198,7 +198,9 @@ class Overview:
         chosen = self.model.specification.to_json()
         settings = {**self.model.summary.settings, "random_state": self.model.summary.seed}
         return {
-            name: f"{_words(chosen[name])} (default)" if value is None and name in chosen else _words(value)
+            name: f"{_words(chosen[name])} ({_words(value)})"
+            if value in (None, "auto") and name in chosen
+            else _words(value)
             for name, value in settings.items()
         }
 

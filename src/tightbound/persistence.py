@@ -102,26 +102,31 @@ def load_model(
             raise ValueError("specification and encoding do not belong together")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _damaged(folder / MODEL_FILE, error) from error
-    if spec.network == "custom" and (encoder_network is None and decoder_network is None):
+    factories = {"encoder": encoder_network, "decoder": decoder_network}
+    absent = [f"{name}_network" for name in spec.custom if factories[name] is None]
+    if absent:
         raise ValueError(
             f"The model in {folder} was built with custom networks, whose code is not saved; "
-            "give load the same encoder_network and decoder_network."
+            f"give load the same {' and '.join(absent)}."
         )
     with precision(spec.dtype):
-        p, encoder = build(
-            spec,
-            center=np.zeros(spec.n_features),
-            floor=encoding.floor,
-            encoder_network=encoder_network,
-            decoder_network=decoder_network,
-            key=jax.random.key(0),
-        )
+        try:
+            p, encoder = build(
+                spec,
+                center=np.zeros(spec.n_features),
+                floor=encoding.floor,
+                encoder_network=encoder_network,
+                decoder_network=decoder_network,
+                key=jax.random.key(0),
+            )
+        except ValueError as error:
+            raise _damaged(folder / MODEL_FILE, error) from error
         template, static = eqx.partition(learn.Pair(p, learn.Amortised(encoder)), eqx.is_array)
         try:
             arrays = load_arrays((folder / WEIGHTS_FILE).read_bytes())
+            pair = eqx.combine(learn.with_arrays(template, arrays), static)
             if description.get("weights_digest") != learn.digest(arrays):
                 raise ValueError(f"its numbers are not those that {MODEL_FILE} was written with")
-            pair = eqx.combine(learn.with_arrays(template, arrays), static)
         except (SafetensorError, ValueError, OSError) as error:
             raise _damaged(folder / WEIGHTS_FILE, error) from error
     return FittedModel(pair, spec, encoding, summary), description.get("extra", {})
@@ -168,7 +173,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
         raise _damaged(folder / MODEL_FILE, error) from error
     try:
         description = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(folder / MODEL_FILE, error) from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise DataError(
@@ -208,12 +213,14 @@ def _swap(staging: Path, target: Path) -> None:
         os.rename(staging, target)
         return
     aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    os.rename(target, aside / "model")
     try:
-        os.rename(staging, target)
-    except BaseException:
-        os.rename(aside / "model", target)
-        raise
+        os.rename(target, aside / "model")
+        try:
+            os.rename(staging, target)
+        except BaseException:
+            os.rename(aside / "model", target)
+            raise
+        shutil.rmtree(aside / "model", ignore_errors=True)
     finally:
         with contextlib.suppress(OSError):
-            shutil.rmtree(aside)
+            aside.rmdir()  # refused while it holds something: what could not be put back is never deleted

@@ -179,32 +179,23 @@ def one_batch_an_epoch() -> FitResult:
     return run(CLIFF, FAR, recipe(optimiser=TOO_FAST, batch_size=100), epochs=6)[0]
 
 
-@pytest.mark.xfail(
-    reason="the guard retries only from the start of an epoch: a bad last step (every step, with one batch) stays",
-    strict=True,
-)
 def test_a_rate_that_is_too_high_is_lowered_where_an_epoch_is_one_batch(one_batch_an_epoch: FitResult) -> None:
     assert one_batch_an_epoch.status is Status.COMPLETED
 
 
-@pytest.mark.xfail(reason="as above: the parameters kept are those after the step that went too far", strict=True)
 def test_the_parameters_kept_have_a_finite_bound(one_batch_an_epoch: FitResult) -> None:
     assert all_finite(one_batch_an_epoch.pair.p.decoder(jnp.zeros(1)).mean)
 
 
-def test_a_validation_bound_that_is_not_finite_is_never_the_best() -> None:
-    """After the third epoch the network overflows: the parameters of the second are kept."""
+def test_a_step_that_goes_too_far_at_the_end_of_an_epoch_is_undone() -> None:
+    """In the third epoch the network overflows: it is run again with a smaller step, and every bound is finite."""
     result, record = run(CLIFF, FAR, recipe(optimiser=TOO_FAST, batch_size=100), FAR, epochs=3)
-    if len(record.states) == 3 and record.factors[2] == 1:
-        assert np.isnan(result.history[-1].validation_bound)
+    assert all(np.isfinite(epoch.validation_bound) for epoch in result.history)
     assert result.best_epoch >= 2
     assert_same_bits(eqx.filter(result.pair, eqx.is_inexact_array), record.states[result.best_epoch - 1].parameters)
     assert 0.35 < float(result.pair.p.decoder.network.inner.layers[0].bias[0]) < 0.5
 
 
-@pytest.mark.xfail(
-    reason="-inf is never better than -inf: the untrained model is returned as a completed fit", strict=True
-)
 def test_validation_rows_without_a_finite_bound_do_not_pass_as_success() -> None:
     x, validation = rows_and_validation()
     validation[2] = 1e200
@@ -216,7 +207,7 @@ def test_validation_rows_without_a_finite_bound_do_not_pass_as_success() -> None
 def test_how_many_epochs_run_at_once_changes_no_bit() -> None:
     """Retries included: an epoch that is undone among others is the same as one that was run by itself."""
     pair = with_network(blind_pair(10), RareNaN)
-    one, _ = run(pair, np.eye(10), recipe(batch_size=4), epochs=12)
-    several, record = run(pair, np.eye(10), recipe(batch_size=4), epochs=12, seconds_a_call=1e9)
-    assert len(record.states) < 12
+    one, _ = run(pair, np.eye(10), recipe(batch_size=4), epochs=30)
+    several, record = run(pair, np.eye(10), recipe(batch_size=4), epochs=30, seconds_a_call=1e9)
+    assert len(record.states) < 30
     assert_same_fit(several, one)

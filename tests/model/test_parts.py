@@ -122,7 +122,7 @@ def test_a_users_network_takes_the_place_of_the_default() -> None:
         return eqx.nn.Linear(in_size, out_size, key=key, dtype="float64")
 
     p, encoder = build(
-        specification(network="custom"),
+        specification(custom=("encoder", "decoder")),
         center=np.zeros(5),
         floor=np.zeros(5),
         encoder_network=linear,

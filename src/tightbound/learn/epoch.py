@@ -134,7 +134,7 @@ def run_epochs(
     After such a loss `place.cursor` is the number of its minibatch and the state is spoilt: the same call with `until`
     set to that number gives the state before it. A gradient that is not finite spoils the parameters, and so the next
     loss shows it; at the end of the epoch, where there is none, one minibatch is looked at once more. (Keeping the old
-    state beside the new one, or looking at every gradient, would make each step pay a sixth for the sake of a rare one.)
+    state beside the new one, or looking at every gradient, would cost each step a sixth for the sake of a rare one.)
 
     Args:
         recipe, static: how to learn, and the pair without its arrays.
@@ -158,7 +158,7 @@ def run_epochs(
     def epoch(carry: tuple[FitState, Place, Records]) -> tuple[FitState, Place, Records]:
         state, place, records = carry
         state, place = _steps(recipe, static, state, train, place, keys, attempt, until)
-        sound = place.finite & _sound(recipe, static, state, train, keys)
+        sound = place.finite & _sound(recipe, static, state, train, keys, attempt)
         place = eqx.tree_at(lambda a: a.finite, place, sound)
         done = place.finite & (place.cursor == n_batches)
         bound = jnp.asarray(jnp.nan, recipe.dtype)
@@ -231,10 +231,12 @@ def _updated(
     return eqx.tree_at(lambda s: (s.parameters, s.optimiser, s.step), state, new), bound_sum, jnp.isfinite(loss)
 
 
-def _sound(recipe: Recipe, static: Pair, state: FitState, train: Dataset, keys: Keys) -> Array:
+def _sound(recipe: Recipe, static: Pair, state: FitState, train: Dataset, keys: Keys, attempt: Array) -> Array:
     """Whether the parameters, and a loss with them, are finite: what the last step of an epoch left behind."""
     order = _padded(jnp.arange(train.n_rows))
-    key_rows, key_q = jax.random.split(jax.random.fold_in(keys.noise, state.epoch))
+    n_batches, _ = batch_shape(train.n_rows, recipe.batch_size)
+    noise = jax.random.fold_in(jax.random.fold_in(keys.noise, state.epoch), attempt)
+    key_rows, key_q = jax.random.split(jax.random.fold_in(noise, n_batches))
     x, observed, weights = _chunk(train, order, jnp.zeros((), "int32"), recipe.batch_size, recipe.dtype, key=key_rows)
     loss, _ = batch_loss(state.parameters, static, recipe, x, observed, weights, kl_weight(recipe, state.step), key_q)
     return all_finite(state.parameters) & jnp.isfinite(loss)

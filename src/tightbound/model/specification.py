@@ -30,7 +30,8 @@ LIKELIHOODS = ("gaussian", "bernoulli")
 class Specification:
     """Everything that fixes the shapes of a model.
 
-    `network` names the default networks ("residual", "mlp" or "linear") or is "custom" when the user supplied them.
+    `network` names the default networks ("residual", "mlp" or "linear"); `custom` says which of "encoder" and "decoder"
+    the user supplied instead.
     """
 
     n_features: int
@@ -44,6 +45,7 @@ class Specification:
     activation: str = "silu"
     mask_input: bool = False
     dtype: str = "float32"
+    custom: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, legal in _LEGAL.items():
@@ -61,19 +63,19 @@ class Specification:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {**dataclasses.asdict(self), "hidden_sizes": list(self.hidden_sizes)}
+        return {**dataclasses.asdict(self), "hidden_sizes": list(self.hidden_sizes), "custom": list(self.custom)}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Specification:
         """The inverse of `to_json`; raises `ValueError` or `TypeError` for values that make no model."""
-        return cls(**{**values, "hidden_sizes": tuple(values["hidden_sizes"])})
+        return cls(**{**values, "hidden_sizes": tuple(values["hidden_sizes"]), "custom": tuple(values["custom"])})
 
 
 _LEGAL: dict[str, tuple[str, ...]] = {
     "likelihood": LIKELIHOODS,
     "covariance": COVARIANCES,
     "posterior": tuple(FAMILIES),
-    "network": (*NETWORKS, "custom"),
+    "network": NETWORKS,
     "activation": tuple(ACTIVATIONS),
     "dtype": ("float32", "float64"),
 }
