@@ -19,8 +19,9 @@ import pytest
 from tightbound import learn
 from tightbound.data import Table, as_table
 from tightbound.fitted import FittedModel
-from tightbound.fitting import Checkpointing, fit_table, read_checkpoint
+from tightbound.fitting import fit_table
 from tightbound.learn import loop
+from tightbound.resuming import Checkpointing, read_checkpoint
 
 RNG = np.random.default_rng(0)
 NUMBERS = RNG.normal(size=(41, 3)) @ RNG.normal(size=(3, 3)) + [0.0, 10.0, -3.0]
@@ -256,7 +257,8 @@ import sys
 from pathlib import Path
 import numpy as np
 from tightbound.data import as_table
-from tightbound.fitting import Checkpointing, fit_table
+from tightbound.fitting import fit_table
+from tightbound.resuming import Checkpointing
 from tightbound.persistence import save_model
 
 folder = Path(sys.argv[1])

@@ -14,11 +14,13 @@ from rich.table import Table as RichTable
 
 from tightbound.data import Encoding, Table, atomic_write, check_place, read_table, split, write_table
 from tightbound.fitted import FittedModel
-from tightbound.fitting import Checkpointing, Plan, fit_table, use_compilation_cache
+from tightbound.fitting import fit_table, use_compilation_cache
 from tightbound.overview import MOST_REPORTED_ROWS, Overview, overview
 from tightbound.persistence import check_target, load_model, save_model
+from tightbound.planning import Plan
 from tightbound.progress import FitProgress, RowProgress, duration
 from tightbound.report import render
+from tightbound.resuming import Checkpointing
 from tightbound.settings import LARGEST_SEED, check_number, check_settings
 
 REPORT_FILE = "report.html"
@@ -82,10 +84,9 @@ def fit(
     checkpoint.unlink(missing_ok=True)
     if as_json:
         _print_json({"model": output, "seconds": model.summary.seconds, **_evaluation(shown)})
-        return
-    print(shown)
-    print(f"\nFitted in {duration(model.summary.seconds)}. {model.summary.detail}")
-    print(f"Saved {output}" + (f"; open {os.path.join(output, REPORT_FILE)}" if with_report else ""))
+    else:
+        print(f"{shown}\n\nFitted in {duration(model.summary.seconds)}. {model.summary.detail}")
+        print(f"Saved {output}" + (f"; open {os.path.join(output, REPORT_FILE)}" if with_report else ""))
 
 
 def _check_free(output: str, checkpoint: Path, resume: bool, overwrite: bool) -> None:

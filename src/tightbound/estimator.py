@@ -16,9 +16,11 @@ from sklearn.utils.validation import check_is_fitted
 from tightbound.data import Encoding, Table, as_table
 from tightbound.evidence import Evidence
 from tightbound.fitted import FittedModel
-from tightbound.fitting import Checkpointing, Plan, check_factories, fit_table, use_compilation_cache
+from tightbound.fitting import check_factories, fit_table, use_compilation_cache
 from tightbound.persistence import load_model, save_model
+from tightbound.planning import Plan
 from tightbound.progress import FitProgress
+from tightbound.resuming import Checkpointing
 from tightbound.settings import DEFAULTS, LARGEST_SEED, check_number, check_settings
 
 _NOT_SETTINGS = ("encoder_network", "decoder_network", "checkpoint")

@@ -27,12 +27,12 @@ Network = Callable[[jax.Array], jax.Array]
 
 
 class RareNaN(eqx.Module):
-    """Overflows for one draw of z in six, as exp of a rare large number would."""
+    """Overflows for one draw of z in fifteen, as exp of a rare large number would."""
 
     inner: Network
 
     def __call__(self, z: jax.Array) -> jax.Array:
-        return jnp.where(z[0] > 1.0, jnp.nan, self.inner(z))
+        return jnp.where(z[0] > 1.5, jnp.nan, self.inner(z))
 
 
 class Cliff(eqx.Module):
@@ -134,7 +134,7 @@ def test_non_finite_leaves_are_found_by_path() -> None:
 def test_a_rare_overflow_is_retried_with_fresh_noise_and_costs_no_row() -> None:
     """After the retries every row of every epoch has been seen once, and the epoch's bound is the mean of its rows."""
     pair = with_network(blind_pair(10), RareNaN)
-    result, record = run(pair, np.eye(10), recipe(batch_size=4), epochs=12)
+    result, record = run(pair, np.eye(10), recipe(batch_size=4), epochs=20)
     assert result.status is Status.COMPLETED
     assert min(record.factors) < 1
     inner = record.states[0].parameters.p.decoder.network
@@ -144,7 +144,7 @@ def test_a_rare_overflow_is_retried_with_fresh_noise_and_costs_no_row() -> None:
         assert sorted(row for batch in batches for row in batch) == list(range(10))
     for entry in result.history:
         assert entry.train_bound == pytest.approx(-5 * np.log(2 * np.pi) - 0.5, abs=1e-9)
-    assert int(record.states[-1].step) == 3 * 12  # a step that was undone is not counted
+    assert int(record.states[-1].step) == 3 * 20  # a step that was undone is not counted
 
 
 def _without_wrapper(state: object) -> object:

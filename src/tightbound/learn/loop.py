@@ -198,7 +198,9 @@ class _Runner:
                 before = self._run(state, place, attempt, last_epoch, bad)
                 if not bool(before.place.finite):
                     before = self._run(state, place, attempt, last_epoch, max(bad - 1, int(place.cursor)))
-                state, place = _shortened(before.state, 0.5), before.place
+                # Whether that state is sound is for the next attempt to say, whose noise is fresh.
+                place = eqx.tree_at(lambda a: a.finite, before.place, jnp.asarray(True))
+                state = _shortened(before.state, 0.5)
                 attempt += 1
         return None, describe_non_finite(
             self.recipe, self.static, state, self.train, int(place.cursor), self.keys, attempt - 1
