@@ -21,7 +21,7 @@ demo: env  ## fit, evaluate and report on a small data set, into demo/
 	@$(BIN)/tightbound demo demo
 
 test: lint  ## the whole check: ruff, mypy, pytest
-	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST_ARGS)
 
 test-slow: env-test  ## the checks that take minutes each
 	@$(BIN)/python -m pytest -q -m slow $(PYTEST_ARGS)

@@ -77,7 +77,7 @@ class Tightbound:
             epochs=self._epochs,
             key=self._key,
             resume_from=self._progress,
-            on_epoch=self._keep,
+            on_progress=self._keep,
         )
         return result.history[-1].train_bound
 

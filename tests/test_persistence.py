@@ -17,43 +17,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import load, save
+from small_fits import CASES, SMALL, whole
 
 from tightbound import learn, persistence
 from tightbound.data import DataError, as_table
 from tightbound.fitted import FittedModel
 from tightbound.fitting import fit_table
+from tightbound.model import build
 from tightbound.persistence import MODEL_FILE, WEIGHTS_FILE, check_target, load_model, save_model
 
-RNG = np.random.default_rng(0)
-NUMBERS = RNG.normal(size=(24, 3)) * [1.0, 10.0, 0.01] + [0.0, 7.0, -3.0]
-SMALL = {"latent_dim": 2, "hidden_sizes": (4,), "epochs": 1, "n_importance_samples": 7}
-CASES: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
-    "gaps": (np.where(RNG.random(NUMBERS.shape) < 0.2, np.nan, NUMBERS), {}),
-    "full, float64, no validation": (
-        NUMBERS,
-        {"covariance": "full", "posterior": "full", "dtype": "float64", "validation_fraction": 0.0},
-    ),
-    "binarised": (RNG.integers(0, 256, size=(24, 5)).astype(np.uint8), {"likelihood": "bernoulli", "binarize": True}),
-}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _no_compilation_cache():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TIGHTBOUND_CACHE", "")
-        yield
+GAPS, BINARISED = "gaps, early stopping", "binarised"
 
 
 @pytest.fixture(scope="module")
-def models(_no_compilation_cache: None) -> dict[str, FittedModel]:
-    """A fitted model of each case."""
-    return {name: fit_table(as_table(x), {**SMALL, **settings}, seed=3) for name, (x, settings) in CASES.items()}
-
-
-@pytest.fixture(scope="module")
-def model(models: dict[str, FittedModel]) -> FittedModel:
-    """One of them, where any will do."""
-    return models["gaps"]
+def model() -> FittedModel:
+    """One of the fitted models, where any will do."""
+    return whole(GAPS)
 
 
 @pytest.fixture
@@ -66,7 +45,7 @@ def folder(model: FittedModel, tmp_path: Path) -> Path:
 def scores(model: FittedModel, name: str) -> bytes:
     """log p(x), errors and latents of every row, to the bit."""
     table = as_table(CASES[name][0])
-    evidence = model.evidence(table, 7)
+    evidence = model.evidence(table, 5)
     latents = model.latents(table)
     return b"".join(a.tobytes() for a in (evidence.log_evidence, evidence.standard_error, latents.mean, latents.sd))
 
@@ -77,8 +56,8 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_model_survives_saving_exactly(name: str, models: dict[str, FittedModel], tmp_path: Path) -> None:
-    saved = models[name]
+def test_a_model_survives_saving_exactly(name: str, tmp_path: Path) -> None:
+    saved = whole(name)
     save_model(tmp_path / "model", saved, extra={"note": [1, "two"]})
     loaded, extra = load_model(tmp_path / "model")
     assert extra == {"note": [1, "two"]}
@@ -104,20 +83,20 @@ from tightbound import load
 
 for folder in sys.argv[1:]:
     vae = load(folder)
-    vae.n_importance_samples = 7
+    vae.n_importance_samples = 5
     X = np.load(folder + ".npy")
     print(hashlib.sha256(vae.score_samples(X).tobytes() + vae.transform(X).tobytes()).hexdigest())
 """
 
 
-def test_a_fresh_process_gives_the_same_bits(models: dict[str, FittedModel], tmp_path: Path) -> None:
+def test_a_fresh_process_gives_the_same_bits(tmp_path: Path) -> None:
     expected, folders = [], []
-    for i, (name, saved) in enumerate(models.items()):
+    for i, (name, (x, _)) in enumerate(CASES.items()):
         folder = tmp_path / str(i)
+        saved, table = whole(name), as_table(x)
         save_model(folder, saved)
-        np.save(f"{folder}.npy", CASES[name][0])
-        table = as_table(CASES[name][0])
-        parts = saved.evidence(table, 7).log_evidence.tobytes() + saved.latents(table).mean.tobytes()
+        np.save(f"{folder}.npy", x)
+        parts = saved.evidence(table, 5).log_evidence.tobytes() + saved.latents(table).mean.tobytes()
         expected.append(hashlib.sha256(parts).hexdigest())
         folders.append(str(folder))
     done = subprocess.run([sys.executable, "-c", FRESH, *folders], capture_output=True, text=True, timeout=200)
@@ -155,14 +134,14 @@ def test_further_files_are_kept_in_the_folder(model: FittedModel, tmp_path: Path
 # Nothing is lost.
 
 
-def test_an_existing_model_is_overwritten_only_when_told_to(folder: Path, models: dict[str, FittedModel]) -> None:
+def test_an_existing_model_is_overwritten_only_when_told_to(folder: Path) -> None:
     before = snapshot(folder.parent)
-    for attempt in (lambda: save_model(folder, models["binarised"]), lambda: check_target(folder, overwrite=False)):
+    for attempt in (lambda: save_model(folder, whole(BINARISED)), lambda: check_target(folder, overwrite=False)):
         with pytest.raises(ValueError, match=f"The model's folder {folder} must not exist yet, but it does"):
             attempt()
     assert snapshot(folder.parent) == before
     (folder / "report.html").write_text("of the old model")
-    save_model(folder, models["binarised"], overwrite=True)
+    save_model(folder, whole(BINARISED), overwrite=True)
     assert sorted(p.name for p in folder.parent.iterdir()) == ["model"]
     assert sorted(p.name for p in folder.iterdir()) == [MODEL_FILE, WEIGHTS_FILE]  # nothing of the old one is left
     assert load_model(folder)[0].specification.likelihood == "bernoulli"
@@ -212,14 +191,14 @@ FAILURES = {
 
 @pytest.mark.parametrize("failure", FAILURES)
 def test_an_existing_model_survives_a_save_that_fails(
-    failure: str, folder: Path, models: dict[str, FittedModel], monkeypatch: pytest.MonkeyPatch
+    failure: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = snapshot(folder.parent)
     name, call, error = FAILURES[failure]
     with monkeypatch.context() as patch:
         failing(patch, name, call, error)
         with pytest.raises(type(error)):
-            save_model(folder, models["binarised"], overwrite=True)
+            save_model(folder, whole(BINARISED), overwrite=True)
     assert snapshot(folder.parent) == before
 
 
@@ -234,9 +213,7 @@ def test_a_first_save_that_fails_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_old_model_that_cannot_be_put_back_is_not_deleted(
-    folder: Path, models: dict[str, FittedModel], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_old_model_that_cannot_be_put_back_is_not_deleted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = set(snapshot(folder).values())
     inner, calls = os.rename, []
 
@@ -249,7 +226,7 @@ def test_an_old_model_that_cannot_be_put_back_is_not_deleted(
     with monkeypatch.context() as patch:
         patch.setattr(os, "rename", only_once)
         with pytest.raises(OSError, match="no"):
-            save_model(folder, models["binarised"], overwrite=True)
+            save_model(folder, whole(BINARISED), overwrite=True)
     assert before <= set(snapshot(folder.parent).values())
 
 
@@ -375,7 +352,7 @@ def test_a_folder_can_be_moved(folder: Path, model: FittedModel) -> None:
     moved = folder.parent / "elsewhere" / "renamed"
     shutil.copytree(folder, moved)
     shutil.rmtree(folder)
-    assert scores(load_model(moved)[0], "gaps") == scores(model, "gaps")
+    assert scores(load_model(moved)[0], GAPS) == scores(model, GAPS)
 
 
 # Custom networks: their code is not saved.
@@ -390,52 +367,76 @@ def bottleneck(width: int) -> Callable[..., Any]:
     return make
 
 
-@pytest.fixture(scope="module")
-def custom(_no_compilation_cache: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[FittedModel, Path]:
-    """A model with two custom networks, and where it is saved."""
-    networks = {"encoder_network": bottleneck(3), "decoder_network": bottleneck(2)}
-    model = fit_table(as_table(CASES["gaps"][0]), SMALL, seed=0, **networks)
-    folder = tmp_path_factory.mktemp("custom") / "model"
-    save_model(folder, model)
-    return model, folder
+OWN = {"encoder": bottleneck(3), "decoder": bottleneck(2)}
 
 
-def test_custom_networks_come_back_with_their_factories(custom: tuple[FittedModel, Path]) -> None:
-    model, folder = custom
-    loaded, _ = load_model(folder, encoder_network=bottleneck(3), decoder_network=bottleneck(2))
-    assert scores(loaded, "gaps") == scores(model, "gaps")
+class PlannedError(Exception):
+    """Ends a fit before it begins."""
 
 
-def test_custom_networks_are_asked_for(custom: tuple[FittedModel, Path]) -> None:
-    with pytest.raises(ValueError, match="built with custom networks, whose code is not saved; give load the same"):
-        load_model(custom[1])
+def untrained(*custom: str) -> FittedModel:
+    """A model with these networks replaced by the user's own, as a fit would start from it."""
+    plans = []
+
+    def stop(plan: Any, *rest: Any) -> None:
+        plans.append(plan)
+        raise PlannedError
+
+    networks = given(*custom)
+    with pytest.raises(PlannedError):
+        fit_table(as_table(CASES[GAPS][0]), SMALL, seed=0, on_plan=stop, **networks)
+    base, spec = whole(GAPS), plans[0].specification
+    start = {"center": np.zeros(3), "floor": base.encoding.floor, "key": jax.random.key(1)}
+    p, encoder = build(spec, **start, **networks)
+    return FittedModel(learn.Pair(p, learn.Amortised(encoder)), spec, base.encoding, base.summary)
 
 
-@pytest.mark.parametrize(
-    "networks",
-    [
-        {"encoder_network": bottleneck(3)},
-        {"decoder_network": bottleneck(2)},
-        {"encoder_network": bottleneck(2), "decoder_network": bottleneck(3)},
-    ],
-    ids=["encoder alone", "decoder alone", "exchanged"],
-)
-def test_other_factories_are_refused_with_the_array_that_differs(
-    networks: dict[str, Any], custom: tuple[FittedModel, Path]
-) -> None:
-    with pytest.raises(
-        ValueError, match=r"array (p\.decoder|q\.encoder)\.network.* (must be|missing|belong)|give load the same"
-    ) as caught:
-        load_model(custom[1], **networks)
-    assert str(custom[1]) in str(caught.value)
+def given(*custom: str) -> dict[str, Any]:
+    """The arguments for these networks."""
+    return {f"{name}_network": OWN[name] for name in custom}
 
 
-def test_factories_take_no_part_in_a_model_of_default_networks(folder: Path) -> None:
-    with pytest.raises(ValueError, match="array"):
-        load_model(folder, encoder_network=bottleneck(3), decoder_network=bottleneck(2))
+@pytest.mark.parametrize("custom", [("encoder",), ("decoder",), ("encoder", "decoder")])
+def test_custom_networks_come_back_with_their_factories(custom: tuple[str, ...], tmp_path: Path) -> None:
+    model = untrained(*custom)
+    save_model(tmp_path / "model", model)
+    loaded, _ = load_model(tmp_path / "model", **given(*custom))
+    before, after = (learn.named_arrays(eqx.filter(m.pair, eqx.is_array)) for m in (model, loaded))
+    assert {k: a.tobytes() for k, a in before.items()} == {k: a.tobytes() for k, a in after.items()}
+    assert jax.tree.structure(loaded.pair) == jax.tree.structure(model.pair)
 
 
 def test_one_custom_network_leaves_the_other_as_it_was() -> None:
     """The decoder asked for is residual, whatever the encoder is."""
-    model = fit_table(as_table(CASES["gaps"][0]), SMALL, seed=0, encoder_network=bottleneck(3))
-    assert model.pair.p.decoder.network.residual
+    assert untrained("encoder").pair.p.decoder.network.residual
+    assert untrained("decoder").pair.q.encoder.network.residual
+
+
+@pytest.mark.parametrize(
+    ("custom", "brought", "asked_for"),
+    [
+        (("encoder", "decoder"), (), "encoder_network and decoder_network"),
+        (("encoder", "decoder"), ("encoder",), "decoder_network"),
+        (("encoder",), ("decoder",), "encoder_network"),
+    ],
+    ids=["both", "one of two", "the other"],
+)
+def test_custom_networks_are_asked_for_by_name(
+    custom: tuple[str, ...], brought: tuple[str, ...], asked_for: str, tmp_path: Path
+) -> None:
+    save_model(tmp_path / "model", untrained(*custom))
+    with pytest.raises(ValueError, match=f"custom networks, whose code is not saved; give load the same {asked_for}"):
+        load_model(tmp_path / "model", **given(*brought))
+
+
+def test_other_factories_are_refused_with_the_array_that_differs(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    save_model(folder, untrained("encoder", "decoder"))
+    with pytest.raises(ValueError, match=r"array p\.decoder\.network\.layers.* must be float32 of shape") as caught:
+        load_model(folder, encoder_network=bottleneck(2), decoder_network=bottleneck(3))
+    assert str(folder) in str(caught.value)
+
+
+def test_factories_take_no_part_in_a_model_of_default_networks(folder: Path) -> None:
+    with pytest.raises(ValueError, match="array"):
+        load_model(folder, **given("encoder", "decoder"))

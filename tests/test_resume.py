@@ -1,6 +1,5 @@
 """A fit that is interrupted goes on to the same bits; the same seed gives the same bits; nothing compiles twice."""
 
-import hashlib
 import os
 import random
 import signal
@@ -11,10 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import equinox as eqx
 import jax
 import numpy as np
 import pytest
+from small_fits import CASES, INTENSITIES, NUMBERS, SEED, SMALL, InterruptedFitError, bits, fitted, whole
 
 from tightbound import learn
 from tightbound.data import Table, as_table
@@ -23,27 +22,6 @@ from tightbound.fitting import fit_table
 from tightbound.learn import loop
 from tightbound.resuming import Checkpointing, read_checkpoint
 
-RNG = np.random.default_rng(0)
-NUMBERS = RNG.normal(size=(41, 3)) @ RNG.normal(size=(3, 3)) + [0.0, 10.0, -3.0]
-GAPS = np.where(RNG.random(NUMBERS.shape) < 0.2, np.nan, NUMBERS)
-INTENSITIES = RNG.integers(0, 256, size=(30, 4)).astype(np.uint8)
-SMALL = {"latent_dim": 1, "hidden_sizes": (4,), "batch_size": 16, "epochs": 8, "n_importance_samples": 5}
-
-# What else a fit's state and randomness can depend on, one case each.
-CASES: dict[str, tuple[np.ndarray, dict]] = {
-    "gaps, early stopping": (GAPS, {"epochs": 60, "patience": 3, "learning_rate": 0.05}),
-    "binarised": (INTENSITIES, {"likelihood": "bernoulli", "binarize": True}),
-    "no validation, float64, iwae": (
-        NUMBERS,
-        {"validation_fraction": 0.0, "dtype": "float64", "objective": "iwae", "n_samples": 3, "kl_warmup_steps": 11},
-    ),
-}
-
-
-@pytest.fixture(autouse=True)
-def _no_compilation_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TIGHTBOUND_CACHE", "")
-
 
 @pytest.fixture
 def one_epoch_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,64 +29,35 @@ def one_epoch_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "_SECONDS_A_CALL", 0)
 
 
-class InterruptedFitError(Exception):
-    """What an impatient user raises."""
-
-
-def fitted(
-    case: str, checkpointing: Checkpointing | None = None, stop_at: int | None = None, seed: int = 3
-) -> FittedModel:
-    """Fit the case; `stop_at`: be interrupted after that epoch."""
-    x, settings = CASES[case]
-
-    def on_epoch(record: learn.EpochRecord, most: int, rows: int) -> None:
-        if record.epoch == stop_at:
-            raise InterruptedFitError
-
-    return fit_table(as_table(x), {**SMALL, **settings}, seed=seed, checkpointing=checkpointing, on_epoch=on_epoch)
-
-
-def bits(model: FittedModel) -> str:
-    """A digest of all that a fit leaves behind, without the time it took."""
-    digest = hashlib.sha256()
-    for name, array in learn.named_arrays(eqx.filter(model.pair, eqx.is_array)).items():
-        digest.update(name.encode() + array.tobytes())
-    summary = model.summary
-    digest.update(repr((summary.history, summary.best_epoch, summary.status, summary.messages)).encode())
-    return digest.hexdigest()
-
-
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(params=CASES)
 def uninterrupted(request: pytest.FixtureRequest) -> tuple[str, FittedModel]:
     """A case and its fit in one go."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TIGHTBOUND_CACHE", "")
-        return request.param, fitted(request.param)
+    return request.param, whole(request.param)
 
 
 @pytest.mark.usefixtures("one_epoch_a_call")
 def test_an_interrupted_fit_goes_on_to_the_same_bits(uninterrupted: tuple[str, FittedModel], tmp_path: Path) -> None:
     """Interrupted after one epoch, in the middle and just before the end, always going on from the last time."""
-    case, whole = uninterrupted
-    n = len(whole.summary.history)
+    case, model = uninterrupted
+    n = len(model.summary.history)
     path = tmp_path / "fit.checkpoint"
     for i, epoch in enumerate((1, n // 2, n - 1)):
         with pytest.raises(InterruptedFitError):
             fitted(case, Checkpointing(path, resume=i > 0, every_seconds=0), stop_at=epoch)
         assert path.exists()
-    assert bits(fitted(case, Checkpointing(path, resume=True))) == bits(whole)
+    assert bits(fitted(case, Checkpointing(path, resume=True))) == bits(model)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["fit.checkpoint"]
 
 
 @pytest.mark.usefixtures("one_epoch_a_call")
 def test_epochs_after_the_last_checkpoint_are_run_again(uninterrupted: tuple[str, FittedModel], tmp_path: Path) -> None:
     """A checkpoint is written at most every so many seconds: the one found is older than the interruption."""
-    case, whole = uninterrupted
+    case, model = uninterrupted
     path = tmp_path / "fit.checkpoint"
     with pytest.raises(InterruptedFitError):
         fitted(case, Checkpointing(path, every_seconds=1e6), stop_at=4)
     assert _epochs_kept(case, path) == 1
-    assert bits(fitted(case, Checkpointing(path, resume=True))) == bits(whole)
+    assert bits(fitted(case, Checkpointing(path, resume=True))) == bits(model)
 
 
 def _epochs_kept(case: str, path: Path) -> int:
@@ -119,28 +68,27 @@ def _epochs_kept(case: str, path: Path) -> int:
         seen.append(record.epoch)
 
     resumed = Checkpointing(path, resume=True, every_seconds=1e6)
-    fit_table(as_table(x), {**SMALL, **settings}, seed=3, checkpointing=resumed, on_epoch=on_epoch)
+    fit_table(as_table(x), {**SMALL, **settings}, seed=SEED, checkpointing=resumed, on_epoch=on_epoch)
     return seen[0] - 1
 
 
 def test_how_many_epochs_run_at_once_changes_no_bit(uninterrupted: tuple[str, FittedModel], tmp_path: Path) -> None:
     """With checkpoints as the clock has it, and resumed from the end: nothing is left to do."""
-    case, whole = uninterrupted
+    case, model = uninterrupted
     path = tmp_path / "fit.checkpoint"
-    assert bits(fitted(case, Checkpointing(path, every_seconds=0))) == bits(whole)
-    assert bits(fitted(case, Checkpointing(path, resume=True), stop_at=1)) == bits(whole)
+    assert bits(fitted(case, Checkpointing(path, every_seconds=0))) == bits(model)
+    assert bits(fitted(case, Checkpointing(path, resume=True), stop_at=1)) == bits(model)
 
 
 def test_resuming_without_a_checkpoint_starts_from_the_beginning(tmp_path: Path) -> None:
     case = "binarised"
-    assert bits(fitted(case, Checkpointing(tmp_path / "none", resume=True))) == bits(fitted(case))
+    assert bits(fitted(case, Checkpointing(tmp_path / "none", resume=True))) == bits(whole(case))
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
     case = "binarised"
-    first = fitted(case)
-    assert bits(first) == bits(fitted(case))
-    assert bits(first) != bits(fitted(case, seed=4))
+    assert bits(whole(case)) == bits(fitted(case))
+    assert bits(whole(case)) != bits(fitted(case, seed=4))
 
 
 # What is no checkpoint of this fit.
@@ -150,13 +98,11 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
 def kept(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A checkpoint of the binarised case."""
     path = tmp_path_factory.mktemp("kept") / "fit.checkpoint"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TIGHTBOUND_CACHE", "")
-        fitted("binarised", Checkpointing(path))
+    fitted("binarised", Checkpointing(path))
     return path.read_bytes()
 
 
-def refused(path: Path, table: Table, settings: dict, seed: int = 3, validation: Table | None = None) -> str:
+def refused(path: Path, table: Table, settings: dict, seed: int = SEED, validation: Table | None = None) -> str:
     """The sentence that refuses to resume."""
     before = path.read_bytes()
     with pytest.raises(ValueError, match="must be one of this very fit") as caught:
@@ -175,13 +121,13 @@ BINARISED = {**SMALL, **CASES["binarised"][1]}
 @pytest.mark.parametrize(
     ("rows", "changes", "seed"),
     [
-        (INTENSITIES[::-1], {}, 3),
-        (INTENSITIES[:, ::-1], {}, 3),
-        (INTENSITIES[:-1], {}, 3),
-        (INTENSITIES, {"epochs": 9}, 3),
-        (INTENSITIES, {"learning_rate": 0.004}, 3),
-        (INTENSITIES, {"patience": 2}, 3),
-        (INTENSITIES, {"latent_dim": 2}, 3),
+        (INTENSITIES[::-1], {}, SEED),
+        (INTENSITIES[:, ::-1], {}, SEED),
+        (INTENSITIES[:-1], {}, SEED),
+        (INTENSITIES, {"epochs": 9}, SEED),
+        (INTENSITIES, {"learning_rate": 0.004}, SEED),
+        (INTENSITIES, {"patience": 2}, SEED),
+        (INTENSITIES, {"latent_dim": 2}, SEED),
         (INTENSITIES, {}, 4),
     ],
     ids=["row order", "column order", "fewer rows", "epochs", "rate", "patience", "latent_dim", "seed"],
@@ -196,7 +142,7 @@ def test_a_checkpoint_of_another_fit_is_refused(
 
 def test_a_checkpoint_of_a_fit_with_other_validation_rows_is_refused(tmp_path: Path) -> None:
     path, table = tmp_path / "fit.checkpoint", as_table(INTENSITIES)
-    fit_table(table, BINARISED, seed=3, validation=table.take(range(5)), checkpointing=Checkpointing(path))
+    fit_table(table, BINARISED, seed=SEED, validation=table.take(range(5)), checkpointing=Checkpointing(path))
     refused(path, table, BINARISED, validation=table.take(range(6, 11)))
 
 
@@ -204,8 +150,8 @@ def test_what_does_not_change_the_fit_does_not_stop_it_from_going_on(kept: bytes
     path = tmp_path / "fit.checkpoint"
     path.write_bytes(kept)
     changed = {**BINARISED, "verbose": 1, "n_importance_samples": 9}
-    model = fit_table(as_table(INTENSITIES), changed, seed=3, checkpointing=Checkpointing(path, resume=True))
-    assert bits(model) == bits(fitted("binarised"))
+    model = fit_table(as_table(INTENSITIES), changed, seed=SEED, checkpointing=Checkpointing(path, resume=True))
+    assert bits(model) == bits(whole("binarised"))
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"not one" * 9], ids=range(3))

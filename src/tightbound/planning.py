@@ -110,6 +110,7 @@ def _objective(settings: Mapping[str, Any]) -> learn.ELBO | learn.ImportanceWeig
 
 
 def plan_messages(plan: Plan, table: Table) -> list[str]:
+    """What the user should know of the plan: nothing held out, more latents than columns."""
     messages = []
     if len(table.values) < 10 and len(plan.validation) == 0:
         messages.append(
