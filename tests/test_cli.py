@@ -104,6 +104,8 @@ def test_held_out_rows_are_told_apart(tmp_path):
     assert told["held_out_log_evidence"]["n_rows"] == 5 and told["rows"] == tiny.N
     assert "40 training and 5 validation rows" in json.loads(run("info", tmp_path / "m", "--json").out)["fitted_on"]
     assert told["held_out_log_evidence"]["value"] < told["log_evidence"]["value"] - 100
+    (line,) = (row for row in told["table"] if "held-out" in row["quantity"])
+    assert line["value"] == told["held_out_log_evidence"]["value"] and line["rows"] == 5
     again = json.loads(run("evaluate", tmp_path / "m", tmp_path / "far.csv", "--json").out)
     np.testing.assert_allclose(again["log_evidence"]["value"], told["held_out_log_evidence"]["value"])
     assert again["held_out_log_evidence"] is None and again["rows"] == 5
