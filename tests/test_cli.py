@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 import tiny
 from tiny import CSV, MODEL, run
 
-from tightbound import __version__, load
+from tightbound import __version__, cli, load
 from tightbound.progress import FitProgress
 from tightbound.settings import DEFAULTS
 
@@ -372,6 +373,24 @@ def test_a_reader_that_has_seen_enough():
     shell = f"{sys.executable} -m tightbound sample {MODEL} -n 4000 | head -1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout == "a,b,c\n0\n" and done.stderr == ""
+
+
+def test_a_reader_that_has_gone_before_the_last_flush(tmp_path, monkeypatch):
+    class Gone(io.StringIO):
+        def fileno(self):
+            return file.fileno()
+
+        def flush(self):
+            raise BrokenPipeError(32, "Broken pipe")
+
+    with (tmp_path / "pipe").open("w") as file, monkeypatch.context() as patch:
+        patch.setattr(sys, "argv", ["tightbound", "info", str(MODEL)])
+        patch.setattr(sys, "stdout", Gone())
+        patch.setattr(sys, "stderr", io.StringIO())
+        patch.setattr(warnings, "showwarning", warnings.showwarning)  # the command line sets its own
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+    assert end.value.code == 0
 
 
 WRONG = {
