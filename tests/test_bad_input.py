@@ -386,8 +386,7 @@ def test_what_is_odd_but_meant_is_handled_with_a_warning(tmp_path):
 
 def test_a_single_column(tmp_path):
     (tmp_path / "one.csv").write_text(tiny.numbers().select("b").write_csv())
-    options = ["--epochs=3", "--hidden-sizes=8", "--latent-dim=1", "--n-importance-samples=20"]
-    done = run("fit", tmp_path / "one.csv", "-o", tmp_path / "m", *options)
+    done = run("fit", tmp_path / "one.csv", "-o", tmp_path / "m", *tiny.SMALLEST_OPTIONS)
     assert done.status == 0 and (tmp_path / "m" / "report.html").exists(), done.err
     vae = load(tmp_path / "m")
     assert vae.sample(4).shape == (4, 1) and vae.score_samples(X[:, 1:2]).shape == (tiny.N,)

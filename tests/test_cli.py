@@ -356,7 +356,16 @@ def test_images_and_archives(tmp_path):
     np.savez(tmp_path / "x.npz", train=images, kinds=kinds, other=images[:3])
     place = tmp_path / "m"
     done = run(
-        "fit", tmp_path / "x.npz", "-a", "train", "--label=kinds", "-o", place, "--binarize", "--json", *tiny.OPTIONS
+        "fit",
+        tmp_path / "x.npz",
+        "-a",
+        "train",
+        "--label=kinds",
+        "-o",
+        place,
+        "--binarize",
+        "--json",
+        *tiny.SMALLEST_OPTIONS,
     )
     assert done.status == 0, done.err
     told = json.loads(done.out)
@@ -453,7 +462,7 @@ def test_a_path_without_rights(monkeypatch):
 def test_real_data(shared_data, tmp_path):
     """A table with gaps: fit, score and fill in, all of it finite."""
     data, place = shared_data / "tables" / "airquality.csv.gz", tmp_path / "m"
-    fit = run("fit", data, "-o", place, "--label=Month", "--drop=Day", "--no-report", *tiny.OPTIONS)
+    fit = run("fit", data, "-o", place, "--label=Month", "--drop=Day", "--no-report", *tiny.SMALLEST_OPTIONS)
     assert fit.status == 0, fit.err
     scores = table(run("score", place, data).out)
     assert len(scores) == 153 and scores["log_evidence"].is_finite().all()

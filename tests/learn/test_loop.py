@@ -61,10 +61,18 @@ def test_the_same_key_gives_the_same_bits(whole: Fitted) -> None:
 
 def test_how_many_epochs_run_at_once_changes_no_bit(whole: Fitted) -> None:
     """The host takes several short epochs in one call; how many depends on the clock, the numbers must not."""
-    for options in ({}, {"patience": 4}):
-        several, record = overfit(seconds_a_call=1e9, **options)
-        assert len(record.states) < len(several.history)
-        assert_same_fit(several, overfit(**options)[0])
+    several, record = overfit(seconds_a_call=1e9)
+    assert len(record.states) < EPOCHS
+    assert_same_fit(several, whole[0])
+
+
+def test_patience_also_stops_in_the_middle_of_a_call() -> None:
+    stops = set()
+    for patience in range(1, 7):
+        several, _ = overfit(seconds_a_call=1e9, patience=patience)
+        assert_same_fit(several, overfit(patience=patience)[0])
+        stops.add(len(several.history))
+    assert stops - {1, 3, 7, 15, 31}  # where calls of 1, 2, 4, ... epochs end by themselves
 
 
 def test_another_key_gives_other_bits(whole: Fitted) -> None:
