@@ -65,7 +65,7 @@ def make_plan(
             latent_dim=int(latent_dim),
             likelihood=encoding.likelihood,
             covariance=settings["covariance"],
-            rank=int(settings["rank"]),
+            rank=min(int(settings["rank"]), d),
             posterior=settings["posterior"],
             network=settings["network"],
             hidden_sizes=_hidden_sizes(settings["hidden_sizes"], d),
@@ -75,7 +75,7 @@ def make_plan(
             custom=custom,
         ),
         recipe=learn.Recipe(
-            learn.Optimiser(settings["learning_rate"], total, warmup_steps=min(500, total // 10)),
+            learn.Optimiser(float(settings["learning_rate"]), total, warmup_steps=min(500, total // 10)),
             objective=_objective(settings),
             batch_size=int(settings["batch_size"]),
             kl_warmup_steps=int(settings["kl_warmup_steps"]),

@@ -105,7 +105,7 @@ def build(
     family = FAMILIES[spec.posterior](spec.latent_dim)
     n_inputs = spec.n_features * (2 if spec.mask_input else 1)
     encoder = Encoder(
-        (encoder_network or default)(n_inputs, family.n_parameters, key=key_encoder),
+        _cast((encoder_network or default)(n_inputs, family.n_parameters, key=key_encoder), spec.dtype),
         family,
         jnp.asarray(center, spec.dtype),
         spec.mask_input,
@@ -115,7 +115,7 @@ def build(
     else:
         head = gaussian_head(spec.covariance, jnp.asarray(floor, spec.dtype), rank=spec.rank)
     key_network, key_spread = jax.random.split(key_decoder)
-    network = (decoder_network or default)(spec.latent_dim, head.n_inputs, key=key_network)
+    network: Any = _cast((decoder_network or default)(spec.latent_dim, head.n_inputs, key=key_network), spec.dtype)
     if decoder_network is None:
         network = _calmed(network, head, key=key_spread)
         network = _with_output_bias(network, center) if spec.likelihood == "bernoulli" else network
@@ -132,6 +132,11 @@ def default_network(spec: Specification) -> NetworkFactory:
         return MLP(in_size, out_size, hidden, activation=spec.activation, residual=residual, dtype=spec.dtype, key=key)
 
     return make
+
+
+def _cast(network: Any, dtype: str) -> Any:
+    # A user's network comes in the precision of the process, which need not be the model's.
+    return jax.tree.map(lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, network)
 
 
 def _calmed(network: Any, head: AbstractHead, *, key: PRNGKeyArray) -> Any:
