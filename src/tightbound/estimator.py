@@ -9,7 +9,7 @@ from typing import Any, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -41,13 +41,38 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             (from z).
         rank: of the low-rank covariance.
         scaling: "standard" (columns are standardised inside the model) or "none".
-        posterior: family of q: "diagonal" or "full" Gaussian.
+        prior: "auto" (standard Gaussian, or the learned one of discrete latents), "standard", "mixture", "vamp"
+            (Tomczak and Welling, 2018), the flows "maf", "coupling" and "spline", "bernoulli", "categorical".
+        posterior: family of q: "diagonal" or "full" Gaussian, "mixture", the flows "planar", "iaf", "coupling" and
+            "spline", "bernoulli", "categorical".
+        n_components: of mixtures (None: 10; for "vamp" the number of pseudo-inputs, 100).
+        n_levels: of each categorical latent.
+        flow_layers: of flows in prior or posterior.
+        second_stage: "mixture", "maf", "coupling" or "spline": a density fitted to the aggregated posterior after
+            training, which becomes the prior ("none": not).
+        inference: how q is found: "amortised" (one network), "per_datum" (an inner loop for every row),
+            "semi_amortised" (a network, then an inner loop), "aggressive" (a network that takes several steps for each
+            of the decoder's) or "exact" (linear-Gaussian models, few discrete states).
+        inner_steps: of the inner loop (None: 20, semi-amortised 10); inner_rate: its rate.
+        through: semi-amortised: the encoder's gradient goes through the inner steps.
+        encoder_steps: aggressive: steps on q for each on p.
         network: "residual", "mlp" or "linear".
         hidden_sizes: widths of the hidden layers (None: 300, 300, 300; 128, 128 below 100 columns).
         activation: "silu", "relu", "elu", "gelu", "tanh" or "softplus".
-        objective: "elbo" or "iwae" (Burda et al., 2016).
+        objective: the bounds "elbo", "iwae" (Burda et al., 2016), "miwae", "piwae", "ciwae" (Rainforth et al., 2018),
+            "renyi" (Li and Turner, 2016), "rws" (Bornschein and Bengio, 2015); or the ELBO with something in place of
+            its KL: "capacity", "free_bits", "beta_tc", "mmd". What is reported is always a plain bound.
+        gradient: "auto", "pathwise", "stl", "dreg", "reinforce", "moving_average", "leave_one_out",
+            "learned_baseline", "vimco", "disarm", "gumbel", "gumbel_st", "enumerate" or "wake".
         n_samples: draws of z a row and step (None: 1 for the ELBO, 50 for the importance-weighted bound).
-        kl_warmup_steps: steps over which the weight of the KL rises from 0 to 1.
+        n_groups: of draws, for "miwae" and "piwae".
+        alpha: order of "renyi" (None: 0.5), share of the ELBO in "ciwae" (0.05), of the information in "mmd" (0).
+        beta: weight of the KL (None: 1), or of the objective's own term ("beta_tc" 6, "capacity" 100, "mmd" 10).
+        capacity: nats that "capacity" draws the KL to.
+        free_bits: nats of each group of `free_bits_group` latents that cost nothing (0: all in one group).
+        temperature: of "gumbel" and "gumbel_st".
+        kl_schedule: "linear", "cosine" or "cyclical".
+        kl_warmup_steps: steps over which the weight of the KL rises from 0 to `beta`.
         epochs: most passes over the data (None: about 10,000 steps, within 50 to 1,000 epochs).
         batch_size: most rows a step.
         learning_rate: peak of Adam's warm-up + cosine schedule.
@@ -64,8 +89,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     Attributes:
         model_: the generative model p (a `tightbound.model.GenerativeModel`).
-        inference_: q, a callable from a row to its distribution over z.
-        history_: dict of arrays "epoch", "train_bound", "validation_bound" (nats a row, user's units).
+        inference_: q, a callable from p and a row to the row's distribution over z.
+        history_: dict of arrays "epoch", "train_bound", "validation_bound", "train_objective" (nats a row, user's
+            units; the last is what was maximised, which a weight on the KL makes another number than the bound).
         n_iter_: epochs run; best_epoch_: the epoch whose parameters were kept.
         messages_: what a person should know about data and fit.
         n_features_in_, feature_names_in_: the columns.
@@ -88,12 +114,31 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         covariance: str = "feature",
         rank: int = 5,
         scaling: str = "standard",
+        prior: str = "auto",
         posterior: str = "diagonal",
+        n_components: int | None = None,
+        n_levels: int = 10,
+        flow_layers: int = 2,
+        second_stage: str = "none",
+        inference: str = "amortised",
+        inner_steps: int | None = None,
+        inner_rate: float = 0.3,
+        through: bool = False,
+        encoder_steps: int = 10,
         network: str = "residual",
         hidden_sizes: tuple[int, ...] | None = None,
         activation: str = "silu",
         objective: str = "elbo",
+        gradient: str = "auto",
         n_samples: int | None = None,
+        n_groups: int = 8,
+        alpha: float | None = None,
+        beta: float | None = None,
+        capacity: float = 25.0,
+        free_bits: float = 0.5,
+        free_bits_group: int = 1,
+        temperature: float = 0.5,
+        kl_schedule: str = "linear",
         kl_warmup_steps: int = 0,
         epochs: int | None = None,
         batch_size: int = 100,
@@ -114,11 +159,30 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.covariance = covariance
         self.rank = rank
         self.scaling = scaling
+        self.prior = prior
         self.posterior = posterior
+        self.n_components = n_components
+        self.n_levels = n_levels
+        self.flow_layers = flow_layers
+        self.second_stage = second_stage
+        self.inference = inference
+        self.inner_steps = inner_steps
+        self.inner_rate = inner_rate
+        self.through = through
+        self.encoder_steps = encoder_steps
         self.network = network
         self.hidden_sizes = hidden_sizes
         self.activation = activation
         self.objective = objective
+        self.gradient = gradient
+        self.n_groups = n_groups
+        self.alpha = alpha
+        self.beta = beta
+        self.capacity = capacity
+        self.free_bits = free_bits
+        self.free_bits_group = free_bits_group
+        self.temperature = temperature
+        self.kl_schedule = kl_schedule
         self.n_samples = n_samples
         self.kl_warmup_steps = kl_warmup_steps
         self.epochs = epochs
@@ -178,7 +242,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         history = model.summary.history
         self.history_ = {
             name: np.array([getattr(record, name) for record in history])
-            for name in ("epoch", "train_bound", "validation_bound")
+            for name in ("epoch", "train_bound", "validation_bound", "train_objective")
         }
         self.n_iter_ = len(history)
         self.best_epoch_ = model.summary.best_epoch
@@ -189,7 +253,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             self.feature_names_in_ = np.array(schema.names, dtype=object)
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
-        self._n_features_out = model.specification.latent_dim
+        self._n_features_out = model.specification.z_size
         return self
 
     def _table(self, X: Any) -> Table:
@@ -256,6 +320,27 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples`: nats a row, higher is better; for model selection."""
         return float(np.mean(self.score_samples(X)))
+
+    def refined(self, steps: int = 100, *, posterior: str | None = None, start: str = "encoder") -> Self:
+        """The same model with a q that an inner loop of `steps` ascents refines for every row it is asked about.
+
+        `transform`, `evidence`, `score_samples`, `sample_posterior` and `reconstruct` of what is returned use that q;
+        p, and so `sample`, is the same. (Kim et al., 2018; Cremer, Li and Duvenaud, 2018.)
+
+        Args:
+            steps: of the inner loop.
+            posterior: family of the refined q ("diagonal", "full", "mixture", "planar"; None: the model's own).
+            start: "encoder" or "prior".
+
+        Raises `ValueError` where q is exact already, or for a family that cannot be refined.
+
+        Example: `vae.refined(200, posterior="full").score_samples(X)`.
+        """
+        check_number("steps", steps, 1, math.inf, "100 is usual")
+        if start not in ("encoder", "prior"):
+            raise ValueError(f"start must be encoder or prior; got {start!r}; choose one of those.")
+        model = self._fitted().refined(int(steps), posterior, start)
+        return clone(self)._adopt(model)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Save the fitted model as a folder (model.json and weights.safetensors); see `tightbound.load`."""

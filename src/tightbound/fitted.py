@@ -14,10 +14,21 @@ from numpy.typing import NDArray
 
 from tightbound.data import Encoding, Rows, Table
 from tightbound.evidence import Evidence, Latents, encode, importance_evidence
-from tightbound.learn import EpochRecord, Pair
-from tightbound.model import Specification
+from tightbound.learn import (
+    AbstractInference,
+    Amortised,
+    EpochRecord,
+    Exact,
+    Pair,
+    PerDatum,
+    Refinement,
+    SemiAmortised,
+)
+from tightbound.model import AbstractFamily, Specification, make_family
 
 _ROWS_AT_ONCE = 256
+REFINABLE = ("diagonal", "full", "mixture", "planar")
+"""Families all of whose numbers belong to the row."""
 
 
 @final
@@ -62,7 +73,7 @@ class FittedModel:
         """Posterior means, standard deviations and KL of every row."""
         rows = self.rows(table)
         with precision(self.specification.dtype):
-            return encode(self.pair.p.prior, self.pair.q, rows.x, rows.observed)
+            return encode(self.pair.p, self.pair.q, rows.x, rows.observed)
 
     def evidence(
         self, table: Table, n_samples: int, *, seed: int | None = None, on_progress: Callable[[int], None] | None = None
@@ -85,6 +96,27 @@ class FittedModel:
         return (
             result if rows.observed is None else _with_blank_rows(result, np.logical_not(np.any(rows.observed, axis=1)))
         )
+
+    def refined(self, steps: int = 100, posterior: str | None = None, start: str = "encoder") -> "FittedModel":
+        """The same p with a q that is refined for every row by up to `steps` ascents of its bound.
+
+        Args:
+            steps: of the inner loop.
+            posterior: family of the refined q ("diagonal", "full", "mixture", "planar", or the discrete one that the
+                model has); None: the model's own.
+            start: "encoder" (what the model's own q says) or "prior".
+
+        Raises `ValueError` for a model whose q is exact, and for families that do not fit it.
+        """
+        family = _family_for(self, posterior)
+        with precision(self.specification.dtype):
+            refinement = Refinement(steps, self.specification.inner_rate)
+            own = self.pair.q
+            if start == "encoder" and posterior in (None, self.specification.posterior) and isinstance(own, Amortised):
+                q: AbstractInference = SemiAmortised(own.encoder, refinement)
+            else:
+                q = PerDatum(family, refinement, own if start == "encoder" else None)
+        return dataclasses.replace(self, pair=Pair(self.pair.p, q))
 
     def decode(self, z: NDArray[Any]) -> NDArray[np.float64]:
         """E[x | z] in the user's units, (n, d) for z of shape (n, k)."""
@@ -110,6 +142,25 @@ class FittedModel:
             keys = np.asarray(jax.random.key_data(jax.random.split(jax.random.key(seed), (len(rows.x), n))))
             observed = np.ones(rows.x.shape, bool) if rows.observed is None else rows.observed
             return np.asarray(in_chunks(_posterior_draws, self.pair, rows.x, observed, keys))
+
+
+def _family_for(model: FittedModel, posterior: str | None) -> AbstractFamily:
+    spec = model.specification
+    q: Any = model.pair.q
+    if isinstance(q, Exact):
+        raise ValueError(
+            "Only a q that is not exact can be refined, but this model's is the posterior itself; use it as it is."
+        )
+    if posterior in (None, spec.posterior):
+        return q.family if isinstance(q, PerDatum) else q.encoder.family
+    legal = (spec.posterior,) if spec.discrete else REFINABLE
+    if posterior not in legal:
+        raise ValueError(
+            f"The family of a refined q must be one of {', '.join(legal)}; got {posterior!r}; a flow with networks "
+            "must be learnt with the model (posterior='iaf')."
+        )
+    options: dict[str, Any] = {"n_components": spec.n_components, "dtype": spec.dtype, "key": jax.random.key(0)}
+    return make_family(str(posterior), spec.latent_dim, **options)
 
 
 def _with_blank_rows(result: Evidence, blank: NDArray[np.bool_]) -> Evidence:
@@ -153,7 +204,8 @@ def _ancestral(pair: Pair, keys: Array) -> tuple[Array, Array]:
 @eqx.filter_jit
 def _posterior_draws(pair: Pair, x: Array, observed: Array, keys: Array) -> Array:
     def one(x: Array, observed: Array, keys: Array) -> Array:
-        q = pair.q(x, observed)
+        # The key of the inner loop is that of `encode`: the draws are of the q that is reported.
+        q = pair.q(pair.p, x, observed, key=jax.random.key(0))
         return jax.vmap(lambda k: q.sample(key=jax.random.wrap_key_data(k)))(keys)
 
     return jax.vmap(one)(x, observed, keys)
@@ -187,7 +239,10 @@ def add_to_bounds(history: tuple[EpochRecord, ...], train: float, validation: fl
     """The history with the mean log Jacobian of the encoding added: bounds in the user's units."""
     return tuple(
         dataclasses.replace(
-            record, train_bound=record.train_bound + train, validation_bound=record.validation_bound + validation
+            record,
+            train_bound=record.train_bound + train,
+            validation_bound=record.validation_bound + validation,
+            train_objective=record.train_objective + train,
         )
         for record in history
     )

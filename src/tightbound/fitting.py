@@ -1,6 +1,7 @@
 """From a table and a few choices to a fitted model: what the estimator's `fit` and `tightbound fit` both do."""
 
 import contextlib
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from tightbound import learn
 from tightbound.data import Encoding, Rows, Table, decide_likelihood, infer_schema, make_encoding
 from tightbound.fitted import FittedModel, TrainingSummary, add_to_bounds, columns_at_floor, precision
-from tightbound.model import Encoder, GenerativeModel, build
+from tightbound.model import GenerativeModel, Specification, build, make_prior
 from tightbound.planning import Plan, make_plan, plan_messages
 from tightbound.resuming import Checkpointing, Keeper, fingerprint, json_settings, read_checkpoint
 from tightbound.settings import DEFAULTS
@@ -63,19 +64,26 @@ def fit_table(
     with precision(settings["dtype"]):
         use_compilation_cache()
         key_weights, key_fit = jax.random.split(jax.random.key(seed))
-        p, encoder = build(
+        parts = build(
             plan.specification,
             center=_center(encoding, rows),
             floor=encoding.floor,
+            pseudo_inputs=_pseudo_inputs(plan, rows, seed),
             encoder_network=encoder_network,
             decoder_network=decoder_network,
             key=key_weights,
         )
+        spec = plan.specification
+        q = learn.make_inference(spec, parts, learning_steps=plan.inner_steps, through=plan.through)
         train, guard, shifts = _datasets(plan, rows, held_out)
         tables = (table,) if validation is None else (table, validation)
         identity = fingerprint(tables, settings, seed)
-        result = _run(plan, p, encoder, train, guard, shifts, checkpointing, on_epoch, key_fit, identity)
-        messages += _floor_messages(result.pair, encoding, _some_latents(result.pair, encoding, rows, plan))
+        pair = learn.Pair(parts.p, q)
+        result = _run(plan, pair, train, guard, shifts, checkpointing, on_epoch, key_fit, identity)
+        if plan.second_stage is not None:
+            result, spec = _second_stage(plan, result, train, guard, shifts, on_epoch, key_fit)
+        settled = learn.tied(result.pair)
+        messages += _floor_messages(settled, encoding, _some_latents(settled, encoding, rows, plan))
     if result.status is learn.Status.NON_FINITE:
         messages.append(result.detail)
     summary = TrainingSummary(
@@ -91,7 +99,7 @@ def fit_table(
         settings=json_settings(settings),
         messages=tuple(messages),
     )
-    return FittedModel(result.pair, plan.specification, encoding, summary)
+    return FittedModel(settled, spec, encoding, summary)
 
 
 def _center(encoding: Encoding, rows: Rows) -> NDArray[np.float64]:
@@ -124,8 +132,7 @@ def _dataset(rows: Rows, indices: NDArray[Any]) -> learn.Dataset:
 
 def _run(
     plan: Plan,
-    p: GenerativeModel,
-    encoder: Encoder,
+    pair: learn.Pair,
     train: learn.Dataset,
     held_out: learn.Dataset | None,
     shifts: tuple[float, float],
@@ -134,24 +141,16 @@ def _run(
     key: jax.Array,
     identity: str,
 ) -> learn.FitResult:
-    pair = learn.Pair(p, learn.Amortised(encoder))
     resume_from, keep = None, None
     if checkpointing is not None:
         if checkpointing.resume:
-            resume_from = read_checkpoint(checkpointing.path, learn.initial_state(pair, plan.recipe), identity)
+            resume_from = read_checkpoint(
+                checkpointing.path, learn.initial_state(pair, plan.recipe, *train.x.shape), identity
+            )
         keep = Keeper(checkpointing, identity)
 
     shown = 0 if resume_from is None else len(resume_from[1])
-
-    def listener(state: learn.FitState, history: tuple[learn.EpochRecord, ...]) -> None:
-        nonlocal shown
-        if keep is not None:
-            keep(state, history)
-        if on_epoch is not None:
-            for record in add_to_bounds(history[shown:], *shifts):
-                on_epoch(record, plan.epochs, len(plan.train))
-        shown = len(history)
-
+    listener = _listener(plan, shifts, keep, on_epoch, shown)
     return learn.fit(
         pair,
         train,
@@ -163,6 +162,82 @@ def _run(
         resume_from=resume_from,
         on_progress=listener,
     )
+
+
+def _listener(
+    plan: Plan,
+    shifts: tuple[float, float],
+    keep: Keeper | None,
+    on_epoch: EpochListener | None,
+    shown: int,
+    past: int = 0,
+) -> Callable[[learn.FitState, tuple[learn.EpochRecord, ...]], None]:
+    """What happens after epochs: the state is kept, and the new ones are shown in the user's units."""
+    most = plan.epochs + (plan.epochs_of_second_stage if plan.second_stage else 0)
+
+    def listener(state: learn.FitState, history: tuple[learn.EpochRecord, ...]) -> None:
+        nonlocal shown
+        if keep is not None:
+            keep(state, history)
+        if on_epoch is not None:
+            for record in add_to_bounds(history[shown:], *shifts):
+                on_epoch(dataclasses.replace(record, epoch=past + record.epoch), most, len(plan.train))
+        shown = len(history)
+
+    return listener
+
+
+def _second_stage(
+    plan: Plan,
+    first: learn.FitResult,
+    train: learn.Dataset,
+    guard: learn.Dataset | None,
+    shifts: tuple[float, float],
+    on_epoch: EpochListener | None,
+    key: jax.Array,
+) -> tuple[learn.FitResult, Specification]:
+    """Fit a density to the aggregated posterior, with all else held, and make it the prior (Dai and Wipf, 2019).
+
+    Its likelihood under draws of q is the part of the ELBO that the prior is in, so the loop is the same.
+    """
+    name, past = str(plan.second_stage), len(first.history)
+    spec = dataclasses.replace(plan.specification, prior=name)
+    settled: Any = learn.tied(first.pair)
+    key_prior, key_fit = jax.random.split(jax.random.fold_in(key, 2))
+    pair = learn.Pair(GenerativeModel(make_prior(name, spec, key=key_prior), settled.p.decoder), settled.q)
+    steps, _ = learn.batch_shape(train.n_rows, plan.recipe.batch_size)
+    total = steps * plan.epochs_of_second_stage
+    recipe = learn.Recipe(
+        learn.Optimiser(0.003, total, warmup_steps=min(100, total // 10)),
+        objective=learn.ELBO(1, closed_form_kl=False),
+        gradient=plan.recipe.gradient if spec.discrete else learn.Pathwise(),
+        batch_size=plan.recipe.batch_size,
+        trains="prior",
+        dtype=plan.recipe.dtype,
+    )
+    second = learn.fit(
+        pair,
+        train,
+        guard,
+        recipe,
+        epochs=plan.epochs_of_second_stage,
+        key=key_fit,
+        on_progress=_listener(plan, shifts, None, on_epoch, 0, past),
+    )
+    history = (*first.history, *(dataclasses.replace(r, epoch=past + r.epoch) for r in second.history))
+    return dataclasses.replace(second, history=history, best_epoch=past + second.best_epoch), spec
+
+
+def _pseudo_inputs(plan: Plan, rows: Rows, seed: int) -> NDArray[np.float64] | None:
+    """Where a VampPrior starts: at training rows drawn at random."""
+    if plan.specification.prior != "vamp":
+        return None
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(
+        plan.train, plan.specification.n_components, replace=len(plan.train) < plan.specification.n_components
+    )
+    x = rows.x[chosen].astype(np.float64) / (255 if rows.binary_intensity else 1)
+    return x if rows.observed is None else np.where(rows.observed[chosen], x, 0)
 
 
 def _floor_messages(pair: learn.Pair, encoding: Encoding, latents: NDArray[Any]) -> list[str]:
@@ -179,12 +254,12 @@ def _floor_messages(pair: learn.Pair, encoding: Encoding, latents: NDArray[Any])
 def _some_latents(pair: learn.Pair, encoding: Encoding, rows: Rows, plan: Plan) -> NDArray[Any]:
     # Posterior means of up to 1,000 training rows: enough to see which scales sit at their floor.
     if encoding.likelihood != "gaussian":
-        return np.zeros((1, plan.specification.latent_dim), plan.specification.dtype)
+        return np.zeros((1, plan.specification.z_size), plan.specification.dtype)
     from tightbound.evidence import encode
 
     some = plan.train[:: max(1, len(plan.train) // 1000)]
     observed = None if rows.observed is None else rows.observed[some]
-    return encode(pair.p.prior, pair.q, rows.x[some], observed).mean
+    return encode(pair.p, pair.q, rows.x[some], observed).mean
 
 
 def use_compilation_cache() -> None:

@@ -43,8 +43,7 @@ class Overview:
         gap_error = float(np.std(gap, ddof=1) / np.sqrt(n)) if n > 1 else None
         samples = f"{evidence.n_samples:,} samples a row"
         method = f"importance sampling with q, {samples}"
-        exact = self.model.specification.posterior == "diagonal"
-        kl = float(latents.kl_per_dimension.sum())
+        kl = float(latents.total_kl.mean())
         rows = [
             ("log p(x)", mean.value, _known(mean.standard_error), "nats a row", "estimate", method, n),
             *self._held_out_rows(method),
@@ -86,9 +85,14 @@ class Overview:
                 "variance of posterior mean > 0.01",
                 n,
             ),
-            ("mean KL(q || prior)", kl, None, "nats a row", "exact" if exact else "lower bound", "sum over units", n),
+            ("mean KL(q || prior)", kl, None, "nats a row", *self._kind_of_kl(), n),
         ]
         return tuple(EvidenceRow(*row) for row in rows)
+
+    def _kind_of_kl(self) -> tuple[str, str]:
+        spec = self.model.specification
+        exact = spec.discrete or (spec.prior == "standard" and spec.posterior in ("diagonal", "full"))
+        return ("exact", "closed form") if exact and spec.inference != "exact" else ("estimate", "100 draws of q a row")
 
     def _held_out_rows(self, method: str) -> list[_Row]:
         if self.held_out is None:

@@ -23,7 +23,7 @@ from tightbound.fitted import FittedModel, TrainingSummary, precision
 from tightbound.model import Specification, build
 
 FORMAT = "tightbound model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 
@@ -48,6 +48,7 @@ def save_model(
     """
     target = Path(path)
     check_target(target, overwrite)
+    _check_own_q(model)
     target.parent.mkdir(parents=True, exist_ok=True)
     arrays = learn.named_arrays(eqx.filter(model.pair, eqx.is_array))
     description = {**_description(model, extra or {}), "weights_digest": learn.digest(arrays)}
@@ -111,7 +112,7 @@ def load_model(
         )
     with precision(spec.dtype):
         try:
-            p, encoder = build(
+            parts = build(
                 spec,
                 center=np.zeros(spec.n_features),
                 floor=encoding.floor,
@@ -121,7 +122,8 @@ def load_model(
             )
         except ValueError as error:
             raise _damaged(folder / MODEL_FILE, error) from error
-        template, static = eqx.partition(learn.Pair(p, learn.Amortised(encoder)), eqx.is_array)
+        pair = learn.tied(learn.Pair(parts.p, learn.make_inference(spec, parts)))
+        template, static = eqx.partition(pair, eqx.is_array)
         try:
             arrays = load_arrays((folder / WEIGHTS_FILE).read_bytes())
             pair = eqx.combine(learn.with_arrays(template, arrays), static)
@@ -130,6 +132,17 @@ def load_model(
         except (SafetensorError, ValueError, OSError) as error:
             raise _damaged(folder / WEIGHTS_FILE, error) from error
     return FittedModel(pair, spec, encoding, summary), description.get("extra", {})
+
+
+def _check_own_q(model: FittedModel) -> None:
+    q: Any = model.pair.q
+    own = {"amortised": learn.Amortised, "semi_amortised": learn.SemiAmortised, "per_datum": learn.PerDatum}
+    kind = own.get(model.specification.inference, learn.Exact)
+    if not isinstance(q, kind) or (isinstance(q, learn.PerDatum) and q.start is not None):
+        raise ValueError(
+            "A model to be saved must have the q that it was fitted with, but this one's was refined; save the "
+            "original, and refine it again after loading."
+        )
 
 
 def _description(model: FittedModel, extra: dict[str, Any]) -> dict[str, Any]:

@@ -8,12 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightbound import learn
+from tightbound.choices import gradient_name, make_gradient, make_kl_weight, make_objective, make_regulariser
 from tightbound.data import DataError, Encoding, Rows, Table, split
 from tightbound.model import Specification
 from tightbound.settings import check_number, check_settings
 
 MAX_VALIDATION_ROWS = 2000
 _MOST_LATENT = 64
+STEPS_ON_NEW_ROWS = 100
+"""The least steps of an inner loop for a row that was never seen."""
 
 
 @final
@@ -27,6 +30,16 @@ class Plan:
     patience: int | None
     train: NDArray[np.intp]
     validation: NDArray[np.intp]
+    inner_steps: int = 1
+    """Steps of an inner loop while learning."""
+    through: bool = False
+    second_stage: str | None = None
+    """The prior that is fitted to the aggregated posterior afterwards."""
+
+    @property
+    def epochs_of_second_stage(self) -> int:
+        """A quarter of the first one's."""
+        return max(10, self.epochs // 4)
 
 
 def make_plan(
@@ -59,33 +72,67 @@ def make_plan(
     if patience is None:
         patience = max(20, epochs // 4)
     total = epochs * steps_per_epoch
+    spec = _specification(settings, encoding, rows, int(latent_dim), len(train), custom)
+    gradient = gradient_name(settings, spec)
     return Plan(
-        specification=Specification(
-            n_features=d,
-            latent_dim=int(latent_dim),
-            likelihood=encoding.likelihood,
-            covariance=settings["covariance"],
-            rank=min(int(settings["rank"]), d),
-            posterior=settings["posterior"],
-            network=settings["network"],
-            hidden_sizes=_hidden_sizes(settings["hidden_sizes"], d),
-            activation=settings["activation"],
-            mask_input=rows.observed is not None,
-            dtype=settings["dtype"],
-            custom=custom,
-        ),
+        specification=spec,
         recipe=learn.Recipe(
             learn.Optimiser(float(settings["learning_rate"]), total, warmup_steps=min(500, total // 10)),
-            objective=_objective(settings),
+            objective=make_objective(settings, gradient),
+            gradient=make_gradient(gradient, settings),
+            regulariser=make_regulariser(settings, total),
+            kl_weight=make_kl_weight(settings),
             batch_size=int(settings["batch_size"]),
-            kl_warmup_steps=int(settings["kl_warmup_steps"]),
+            encoder_steps=int(settings["encoder_steps"]) if settings["inference"] == "aggressive" else 1,
             dtype=settings["dtype"],
         ),
         epochs=int(epochs),
         patience=None if patience == 0 else int(patience),
         train=train,
         validation=validation,
+        inner_steps=_inner_steps(settings),
+        through=bool(settings["through"]),
+        second_stage=None if settings["second_stage"] == "none" else settings["second_stage"],
     )
+
+
+def _specification(
+    settings: Mapping[str, Any], encoding: Encoding, rows: Rows, latent_dim: int, n_train: int, custom: tuple[str, ...]
+) -> Specification:
+    d, prior, posterior, inference = encoding.n_features, *(settings[k] for k in ("prior", "posterior", "inference"))
+    discrete = posterior in ("bernoulli", "categorical")
+    n_components = settings["n_components"]
+    if n_components is None:
+        n_components = min(100, n_train) if prior == "vamp" else 10
+    steps = _inner_steps(settings)
+    return Specification(
+        n_features=d,
+        latent_dim=latent_dim,
+        likelihood=encoding.likelihood,
+        covariance=settings["covariance"],
+        rank=min(int(settings["rank"]), d),
+        prior=prior if prior != "auto" else posterior if discrete else "standard",
+        posterior=posterior,
+        inference="amortised" if inference == "aggressive" else inference,
+        n_components=int(n_components),
+        n_levels=int(settings["n_levels"]),
+        flow_layers=int(settings["flow_layers"]),
+        # A row never seen starts far from its q; one met in every epoch does not.
+        inner_steps=max(STEPS_ON_NEW_ROWS, steps) if inference == "per_datum" else steps,
+        inner_rate=float(settings["inner_rate"]),
+        network=settings["network"],
+        hidden_sizes=_hidden_sizes(settings["hidden_sizes"], d),
+        activation=settings["activation"],
+        mask_input=rows.observed is not None,
+        dtype=settings["dtype"],
+        custom=custom,
+    )
+
+
+def _inner_steps(settings: Mapping[str, Any]) -> int:
+    if settings["inner_steps"] is None:
+        return 10 if settings["inference"] == "semi_amortised" else 20
+    return int(settings["inner_steps"])
 
 
 def _split_rows(n: int, fraction: float | None, seed: int, *, given: bool) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -100,13 +147,6 @@ def _hidden_sizes(value: Any, n_features: int) -> tuple[int, ...]:
         return (300, 300, 300) if n_features >= 100 else (128, 128)
     sizes = (value,) if isinstance(value, int) else tuple(value)
     return tuple(int(size) if size == int(size) else size for size in sizes)
-
-
-def _objective(settings: Mapping[str, Any]) -> learn.ELBO | learn.ImportanceWeighted:
-    n_samples = settings["n_samples"]
-    if settings["objective"] == "elbo":
-        return learn.ELBO(1 if n_samples is None else int(n_samples))
-    return learn.ImportanceWeighted(50 if n_samples is None else int(n_samples))
 
 
 def plan_messages(plan: Plan, table: Table) -> list[str]:

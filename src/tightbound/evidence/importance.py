@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from tightbound.evidence.pareto import pareto_khat, tail_length
 from tightbound.evidence.result import Evidence
 from tightbound.learn import AbstractInference
-from tightbound.model import AbstractDistribution, GenerativeModel
+from tightbound.model import GenerativeModel, sample_and_log_prob
 
 DRAWS_AT_ONCE = 2000
 """Decoder evaluations in flight: wide enough for the matrix units, small enough for the cache."""
 MIN_ROWS_AT_ONCE = 16
+_INNER_LOOP = 2**32 - 1
+"""Sets the noise of the inner loop that finds q apart from the draws of z."""
 
 
 class Moments(eqx.Module):
@@ -93,19 +95,22 @@ def _moments(
     *,
     key: PRNGKeyArray,
 ) -> Moments:
-    posteriors = eqx.filter_vmap(q, in_axes=(0, None if observed is None else 0))(x, observed)
     keys = jax.vmap(lambda h: jax.random.fold_in(key, h))(hashes)
+    inner_keys = jax.vmap(lambda h: jax.random.fold_in(jax.random.fold_in(key, _INNER_LOOP), h))(hashes)
+    axes = (0, None if observed is None else 0, 0)
+    # Numbers, not distributions: those of a flow would carry a copy of its networks for every row.
+    found = jax.vmap(lambda x, mask, key: q.numbers(p, x, mask, key=key), in_axes=axes)(x, observed, inner_keys)
 
-    def log_weights(x: Array, mask: Array | None, posterior: AbstractDistribution, key: Array, s: Array) -> Array:
-        z = posterior.sample(key=jax.random.fold_in(key, s))
-        return p.log_joint(x, z, mask) - posterior.log_prob(z)
+    def log_weights(x: Array, mask: Array | None, numbers: Array, key: Array, s: Array) -> Array:
+        z, log_q = sample_and_log_prob(q.member(p, numbers), key=jax.random.fold_in(key, s))
+        return p.log_joint(x, z, mask) - log_q
 
     over_samples = jax.vmap(log_weights, in_axes=(None, None, None, None, 0))
-    over_rows = eqx.filter_vmap(over_samples, in_axes=(0, None if observed is None else 0, 0, 0, None))
+    over_rows = jax.vmap(over_samples, in_axes=(0, None if observed is None else 0, 0, 0, None))
 
     def step(moments: Moments, start: Array) -> tuple[Moments, None]:
         s = start + jnp.arange(samples_at_once)
-        chunk = over_rows(x, observed, posteriors, keys, s)
+        chunk = over_rows(x, observed, found, keys, s)
         return jax.vmap(_updated, in_axes=(0, 0, None))(moments, chunk, s < n_samples), None
 
     empty = _empty(x.shape[0], n_samples, x.dtype)

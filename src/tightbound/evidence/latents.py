@@ -7,15 +7,23 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PRNGKeyArray
 from numpy.typing import NDArray
 
 from tightbound.learn import AbstractInference
-from tightbound.model import AbstractDistribution, kl_per_dimension
+from tightbound.model import (
+    AbstractDistribution,
+    GenerativeModel,
+    has_closed_form_kl,
+    kl_divergence,
+    kl_per_dimension,
+    sample_and_log_prob,
+)
 
 ACTIVE_ABOVE = 0.01
 """A unit is active when the variance over rows of its posterior mean is above this (Burda et al., 2016)."""
 _ROWS_AT_ONCE = 256
+_KL_DRAWS = 100
 
 
 @final
@@ -28,7 +36,10 @@ class Latents:
     sd: NDArray[Any]
     """(n, k) standard deviation of each z_j under q."""
     kl: NDArray[Any]
-    """(n, k) KL of each marginal q(z_j | x) from the prior's, nats."""
+    """(n, k) KL of each marginal q(z_j | x) from the prior's, nats (between Gaussians of the same moments where the
+    marginals have no form of their own)."""
+    total_kl: NDArray[Any]
+    """(n,) KL(q(z | x) || p(z)), nats: by its formula, else by draws."""
 
     @property
     def kl_per_dimension(self) -> NDArray[Any]:
@@ -42,26 +53,37 @@ class Latents:
 
 
 def encode(
-    prior: AbstractDistribution, q: AbstractInference, x: NDArray[Any], observed: NDArray[np.bool_] | None = None
+    p: GenerativeModel, q: AbstractInference, x: NDArray[Any], observed: NDArray[np.bool_] | None = None
 ) -> Latents:
     """Posterior mean, standard deviation and KL of each latent dimension, for every row of `x` (n, d)."""
     observed = None if observed is None or observed.all() else observed
     parts = []
     for i in range(0, len(x), _ROWS_AT_ONCE):
         mask = None if observed is None else _padded(observed[i : i + _ROWS_AT_ONCE])
-        parts.append(jax.device_get(_encode(prior, q, _padded(x[i : i + _ROWS_AT_ONCE]), mask)))
-    return Latents(*(np.concatenate([part[j] for part in parts])[: len(x)] for j in range(3)))
+        parts.append(jax.device_get(_encode(p, q, _padded(x[i : i + _ROWS_AT_ONCE]), mask)))
+    return Latents(*(np.concatenate([part[j] for part in parts])[: len(x)] for j in range(4)))
 
 
 @eqx.filter_jit
-def _encode(
-    prior: AbstractDistribution, q: AbstractInference, x: Array, observed: Array | None
-) -> tuple[Array, Array, Array]:
-    def one(x: Array, observed: Array | None) -> tuple[Array, Array, Array]:
-        posterior = q(x, observed)
-        return posterior.mean, posterior.variance**0.5, kl_per_dimension(posterior, prior)
+def _encode(p: GenerativeModel, q: AbstractInference, x: Array, observed: Array | None) -> tuple[Array, ...]:
+    def one(x: Array, observed: Array | None) -> tuple[Array, ...]:
+        # One key for all rows: what an inner loop finds for a row does not depend on the others.
+        posterior = q(p, x, observed, key=jax.random.key(0))
+        total = _total_kl(posterior, p.prior)
+        return posterior.mean, posterior.variance**0.5, kl_per_dimension(posterior, p.prior), total
 
     return jax.vmap(one, in_axes=(0, None if observed is None else 0))(x, observed)
+
+
+def _total_kl(posterior: AbstractDistribution, prior: AbstractDistribution) -> Array:
+    if has_closed_form_kl(posterior, prior):
+        return kl_divergence(posterior, prior)
+
+    def difference(key: PRNGKeyArray) -> Array:
+        z, log_q = sample_and_log_prob(posterior, key=key)
+        return log_q - prior.log_prob(z)
+
+    return jnp.mean(jax.vmap(difference)(jax.random.split(jax.random.key(1), _KL_DRAWS)))
 
 
 def _padded(rows: NDArray[Any]) -> Array:

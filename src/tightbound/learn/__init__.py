@@ -1,39 +1,115 @@
 """How it is learnt: objectives, gradients, inference, the compiled training loop, checkpoints."""
 
+from tightbound.learn.baselines import LearnedBaseline, LeaveOneOut, MovingAverage, NoBaseline
 from tightbound.learn.checkpoint import digest, from_bytes, named_arrays, to_bytes, with_arrays
 from tightbound.learn.dataset import Dataset, batch_shape, binarise
-from tightbound.learn.epoch import FitState, Pair, Recipe, initial_state, mean_bound
-from tightbound.learn.gradients import Estimate, Pathwise
-from tightbound.learn.inference import AbstractInference, Amortised
+from tightbound.learn.epoch import mean_bound, mutual_information
+from tightbound.learn.exact import exact_posterior, gap_of_best_diagonal
+from tightbound.learn.gradients import (
+    AbstractGradient,
+    DoublyReparameterised,
+    Estimate,
+    MaximumLikelihood,
+    Pathwise,
+    Problem,
+    StickingTheLanding,
+)
+from tightbound.learn.inference import (
+    AbstractInference,
+    Amortised,
+    Exact,
+    NoInference,
+    PerDatum,
+    SemiAmortised,
+    make_inference,
+)
+from tightbound.learn.legality import check_pair
 from tightbound.learn.loop import EpochRecord, FitResult, Status, fit
-from tightbound.learn.objectives import ELBO, Draws, ImportanceWeighted, draw
+from tightbound.learn.objectives import (
+    ELBO,
+    AbstractObjective,
+    CombinedImportanceWeighted,
+    Draws,
+    ImportanceWeighted,
+    PartiallyImportanceWeighted,
+    Renyi,
+    draw,
+)
 from tightbound.learn.optimiser import Optimiser
+from tightbound.learn.refinement import Refined, Refinement
+from tightbound.learn.regularisers import (
+    AbstractRegulariser,
+    Capacity,
+    FreeBits,
+    MaximumMeanDiscrepancy,
+    TotalCorrelation,
+)
+from tightbound.learn.schedules import Schedule
+from tightbound.learn.scores import DisArm, Enumeration, GumbelSoftmax, ReweightedWakeSleep, ScoreFunction, Vimco
+from tightbound.learn.state import FitState, Pair, Recipe, initial_state, tied
 
 __all__ = [
     "ELBO",
+    "AbstractGradient",
     "AbstractInference",
+    "AbstractObjective",
+    "AbstractRegulariser",
     "Amortised",
+    "Capacity",
+    "CombinedImportanceWeighted",
     "Dataset",
+    "DisArm",
+    "DoublyReparameterised",
     "Draws",
+    "Enumeration",
     "EpochRecord",
     "Estimate",
+    "Exact",
     "FitResult",
     "FitState",
+    "FreeBits",
+    "GumbelSoftmax",
     "ImportanceWeighted",
+    "LearnedBaseline",
+    "LeaveOneOut",
+    "MaximumLikelihood",
+    "MaximumMeanDiscrepancy",
+    "MovingAverage",
+    "NoBaseline",
+    "NoInference",
     "Optimiser",
     "Pair",
+    "PartiallyImportanceWeighted",
     "Pathwise",
+    "PerDatum",
+    "Problem",
     "Recipe",
+    "Refined",
+    "Refinement",
+    "Renyi",
+    "ReweightedWakeSleep",
+    "Schedule",
+    "ScoreFunction",
+    "SemiAmortised",
     "Status",
+    "StickingTheLanding",
+    "TotalCorrelation",
+    "Vimco",
     "batch_shape",
     "binarise",
+    "check_pair",
     "digest",
     "draw",
+    "exact_posterior",
     "fit",
     "from_bytes",
+    "gap_of_best_diagonal",
     "initial_state",
+    "make_inference",
     "mean_bound",
+    "mutual_information",
     "named_arrays",
+    "tied",
     "to_bytes",
     "with_arrays",
 ]

@@ -11,10 +11,10 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from tightbound.learn.epoch import FitState
 from tightbound.learn.loop import EpochRecord
+from tightbound.learn.state import FitState
 
-_FORMAT = "tightbound checkpoint 1"
+_FORMAT = "tightbound checkpoint 2"
 
 
 def named_arrays(tree: Any) -> dict[str, np.ndarray]:

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from tightbound.learn.dataset import Dataset, batch_bounds, batch_shape
-from tightbound.learn.epoch import FitState, Keys, Pair, Recipe, batch_loss, kl_weight
+from tightbound.learn.state import FitState, Keys, Pair, Recipe
+from tightbound.learn.step import Batch, batch_loss, bounds_of, search
 
 
 def describe_non_finite(
@@ -27,23 +28,18 @@ def describe_non_finite(
     key_rows, key_q = jax.random.split(jax.random.fold_in(noise, cursor))
     x, observed = train.rows(numbers, key=key_rows, dtype=recipe.dtype)
 
-    @jax.jit
-    @jax.vmap
-    def bound_of_row(i: jax.Array) -> jax.Array:
-        row = jax.lax.dynamic_slice_in_dim(x, i, 1)
-        mask = None if observed is None else jax.lax.dynamic_slice_in_dim(observed, i, 1)
-        one = jnp.ones((1,), x.dtype)
-        return batch_loss(state.parameters, static, recipe, row, mask, one, kl_weight(recipe, state.step), key_q)[1]
-
-    bounds = np.asarray(bound_of_row(jnp.arange(x.shape[0])))
+    pair = eqx.combine(state.parameters, static)
+    bounds = np.asarray(jax.jit(lambda k: bounds_of(pair, recipe, state.estimator, x, observed, key=k))(key_q))
     bad_rows = np.asarray(numbers)[~np.isfinite(bounds)]
     if bad_rows.size:
         return (
             f"The bound of training row {int(bad_rows[0])} (and {bad_rows.size - 1} more of {x.shape[0]} in its "
             "minibatch) is not finite; look for extreme values there, or lower learning_rate."
         )
+    batch = Batch(x, observed, jnp.ones(x.shape[0], x.dtype), numbers, train.n_rows)
+    found = search(pair, state.kept, batch, key=key_q)
     gradient = jax.jit(
-        jax.grad(lambda a: batch_loss(a, static, recipe, x, observed, jnp.ones(x.shape[0], x.dtype), 1.0, key_q)[0])
+        jax.grad(lambda a: batch_loss(a, static, recipe, batch, found, state.estimator, state.step, key_q)[0])
     )(state.parameters)
     names = non_finite_leaves(gradient)
     where = f"the gradient of {names[0]} (and {len(names) - 1} more arrays)" if names else "a step"

@@ -1,118 +1,29 @@
 """Epochs as one compiled program: shuffle, minibatches, updates, validation, best-so-far, non-finite guard."""
 
-from typing import Any, NamedTuple, final
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Int, PRNGKeyArray
 
 from tightbound.learn.dataset import Dataset, batch_bounds, batch_shape
-from tightbound.learn.gradients import AbstractGradient, Pathwise
-from tightbound.learn.inference import AbstractInference
-from tightbound.learn.objectives import ELBO, AbstractObjective
-from tightbound.learn.optimiser import Optimiser
-from tightbound.model import GenerativeModel
+from tightbound.learn.state import (
+    MOST_EPOCHS_AT_ONCE,
+    FitState,
+    Keys,
+    Outcome,
+    Pair,
+    Place,
+    Recipe,
+    Records,
+    first_place,
+    tied,
+)
+from tightbound.learn.step import Batch, batch_loss, bounds_of, encoder_updated, search, updated
 
 VALIDATION_CHUNK = 500
-MOST_EPOCHS_AT_ONCE = 64
-"""The host is asked at least so often; for small data an epoch takes less time than asking."""
-
-
-class Pair(eqx.Module):
-    """The generative model p (theta) and the inference q (phi), side by side."""
-
-    p: GenerativeModel
-    q: AbstractInference
-
-
-@final
-class Recipe(eqx.Module):
-    """How a pair is learnt; hashable, so that equal recipes share one compiled program."""
-
-    optimiser: Optimiser = eqx.field(static=True)
-    objective: AbstractObjective = ELBO()
-    gradient: AbstractGradient = Pathwise()
-    batch_size: int = eqx.field(static=True, default=100)
-    kl_warmup_steps: int = eqx.field(static=True, default=0)
-    dtype: str = eqx.field(static=True, default="float32")
-
-
-class FitState(eqx.Module):
-    """Everything that the next epoch depends on, besides the data and the seed."""
-
-    parameters: Any
-    """The inexact arrays of a `Pair`; None elsewhere."""
-    optimiser: Any
-    best: Any
-    """The parameters with the best validation bound (the latest ones where there is no validation)."""
-    best_bound: Float[Array, ""]
-    best_epoch: Int[Array, ""]
-    epoch: Int[Array, ""]
-    step: Int[Array, ""]
-    step_factor: Float[Array, ""]
-    """Multiplies every update; below one after a non-finite step."""
-
-
-class Place(eqx.Module):
-    """Where in an epoch the next step stands."""
-
-    cursor: Int[Array, ""]
-    """Number of the next minibatch."""
-    bound_sum: Float[Array, ""]
-    """Sum of the bounds of the rows so far."""
-    finite: Bool[Array, ""]
-    """False when the last loss, or the parameters at the end of the epoch, were not finite."""
-
-
-class Records(eqx.Module):
-    """What the epochs of one call gave; the first `count` places hold something."""
-
-    count: Int[Array, ""]
-    train_bound: Float[Array, " e"]
-    validation_bound: Float[Array, " e"]
-    best: Bool[Array, " e"]
-
-
-class Keys(NamedTuple):
-    """The named streams of randomness of a fit, split once."""
-
-    shuffle: PRNGKeyArray
-    noise: PRNGKeyArray
-    validation: PRNGKeyArray
-
-
-class Outcome(NamedTuple):
-    """What a call hands back to the host."""
-
-    state: FitState
-    place: Place
-    records: Records
-
-
-def initial_state(pair: Pair, recipe: Recipe) -> FitState:
-    """The state before the first epoch."""
-    # Python numbers make weakly typed arrays, which the first step would turn into others: two programs for one fit.
-    parameters = jax.tree.map(
-        lambda a: jax.lax.convert_element_type(a, a.dtype), eqx.filter(pair, eqx.is_inexact_array)
-    )
-    zero = jnp.zeros((), "int32")
-    return FitState(
-        parameters=parameters,
-        optimiser=recipe.optimiser.transformation().init(parameters),
-        best=parameters,
-        best_bound=jnp.asarray(-jnp.inf, recipe.dtype),
-        best_epoch=zero,
-        epoch=zero,
-        step=zero,
-        step_factor=jnp.ones((), recipe.dtype),
-    )
-
-
-def first_place(recipe: Recipe) -> Place:
-    """The beginning of an epoch."""
-    return Place(jnp.zeros((), "int32"), jnp.zeros((), recipe.dtype), jnp.asarray(True))
+_INFORMATION_ROWS = 500
 
 
 @eqx.filter_jit
@@ -166,15 +77,16 @@ def run_epochs(
             pair = eqx.combine(state.parameters, static)
             bound = jax.lax.cond(
                 done,
-                lambda: mean_bound(pair, recipe, validation, key=keys.validation),
+                lambda: mean_bound(pair, recipe, validation, estimator=state.estimator, key=keys.validation),
                 lambda: jnp.full_like(bound, jnp.nan),
             )
         state = _closed(state, done, bound, latest_is_best=validation is None)
-        records = _noted(records, done, place.bound_sum / train.n_rows, bound, state.best_epoch == state.epoch)
+        state = _less_aggressive(recipe, static, state, done, train if validation is None else validation, keys)
+        records = _noted(records, done, place, train.n_rows, bound, state.best_epoch == state.epoch)
         return state, _select(done, first_place(recipe), place), records
 
     nothing = jnp.full(MOST_EPOCHS_AT_ONCE, jnp.nan, recipe.dtype)
-    records = Records(jnp.zeros((), "int32"), nothing, nothing, jnp.zeros(MOST_EPOCHS_AT_ONCE, bool))
+    records = Records(jnp.zeros((), "int32"), nothing, nothing, jnp.zeros(MOST_EPOCHS_AT_ONCE, bool), nothing)
     return Outcome(*jax.lax.while_loop(unfinished, epoch, (state, place, records)))
 
 
@@ -199,9 +111,16 @@ def _steps(
     def step(carry: tuple[FitState, Place]) -> tuple[FitState, Place]:
         state, place = carry
         key_rows, key_q = jax.random.split(jax.random.fold_in(noise, place.cursor))
-        x, observed, weights = _chunk(train, order, place.cursor, recipe.batch_size, recipe.dtype, key=key_rows)
-        state, bound_sum, finite = _updated(recipe, static, state, x, observed, weights, key=key_q)
-        return state, Place(place.cursor + finite.astype("int32"), place.bound_sum + bound_sum, finite)
+        batch = _chunk(train, order, place.cursor, recipe.batch_size, recipe.dtype, key=key_rows)
+        if recipe.encoder_steps > 1:
+            state = _encoder_steps(recipe, static, state, train, order, key=jax.random.fold_in(key_rows, 1))
+        state, sums, finite = updated(recipe, static, state, batch, key=key_q)
+        new = (
+            place.cursor + finite.astype("int32"),
+            place.bound_sum + sums.bound,
+            place.objective_sum + sums.objective,
+        )
+        return state, Place(*new, finite)
 
     # Best-so-far does not change inside the loop; carrying it would copy it at every step.
     frozen = _frozen_parts(state)
@@ -210,25 +129,39 @@ def _steps(
     return eqx.tree_at(_frozen_parts, light, frozen, is_leaf=lambda a: a is None), place
 
 
-def _updated(
-    recipe: Recipe,
-    static: Pair,
-    state: FitState,
-    x: Array,
-    observed: Array | None,
-    weights: Array,
-    *,
-    key: PRNGKeyArray,
-) -> tuple[FitState, Array, Array]:
-    """One step on one minibatch: the new state, the sum of the bounds, and whether loss and gradient were finite."""
-    loss_and_gradient = jax.value_and_grad(batch_loss, has_aux=True)
-    weight = kl_weight(recipe, state.step)
-    (loss, bound_sum), gradient = loss_and_gradient(state.parameters, static, recipe, x, observed, weights, weight, key)
-    updates, optimiser = recipe.optimiser.transformation().update(gradient, state.optimiser, state.parameters)
-    updates = jax.tree.map(lambda u: u * state.step_factor, updates)
-    parameters = optax.apply_updates(state.parameters, updates)
-    new = (parameters, optimiser, state.step + 1)
-    return eqx.tree_at(lambda s: (s.parameters, s.optimiser, s.step), state, new), bound_sum, jnp.isfinite(loss)
+def _encoder_steps(
+    recipe: Recipe, static: Pair, state: FitState, train: Dataset, order: Array, *, key: PRNGKeyArray
+) -> FitState:
+    """Steps on q alone, on minibatches drawn at random, while the fit is aggressive."""
+    n_batches, _ = batch_shape(train.n_rows, recipe.batch_size)
+
+    def step(i: Array, state: FitState) -> FitState:
+        key_which, key_rows, key_q = jax.random.split(jax.random.fold_in(key, i), 3)
+        which = jax.random.randint(key_which, (), 0, n_batches)
+        batch = _chunk(train, order, which, recipe.batch_size, recipe.dtype, key=key_rows)
+        return encoder_updated(recipe, static, state, batch, key=key_q)
+
+    aggressive: Any = state.aggressive
+    extra = jnp.where(aggressive, recipe.encoder_steps - 1, 0)
+    return jax.lax.fori_loop(0, extra, step, state)
+
+
+def _less_aggressive(
+    recipe: Recipe, static: Pair, state: FitState, done: Array, held_out: Dataset, keys: Keys
+) -> FitState:
+    """After an epoch: no more extra steps on q once the mutual information of held-out rows has stopped rising."""
+    if state.aggressive is None:
+        return state
+    information: Any = state.information
+    pair = eqx.combine(state.parameters, static)
+    new = jax.lax.cond(
+        done & state.aggressive,
+        lambda: mutual_information(pair, recipe, held_out, key=keys.validation),
+        lambda: jnp.full_like(information, jnp.nan),
+    )
+    stopped = done & state.aggressive & ~(new > information)
+    information = jnp.where(jnp.isnan(new), information, new)
+    return eqx.tree_at(lambda s: (s.aggressive, s.information), state, (state.aggressive & ~stopped, information))
 
 
 def _sound(recipe: Recipe, static: Pair, state: FitState, train: Dataset, keys: Keys, attempt: Array) -> Array:
@@ -237,8 +170,9 @@ def _sound(recipe: Recipe, static: Pair, state: FitState, train: Dataset, keys: 
     n_batches, _ = batch_shape(train.n_rows, recipe.batch_size)
     noise = jax.random.fold_in(jax.random.fold_in(keys.noise, state.epoch), attempt)
     key_rows, key_q = jax.random.split(jax.random.fold_in(noise, n_batches))
-    x, observed, weights = _chunk(train, order, jnp.zeros((), "int32"), recipe.batch_size, recipe.dtype, key=key_rows)
-    loss, _ = batch_loss(state.parameters, static, recipe, x, observed, weights, kl_weight(recipe, state.step), key_q)
+    batch = _chunk(train, order, jnp.zeros((), "int32"), recipe.batch_size, recipe.dtype, key=key_rows)
+    found = search(eqx.combine(state.parameters, static), state.kept, batch, key=key_q)
+    loss, _ = batch_loss(state.parameters, static, recipe, batch, found, state.estimator, state.step, key_q)
     return all_finite(state.parameters) & jnp.isfinite(loss)
 
 
@@ -247,14 +181,15 @@ def all_finite(tree: Any) -> Array:
     return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
-def _noted(records: Records, done: Array, train_bound: Array, validation_bound: Array, best: Array) -> Records:
+def _noted(records: Records, done: Array, place: Place, n_rows: int, validation_bound: Array, best: Array) -> Records:
     # An epoch that was not finished writes nothing: its place is overwritten by the next one, or never read.
     i = records.count
     return Records(
         i + done.astype("int32"),
-        records.train_bound.at[i].set(train_bound),
+        records.train_bound.at[i].set(place.bound_sum / n_rows),
         records.validation_bound.at[i].set(validation_bound),
         records.best.at[i].set(best),
+        records.train_objective.at[i].set(place.objective_sum / n_rows),
     )
 
 
@@ -278,62 +213,53 @@ def _closed(state: FitState, done: Array, validation_bound: Array, *, latest_is_
     return eqx.tree_at(lambda s: s.step_factor, state, grown)
 
 
-def kl_weight(recipe: Recipe, step: Int[Array, ""]) -> Array:
-    """Weight of the KL at this step: linear from 0 to 1 over `kl_warmup_steps`, then 1 (Bowman et al., 2016)."""
-    if recipe.kl_warmup_steps == 0:
-        return jnp.ones((), recipe.dtype)
-    return jnp.minimum(1, step / recipe.kl_warmup_steps).astype(recipe.dtype)
-
-
-def batch_loss(
-    parameters: Any,
-    static: Pair,
-    recipe: Recipe,
-    x: Array,
-    observed: Array | None,
-    weights: Array,
-    weight: Array | float,
-    key: PRNGKeyArray,
-) -> tuple[Array, Array]:
-    """Loss (minus the weighted mean of the surrogates) and weighted sum of the bounds of a minibatch, in nats."""
-    pair = eqx.combine(parameters, static)
-
-    def one(x: Array, observed: Array | None, key: PRNGKeyArray) -> tuple[Array, Array]:
-        return recipe.gradient.estimate(recipe.objective, pair.p, pair.q(x, observed), x, observed, weight, key=key)
-
-    keys = jax.random.split(key, x.shape[0])
-    surrogate, bound = jax.vmap(one, in_axes=(0, None if observed is None else 0, 0))(x, observed, keys)
-    return -jnp.sum(surrogate * weights) / jnp.sum(weights), jnp.sum(bound * weights)
-
-
-def mean_bound(pair: Pair, recipe: Recipe, data: Dataset, *, key: PRNGKeyArray) -> Array:
+def mean_bound(pair: Pair, recipe: Recipe, data: Dataset, *, estimator: Any = None, key: PRNGKeyArray) -> Array:
     """Mean over *all* rows of the bound, in nats; the noise depends on `key` alone, so that epochs can be compared."""
     n_chunks, _ = batch_shape(data.n_rows, VALIDATION_CHUNK)
     order = _padded(jnp.arange(data.n_rows))
 
     def chunk(total: Array, i: Array) -> tuple[Array, None]:
         key_rows, key_q = jax.random.split(jax.random.fold_in(key, i))
-        x, observed, weights = _chunk(data, order, i, VALIDATION_CHUNK, recipe.dtype, key=key_rows)
-        one = jnp.ones((), recipe.dtype)
-        _, bound_sum = batch_loss(pair, static, recipe, x, observed, weights, one, key_q)
-        return total + bound_sum, None
+        batch = _chunk(data, order, i, VALIDATION_CHUNK, recipe.dtype, key=key_rows)
+        bounds = bounds_of(pair, recipe, estimator, batch.x, batch.observed, key=key_q)
+        return total + jnp.sum(bounds * batch.weights), None
 
-    pair, static = eqx.partition(pair, eqx.is_inexact_array)
     total, _ = jax.lax.scan(chunk, jnp.zeros((), recipe.dtype), jnp.arange(n_chunks))
     return total / data.n_rows
 
 
-def _chunk(
-    data: Dataset, order: Array, i: Array, most: int, dtype: str, *, key: PRNGKeyArray
-) -> tuple[Array, Array | None, Array]:
-    """Rows, masks and weights of chunk i of an order that `_padded` has made.
+def mutual_information(pair: Pair, recipe: Recipe, data: Dataset, *, key: PRNGKeyArray) -> Array:
+    """I(x; z) under q, E log q(z | x) - E log (1/n) sum_j q(z | x_j), of up to 500 rows; at most log of their number.
+
+    Source: Hoffman and Johnson (2016); the estimator as in He, Spokoyny, Neubig and Berg-Kirkpatrick (2019).
+    """
+    pair = tied(pair)
+    n = min(data.n_rows, _INFORMATION_ROWS)
+    key_rows, key_q, key_z = jax.random.split(key, 3)
+    x, observed = data.rows(jnp.arange(n), key=key_rows, dtype=recipe.dtype)
+    axes = (0, None if observed is None else 0, 0)
+    found = jax.vmap(lambda x, o, k: pair.q.numbers(pair.p, x, o, key=k), in_axes=axes)(
+        x, observed, jax.random.split(key_q, n)
+    )
+    z = jax.vmap(lambda a, k: pair.q.member(pair.p, a).sample(key=k))(found, jax.random.split(key_z, n))
+
+    def of_row(z: Array) -> Array:
+        return jax.vmap(lambda a: pair.q.member(pair.p, a).log_prob(z))(found)
+
+    pairs = jax.lax.map(of_row, z)
+    return jnp.mean(jnp.diagonal(pairs) - jax.nn.logsumexp(pairs, axis=1)) + jnp.log(n)
+
+
+def _chunk(data: Dataset, order: Array, i: Array, most: int, dtype: str, *, key: PRNGKeyArray) -> Batch:
+    """Rows, masks, weights and numbers of chunk i of an order that `_padded` has made.
 
     Some chunks have a row less than others: they are filled up with one of weight zero, so that all have one shape.
     """
     n_chunks, size = batch_shape(data.n_rows, most)
     start, count = batch_bounds(data.n_rows, n_chunks, i)
     indices = jax.lax.dynamic_slice(order, (start,), (size,))
-    return *data.rows(indices, key=key, dtype=dtype), (jnp.arange(size) < count).astype(dtype)
+    x, observed = data.rows(indices, key=key, dtype=dtype)
+    return Batch(x, observed, (jnp.arange(size) < count).astype(dtype), indices, data.n_rows)
 
 
 def _padded(order: Array) -> Array:

@@ -4,50 +4,84 @@ The bound is reported; the surrogate is differentiated and never reported.
 """
 
 from abc import abstractmethod
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tightbound.learn.objectives import AbstractObjective, draw
-from tightbound.model import AbstractDistribution, DiagonalGaussian, FullGaussian, GenerativeModel
+from tightbound.learn.objectives import ELBO, AbstractObjective, Draws, draw, frozen
+from tightbound.model import AbstractDistribution, GenerativeModel, sample_and_log_prob
 from tightbound.model.distributions import Mask, Scalar, Vector
 
 
+class Problem(NamedTuple):
+    """One datum and the bound to be raised for it."""
+
+    objective: AbstractObjective
+    p: GenerativeModel
+    q: AbstractDistribution
+    x: Vector
+    observed: Mask
+    kl_weight: Float[Array, ""] | float
+
+    @property
+    def with_kl(self) -> bool:
+        """Whether the KL comes from its formula."""
+        return self.objective.wants_kl(self.q, self.p.prior)
+
+    def draw(self, *, key: PRNGKeyArray) -> Draws:
+        """Draws of q with their weights, differentiable where q's draws are."""
+        n = self.objective.n_draws
+        return draw(self.p, self.q, self.x, self.observed, n_samples=n, with_kl=self.with_kl, key=key)
+
+
 class Estimate(NamedTuple):
-    """Both faces of one stochastic evaluation for one datum, in nats."""
+    """All faces of one stochastic evaluation for one datum, in nats."""
 
     surrogate: Scalar
-    """Maximised: its gradient estimates the gradient of the objective."""
+    """Maximised: its gradient estimates the gradient of the training objective."""
     bound: Scalar
-    """Reported: the objective itself, without a KL weight."""
+    """Reported: the bound itself, without any weight."""
+    objective: Scalar
+    """What is maximised, as a number: the bound with its weights; equal to `bound` where they are 1."""
+    draws: Draws
+    """What the estimate rests on."""
+    signal: Scalar
+    """What a baseline should predict."""
 
 
 class AbstractGradient(eqx.Module):
     """How the gradient of an objective is estimated."""
 
     @abstractmethod
-    def check(self, objective: AbstractObjective, q: type[AbstractDistribution]) -> None:
-        """Raise `ValueError`, naming what can be used instead, for an objective or family that this cannot handle."""
+    def check(self, objective: AbstractObjective, q: AbstractDistribution) -> None:
+        """Raise `ValueError`, naming what can be used instead, for an objective or q that this cannot handle."""
 
     @abstractmethod
-    def estimate(
-        self,
-        objective: AbstractObjective,
-        p: GenerativeModel,
-        q: AbstractDistribution,
-        x: Vector,
-        observed: Mask,
-        kl_weight: Float[Array, ""] | float,
-        *,
-        key: PRNGKeyArray,
-    ) -> Estimate:
+    def initial_state(self, n_features: int, dtype: str) -> Any:
+        """What the estimator remembers from step to step (None: nothing)."""
+
+    @abstractmethod
+    def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
         """Surrogate and bound for one datum."""
 
+    @abstractmethod
+    def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
+        """The state after a minibatch with these signals."""
 
-_REPARAMETERISED = (DiagonalGaussian, FullGaussian)
+
+def from_draws(problem: Problem, draws: Draws, surrogate: Scalar, signal: Scalar | None = None) -> Estimate:
+    """The estimate whose bound and objective are those of `draws`."""
+    bound = jax.lax.stop_gradient(problem.objective.value(draws))
+    value = jax.lax.stop_gradient(problem.objective.value(draws, jnp.asarray(problem.kl_weight, bound.dtype)))
+    return Estimate(surrogate, bound, value, draws, bound if signal is None else jax.lax.stop_gradient(signal))
+
+
+def weighted(problem: Problem, draws: Draws) -> Scalar:
+    """The objective with the problem's KL weight."""
+    return problem.objective.value(draws, jnp.asarray(problem.kl_weight, draws.log_q.dtype))
 
 
 @final
@@ -57,27 +91,169 @@ class Pathwise(AbstractGradient):
     Source: Kingma and Welling (2014); Rezende, Mohamed and Wierstra (2014).
     """
 
-    def check(self, objective: AbstractObjective, q: type[AbstractDistribution]) -> None:
+    def check(self, objective: AbstractObjective, q: AbstractDistribution) -> None:
         """Needs a family whose draws are differentiable in its parameters."""
-        if q not in _REPARAMETERISED:
+        check_reparameterised("pathwise", q)
+
+    def initial_state(self, n_features: int, dtype: str) -> Any:
+        """Nothing."""
+        return None
+
+    def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
+        """Surrogate = weighted objective, bound = objective, from the same draws."""
+        if problem.objective.for_inference == problem.objective:
+            draws = problem.draw(key=key)
+            return from_draws(problem, draws, weighted(problem, draws))
+        return _by_halves(problem, lambda half: half.draw(key=key), key=key)
+
+    def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
+        """Nothing."""
+        return state
+
+
+@final
+class StickingTheLanding(AbstractGradient):
+    """Pathwise through the draws alone: log q(z) enters with its parameters held, so that the noise of the gradient
+    vanishes when q is the posterior.
+
+    Source: Roeder, Wu and Duvenaud (2017).
+    """
+
+    def check(self, objective: AbstractObjective, q: AbstractDistribution) -> None:
+        """Needs differentiable draws and the ELBO (for importance-weighted bounds it is biased)."""
+        check_reparameterised("stl", q)
+        if not isinstance(objective, ELBO):
             raise ValueError(
-                f"The pathwise gradient must have a family with differentiable draws; got {q.__name__}; "
-                f"use one of {', '.join(t.__name__ for t in _REPARAMETERISED)}."
+                f"The gradient stl must have the objective elbo, for it is biased for others; got "
+                f"{type(objective).__name__}; use dreg."
             )
 
-    def estimate(
-        self,
-        objective: AbstractObjective,
-        p: GenerativeModel,
-        q: AbstractDistribution,
-        x: Vector,
-        observed: Mask,
-        kl_weight: Float[Array, ""] | float,
-        *,
-        key: PRNGKeyArray,
-    ) -> Estimate:
-        """Surrogate = weighted objective, bound = objective, from the same draws."""
-        with_kl = objective.uses_closed_form_kl
-        draws = draw(p, q, x, observed, n_samples=objective.n_samples, with_kl=with_kl, key=key)
-        bound = jax.lax.stop_gradient(objective.value(draws))
-        return Estimate(objective.value(draws, jnp.asarray(kl_weight, bound.dtype)), bound)
+    def initial_state(self, n_features: int, dtype: str) -> Any:
+        """Nothing."""
+        return None
+
+    def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
+        """Surrogate = mean log weight with q's density held."""
+        draws = _held_draws(problem, key=key)
+        return from_draws(problem, draws, weighted(problem, draws))
+
+    def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
+        """Nothing."""
+        return state
+
+
+@final
+class DoublyReparameterised(AbstractGradient):
+    """DReG: the score that is left in the pathwise gradient of an importance-weighted bound, reparameterised too.
+
+    For p the usual gradient; for q each path's gradient is multiplied by the objective's `path_factors`, with log q
+    held. Unbiased, and its signal-to-noise ratio does not fall with the number of draws.
+    Source: Tucker, Lawson, Gu and Maddison (2019); for Renyi bounds see `Renyi.path_factors`.
+    """
+
+    def check(self, objective: AbstractObjective, q: AbstractDistribution) -> None:
+        """Needs differentiable draws and a bound of at least two of them."""
+        check_reparameterised("dreg", q)
+        if isinstance(objective, ELBO) or objective.n_draws < 2:
+            what = "elbo" if isinstance(objective, ELBO) else f"{type(objective).__name__} with one sample"
+            raise ValueError(
+                f"The gradient dreg must have an importance-weighted bound of at least two samples; got {what}; "
+                "use stl or pathwise for the ELBO, or objective iwae with n_samples above 1."
+            )
+
+    def initial_state(self, n_features: int, dtype: str) -> Any:
+        """Nothing."""
+        return None
+
+    def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
+        """Surrogate = objective of draws whose cotangents are scaled."""
+
+        def draws_of(half: Problem) -> Draws:
+            return _held_draws(half, key=key, scaled=True)
+
+        if problem.objective.for_inference == problem.objective:
+            draws = draws_of(problem)
+            return from_draws(problem, draws, weighted(problem, draws))
+        return _by_halves(problem, draws_of, key=key)
+
+    def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
+        """Nothing."""
+        return state
+
+
+@final
+class MaximumLikelihood(AbstractGradient):
+    """The gradient of log p(x) itself, for a model that has one: no latents, no q, no bound."""
+
+    def check(self, objective: AbstractObjective, q: AbstractDistribution) -> None:
+        """Nothing to refuse: there is no q."""
+
+    def initial_state(self, n_features: int, dtype: str) -> Any:
+        """Nothing."""
+        return None
+
+    def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
+        """log p(x) on every face."""
+        value = problem.p.log_prob(problem.x, problem.observed)  # type: ignore[attr-defined]
+        held, none = jax.lax.stop_gradient(value), jnp.zeros(1, value.dtype)
+        return Estimate(value, held, held, Draws(none[None, :], held[None], none, none, None), held)
+
+    def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
+        """Nothing."""
+        return state
+
+
+def check_reparameterised(name: str, q: AbstractDistribution) -> None:
+    """Refuse a q whose draws are not differentiable (`ValueError`)."""
+    if not q.reparameterised:
+        raise ValueError(
+            f"The gradient {name} must have a posterior with differentiable draws (diagonal, full, mixture, planar, "
+            f"iaf, coupling or spline); got {type(q).__name__}; use one of those, or the gradient leave_one_out, "
+            "reinforce, disarm, vimco, gumbel or enumerate."
+        )
+
+
+def _by_halves(problem: Problem, draws_of: Any, *, key: PRNGKeyArray) -> Estimate:
+    """p from its own bound and q from another, by the same noise: each with the other held."""
+    whole = problem._replace(q=frozen(problem.q))
+    draws = whole.draw(key=key)
+    half = problem._replace(objective=problem.objective.for_inference, p=frozen(problem.p))
+    return from_draws(problem, draws, weighted(whole, draws) + weighted(half, draws_of(half)))
+
+
+def _held_draws(problem: Problem, *, key: PRNGKeyArray, scaled: bool = False) -> Draws:
+    """Differentiable draws, with log q as a function of z alone; `scaled`: their cotangents times path factors."""
+    p, q, held = problem.p, problem.q, frozen(problem.q)
+    keys = jax.random.split(key, problem.objective.n_draws)
+    z, _ = jax.vmap(lambda k: sample_and_log_prob(q, key=k))(keys)
+
+    def weights_of(z: Array) -> Draws:
+        def one(z: Array) -> tuple[Scalar, Scalar, Scalar]:
+            return p.decoder(z).log_prob(problem.x, problem.observed), p.prior.log_prob(z), held.log_prob(z)
+
+        return Draws(z, *jax.vmap(one)(z), None)
+
+    if not scaled:
+        return weights_of(z)
+    # The same numbers twice: the compiler computes them once, for the factors do not change the values.
+    first = jax.lax.stop_gradient(weights_of(z))
+    tempered = first.log_likelihood + problem.kl_weight * (first.log_prior - first.log_q)
+    # With a weight b on log q the score's share is b times as large: 1 - b (1 - factor).
+    factors = 1 - problem.kl_weight * (1 - problem.objective.path_factors(tempered))
+    return weights_of(_scale_cotangent(z, factors[:, None]))
+
+
+@jax.custom_vjp
+def _scale_cotangent(z: Array, factors: Array) -> Array:
+    return z
+
+
+def _scale_forward(z: Array, factors: Array) -> tuple[Array, Array]:
+    return z, factors
+
+
+def _scale_backward(factors: Array, cotangent: Array) -> tuple[Array, Array]:
+    return cotangent * factors, jnp.zeros_like(factors)
+
+
+_scale_cotangent.defvjp(_scale_forward, _scale_backward)

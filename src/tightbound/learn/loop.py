@@ -13,7 +13,9 @@ from jaxtyping import PRNGKeyArray
 
 from tightbound.learn.dataset import Dataset, batch_shape
 from tightbound.learn.diagnosis import describe_non_finite
-from tightbound.learn.epoch import (
+from tightbound.learn.epoch import run_epochs
+from tightbound.learn.legality import check_pair
+from tightbound.learn.state import (
     MOST_EPOCHS_AT_ONCE,
     FitState,
     Keys,
@@ -22,11 +24,10 @@ from tightbound.learn.epoch import (
     Place,
     Recipe,
     Records,
+    divided,
     first_place,
     initial_state,
-    run_epochs,
 )
-from tightbound.learn.objectives import check_objective
 
 MAX_RETRIES = 8
 """How often an epoch goes on from a non-finite step, with half the step each time, before it is undone as a whole."""
@@ -57,6 +58,8 @@ class EpochRecord:
     validation_bound: float
     best: bool
     """Whether this epoch's parameters are the best so far."""
+    train_objective: float
+    """Like `train_bound`, of what was maximised: with its weight on the KL, or what stands in for the KL."""
 
 
 @final
@@ -106,10 +109,9 @@ def fit(
 
     Raises `ValueError` for parts that do not go together.
     """
-    check_objective(recipe.objective, pair.q.distribution, type(pair.p.prior))
-    recipe.gradient.check(recipe.objective, pair.q.distribution)
-    _, static = eqx.partition(pair, eqx.is_inexact_array)
-    state, past = resume_from or (initial_state(pair, recipe), ())
+    check_pair(pair, recipe, train)
+    _, static = divided(pair, recipe)
+    state, past = resume_from or (initial_state(pair, recipe, *train.x.shape), ())
     history = list(past)
     runner = _Runner(recipe, static, train, validation, Keys(*jax.random.split(key, 3)), epochs, patience or NEVER)
     cause, at_once = None, 1
@@ -146,7 +148,7 @@ NO_FINITE_VALIDATION = (
 NEVER = 2**30
 """A patience that is never used up."""
 
-Bounds = list[tuple[float, float, bool]]
+Bounds = list[tuple[float, float, bool, float]]
 
 
 @final
@@ -219,7 +221,7 @@ def _shortened(state: FitState, factor: float) -> FitState:
 
 def _bounds(records: Records) -> Bounds:
     found: Any = jax.device_get(records)
-    columns = (found.train_bound, found.validation_bound, found.best)
+    columns = (found.train_bound, found.validation_bound, found.best, found.train_objective)
     return list(zip(*(column[: found.count].tolist() for column in columns), strict=True))
 
 

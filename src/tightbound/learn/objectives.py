@@ -4,21 +4,29 @@ An objective is only a value. How its gradient is estimated is the business of `
 """
 
 from abc import abstractmethod
-from typing import final
+from typing import Any, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tightbound.model import AbstractDistribution, GenerativeModel, has_closed_form_kl, kl_divergence
+from tightbound.model import (
+    AbstractDistribution,
+    GenerativeModel,
+    has_closed_form_kl,
+    kl_divergence,
+    sample_and_log_prob,
+)
 from tightbound.model.distributions import Mask, Scalar, Vector
 
 
 class Draws(eqx.Module):
     """What k draws z ~ q(z | x) say of one datum: the parts of the log weights, and KL(q || prior) if known; nats."""
 
+    z: Float[Array, "k l"]
     log_likelihood: Float[Array, " k"]
     log_prior: Float[Array, " k"]
     log_q: Float[Array, " k"]
@@ -28,6 +36,16 @@ class Draws(eqx.Module):
     def log_weights(self) -> Float[Array, " k"]:
         """log w = log p(x | z) + log p(z) - log q(z | x), shape (k,)."""
         return self.log_likelihood + self.log_prior - self.log_q
+
+    @property
+    def any_kl(self) -> Scalar:
+        """KL(q || prior): its formula where there is one, else the mean of log q - log p(z) over the draws."""
+        return jnp.mean(self.log_q - self.log_prior) if self.kl is None else self.kl
+
+
+def frozen(tree: Any) -> Any:
+    """The same arrays, through which no gradient passes."""
+    return jax.tree.map(lambda a: jax.lax.stop_gradient(a) if eqx.is_inexact_array(a) else a, tree)
 
 
 def draw(
@@ -42,88 +60,272 @@ def draw(
 ) -> Draws:
     """Draw z_1..z_k ~ q and weigh them: the one place where p and q meet."""
 
-    def weigh(k: PRNGKeyArray) -> tuple[Scalar, Scalar, Scalar]:
-        z = q.sample(key=k)
-        return p.decoder(z).log_prob(x, observed), p.prior.log_prob(z), q.log_prob(z)
+    def one(k: PRNGKeyArray) -> tuple[Vector, Scalar]:
+        return sample_and_log_prob(q, key=k)
 
-    log_likelihood, log_prior, log_q = jax.vmap(weigh)(jax.random.split(key, n_samples))
-    return Draws(log_likelihood, log_prior, log_q, kl_divergence(q, p.prior) if with_kl else None)
+    z, log_q = jax.vmap(one)(jax.random.split(key, n_samples))
+    return weigh(p, q, x, observed, z, log_q, with_kl=with_kl)
+
+
+def weigh(
+    p: GenerativeModel,
+    q: AbstractDistribution,
+    x: Vector,
+    observed: Mask,
+    z: Float[Array, "k l"],
+    log_q: Float[Array, " k"],
+    *,
+    with_kl: bool = False,
+) -> Draws:
+    """The draws `z`, whose densities under q are `log_q`, with their parts of the log weight."""
+    log_likelihood, log_prior = jax.vmap(lambda z: (p.decoder(z).log_prob(x, observed), p.prior.log_prob(z)))(z)
+    return Draws(z, log_likelihood, log_prior, log_q, kl_divergence(q, p.prior) if with_kl else None)
 
 
 class AbstractObjective(eqx.Module):
-    """A lower bound on log p(x), estimated from `n_samples` draws of q."""
-
-    n_samples: eqx.AbstractVar[int]
+    """A bound on log p(x), estimated from `n_draws` draws of q."""
 
     @property
     @abstractmethod
-    def uses_closed_form_kl(self) -> bool:
-        """Whether `Draws.kl` is needed."""
+    def n_draws(self) -> int:
+        """Draws of z a row."""
+
+    @property
+    @abstractmethod
+    def for_inference(self) -> "AbstractObjective":
+        """The bound that q maximises: this one, unless p and q have different ones."""
+
+    @abstractmethod
+    def wants_kl(self, q: AbstractDistribution, prior: AbstractDistribution) -> bool:
+        """Whether `Draws.kl` is to be had; raises `ValueError` where it is asked for and there is no closed form."""
 
     @abstractmethod
     def value(self, draws: Draws, kl_weight: Float[Array, ""] | float = 1.0) -> Scalar:
         """The bound with the terms of the prior and of q weighted by `kl_weight`; with 1 it *is* the bound, in nats."""
+
+    @abstractmethod
+    def path_factors(self, log_weights: Float[Array, " k"]) -> Float[Array, " k"]:
+        """What the cotangent of each draw is multiplied by for the doubly reparameterised gradient, (k,).
+
+        Source: Tucker, Lawson, Gu and Maddison (2019).
+        """
 
 
 @final
 class ELBO(AbstractObjective):
     """The evidence lower bound, E_q[log p(x | z)] - KL(q || p(z)) <= log p(x).
 
-    The KL is exact where it has a closed form and `closed_form_kl` is on, else it is estimated from the same draws.
+    The KL is exact where it has a closed form (`closed_form_kl` None), always (True: refused where there is none) or
+    never (False: estimated from the same draws).
     Source: Jordan et al. (1999); Kingma and Welling (2014).
     """
 
     n_samples: int = eqx.field(static=True, default=1)
-    closed_form_kl: bool = eqx.field(static=True, default=True)
+    closed_form_kl: bool | None = eqx.field(static=True, default=None)
 
     def __check_init__(self) -> None:
-        _check_n_samples(self.n_samples)
+        _check_count("n_samples", self.n_samples, 1, "1 is usual for the ELBO")
 
     @property
-    def uses_closed_form_kl(self) -> bool:
-        """Whether the KL comes from its formula."""
-        return self.closed_form_kl
+    def n_draws(self) -> int:
+        """n_samples."""
+        return self.n_samples
+
+    @property
+    def for_inference(self) -> AbstractObjective:
+        """The same."""
+        return self
+
+    def wants_kl(self, q: AbstractDistribution, prior: AbstractDistribution) -> bool:
+        """Where there is a closed form, unless it is switched off."""
+        known = has_closed_form_kl(q, prior)
+        if self.closed_form_kl and not known:
+            raise ValueError(
+                f"ELBO(closed_form_kl=True) must have a closed form of KL({type(q).__name__} || "
+                f"{_name_of(prior)}), but there is none; use closed_form_kl=False (which samples it)."
+            )
+        return known if self.closed_form_kl is None else self.closed_form_kl
 
     def value(self, draws: Draws, kl_weight: Float[Array, ""] | float = 1.0) -> Scalar:
         """Mean over draws of log p(x|z), minus `kl_weight` times the KL."""
-        kl = jnp.mean(draws.log_q - draws.log_prior) if draws.kl is None else draws.kl
-        return jnp.mean(draws.log_likelihood) - kl_weight * kl
+        return jnp.mean(draws.log_likelihood) - kl_weight * draws.any_kl
+
+    def path_factors(self, log_weights: Float[Array, " k"]) -> Float[Array, " k"]:
+        """One: the gradient that sticks the landing."""
+        return jnp.ones_like(log_weights)
 
 
 @final
 class ImportanceWeighted(AbstractObjective):
     """The importance-weighted bound, E[log (1/k) sum_i w_i] <= log p(x), tighter as k grows; k = 1 is the ELBO.
 
-    Source: Burda, Grosse and Salakhutdinov (2016).
+    With `n_groups` m it is the mean of m such bounds of k draws each (MIWAE).
+    Source: Burda, Grosse and Salakhutdinov (2016); Rainforth et al. (2018).
     """
 
     n_samples: int = eqx.field(static=True, default=50)
+    n_groups: int = eqx.field(static=True, default=1)
 
     def __check_init__(self) -> None:
-        _check_n_samples(self.n_samples)
+        _check_count("n_samples", self.n_samples, 1, "50 is usual")
+        _check_count("n_groups", self.n_groups, 1, "1 is usual, 8 for MIWAE")
 
     @property
-    def uses_closed_form_kl(self) -> bool:
+    def n_draws(self) -> int:
+        """n_groups times n_samples."""
+        return self.n_groups * self.n_samples
+
+    @property
+    def for_inference(self) -> AbstractObjective:
+        """The same."""
+        return self
+
+    def wants_kl(self, q: AbstractDistribution, prior: AbstractDistribution) -> bool:
         """Never: the KL sits inside the logarithm."""
         return False
 
     def value(self, draws: Draws, kl_weight: Float[Array, ""] | float = 1.0) -> Scalar:
-        """log-mean-exp of the log weights."""
-        log_weights = draws.log_likelihood + kl_weight * (draws.log_prior - draws.log_q)
-        return logsumexp(log_weights) - jnp.log(log_weights.shape[0])
+        """log-mean-exp of the log weights of each group, averaged over groups."""
+        log_weights = _tempered(draws, kl_weight).reshape(self.n_groups, self.n_samples)
+        return jnp.mean(logsumexp(log_weights, axis=1)) - jnp.log(self.n_samples)
+
+    def path_factors(self, log_weights: Float[Array, " k"]) -> Float[Array, " k"]:
+        """The normalised weights of each group."""
+        return jax.nn.softmax(log_weights.reshape(self.n_groups, self.n_samples), axis=1).ravel()
 
 
-def check_objective(
-    objective: AbstractObjective, q: type[AbstractDistribution], prior: type[AbstractDistribution]
-) -> None:
-    """Refuse an objective that needs a closed-form KL which this pair does not have (`ValueError`)."""
-    if objective.uses_closed_form_kl and not has_closed_form_kl(q, prior):
-        raise ValueError(
-            f"ELBO(closed_form_kl=True) needs a closed form of KL({q.__name__} || {prior.__name__}); there is "
-            "none, so use ELBO(closed_form_kl=False) or ImportanceWeighted."
-        )
+@final
+class PartiallyImportanceWeighted(AbstractObjective):
+    """PIWAE: p maximises the importance-weighted bound of all m k draws, q the mean of m bounds of k draws each.
+
+    A tighter bound is better for p, but drowns the gradient of q in noise.
+    Source: Rainforth et al. (2018).
+    """
+
+    n_samples: int = eqx.field(static=True, default=8)
+    n_groups: int = eqx.field(static=True, default=8)
+
+    def __check_init__(self) -> None:
+        _check_count("n_samples", self.n_samples, 1, "8 is usual")
+        _check_count("n_groups", self.n_groups, 1, "8 is usual")
+
+    @property
+    def n_draws(self) -> int:
+        """n_groups times n_samples."""
+        return self.n_groups * self.n_samples
+
+    @property
+    def for_inference(self) -> AbstractObjective:
+        """The bound in groups."""
+        return ImportanceWeighted(self.n_samples, self.n_groups)
+
+    def wants_kl(self, q: AbstractDistribution, prior: AbstractDistribution) -> bool:
+        """Never."""
+        return False
+
+    def value(self, draws: Draws, kl_weight: Float[Array, ""] | float = 1.0) -> Scalar:
+        """log-mean-exp of all log weights."""
+        return ImportanceWeighted(self.n_draws).value(draws, kl_weight)
+
+    def path_factors(self, log_weights: Float[Array, " k"]) -> Float[Array, " k"]:
+        """Those of the bound that q maximises."""
+        return self.for_inference.path_factors(log_weights)
 
 
-def _check_n_samples(n_samples: int) -> None:
-    if not isinstance(n_samples, int) or n_samples < 1:
-        raise ValueError(f"n_samples must be a whole number of at least 1; got {n_samples!r}; 1 is usual for the ELBO.")
+@final
+class CombinedImportanceWeighted(AbstractObjective):
+    """CIWAE: `elbo_weight` ELBO + (1 - elbo_weight) importance-weighted bound, from the same k draws.
+
+    Source: Rainforth et al. (2018).
+    """
+
+    n_samples: int = eqx.field(static=True, default=50)
+    elbo_weight: float = eqx.field(static=True, default=0.05)
+
+    def __check_init__(self) -> None:
+        _check_count("n_samples", self.n_samples, 1, "50 is usual")
+        if not 0 <= self.elbo_weight <= 1:
+            raise ValueError(f"elbo_weight must lie between 0 and 1; got {self.elbo_weight!r}; 0.05 is usual.")
+
+    @property
+    def n_draws(self) -> int:
+        """n_samples."""
+        return self.n_samples
+
+    @property
+    def for_inference(self) -> AbstractObjective:
+        """The same."""
+        return self
+
+    def wants_kl(self, q: AbstractDistribution, prior: AbstractDistribution) -> bool:
+        """Never: both terms come from the same log weights."""
+        return False
+
+    def value(self, draws: Draws, kl_weight: Float[Array, ""] | float = 1.0) -> Scalar:
+        """The weighted sum of mean and log-mean-exp of the log weights."""
+        log_weights = _tempered(draws, kl_weight)
+        tight = logsumexp(log_weights) - jnp.log(self.n_samples)
+        return self.elbo_weight * jnp.mean(log_weights) + (1 - self.elbo_weight) * tight
+
+    def path_factors(self, log_weights: Float[Array, " k"]) -> Float[Array, " k"]:
+        """(b/k + (1-b) w^2) / (b/k + (1-b) w), with w the normalised weights."""
+        w, mean = jax.nn.softmax(log_weights), self.elbo_weight / self.n_samples
+        plain = mean + (1 - self.elbo_weight) * w
+        return (mean + (1 - self.elbo_weight) * w**2) / jnp.maximum(plain, float(np.finfo(w.dtype).tiny))
+
+
+@final
+class Renyi(AbstractObjective):
+    """The variational Renyi bound, 1/(1 - a) log E[w^(1 - a)]: a = 1 is the ELBO, a = 0 the importance-weighted bound.
+
+    It is a lower bound of log p(x) for a >= 0; from k draws it is biased downwards.
+    Source: Li and Turner (2016).
+    """
+
+    alpha: float = eqx.field(static=True, default=0.5)
+    n_samples: int = eqx.field(static=True, default=50)
+
+    def __check_init__(self) -> None:
+        _check_count("n_samples", self.n_samples, 1, "50 is usual")
+        if not self.alpha >= 0:
+            raise ValueError(
+                f"alpha must be at least 0, where the Renyi bound is a lower one; got {self.alpha!r}; 0.5 is usual."
+            )
+
+    @property
+    def n_draws(self) -> int:
+        """n_samples."""
+        return self.n_samples
+
+    @property
+    def for_inference(self) -> AbstractObjective:
+        """The same."""
+        return self
+
+    def wants_kl(self, q: AbstractDistribution, prior: AbstractDistribution) -> bool:
+        """Never: the bound is a function of the log weights."""
+        return False
+
+    def value(self, draws: Draws, kl_weight: Float[Array, ""] | float = 1.0) -> Scalar:
+        """log-mean-exp of (1 - a) log w, over (1 - a)."""
+        log_weights, power = _tempered(draws, kl_weight), 1 - self.alpha
+        if power == 0:
+            return jnp.mean(log_weights)
+        return (logsumexp(power * log_weights) - jnp.log(self.n_samples)) / power
+
+    def path_factors(self, log_weights: Float[Array, " k"]) -> Float[Array, " k"]:
+        """a + (1 - a) v, with v the normalised w^(1 - a)."""
+        return self.alpha + (1 - self.alpha) * jax.nn.softmax((1 - self.alpha) * log_weights)
+
+
+def _tempered(draws: Draws, kl_weight: Float[Array, ""] | float) -> Float[Array, " k"]:
+    return draws.log_likelihood + kl_weight * (draws.log_prior - draws.log_q)
+
+
+def _name_of(prior: AbstractDistribution) -> str:
+    return type(getattr(prior, "family", prior)).__name__
+
+
+def _check_count(name: str, value: Any, least: int, usual: str) -> None:
+    if not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}; {usual}.")

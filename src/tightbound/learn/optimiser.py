@@ -3,7 +3,9 @@
 import dataclasses
 from typing import final
 
+import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float, Int
 
 
 @final
@@ -39,12 +41,16 @@ class Optimiser:
             )
 
     def transformation(self) -> optax.GradientTransformation:
-        """The optax chain; the learning rate is applied with a minus sign, for losses."""
+        """Clipping and Adam's scaling, before the rate."""
+        clip = optax.identity() if self.clip is None else optax.clip(self.clip)
+        return optax.chain(clip, optax.scale_by_adam(eps=self.epsilon))
+
+    def rate(self, step: Int[Array, ""] | int) -> Float[Array, ""]:
+        """The learning rate at this step."""
         schedule = optax.warmup_cosine_decay_schedule(
             0.0 if self.warmup_steps else self.learning_rate,
             self.learning_rate,
             self.warmup_steps,
             max(self.total_steps, self.warmup_steps + 1),
         )
-        clip = optax.identity() if self.clip is None else optax.clip(self.clip)
-        return optax.chain(clip, optax.scale_by_adam(eps=self.epsilon), optax.scale_by_learning_rate(schedule))
+        return jnp.asarray(schedule(step))

@@ -5,7 +5,7 @@ Every distribution is written for a single vector; batches and samples are `jax.
 """
 
 from abc import abstractmethod
-from typing import final
+from typing import ClassVar, final
 
 import equinox as eqx
 import jax
@@ -24,6 +24,9 @@ _LOG_2PI = 1.8378770664093453
 
 class AbstractDistribution(eqx.Module):
     """A distribution over vectors of length `dim`."""
+
+    reparameterised: eqx.AbstractClassVar[bool]
+    """Whether draws are differentiable in the parameters."""
 
     @property
     @abstractmethod
@@ -56,6 +59,7 @@ class StandardGaussian(AbstractDistribution):
     Example: `StandardGaussian(2).log_prob(jnp.zeros(2))` is -log(2 pi).
     """
 
+    reparameterised: ClassVar[bool] = True
     size: int = eqx.field(static=True)
     dtype: str | None = eqx.field(static=True, default=None)
 
@@ -87,6 +91,7 @@ class StandardGaussian(AbstractDistribution):
 class DiagonalGaussian(AbstractDistribution):
     """N(loc, diag(scale^2)); `scale` is a standard deviation."""
 
+    reparameterised: ClassVar[bool] = True
     loc: Vector
     scale: Vector
 
@@ -122,6 +127,7 @@ class DiagonalGaussian(AbstractDistribution):
 class FullGaussian(AbstractDistribution):
     """N(loc, L L') with `scale_tril` = L, lower triangular with a positive diagonal."""
 
+    reparameterised: ClassVar[bool] = True
     loc: Vector
     scale_tril: Float[Array, "d d"]
 
@@ -161,6 +167,7 @@ class FullGaussian(AbstractDistribution):
 class LowRankGaussian(AbstractDistribution):
     """N(loc, F F' + diag(scale^2)) with a factor F of shape (d, rank)."""
 
+    reparameterised: ClassVar[bool] = True
     loc: Vector
     factor: Float[Array, "d r"]
     scale: Vector
@@ -206,6 +213,7 @@ class LowRankGaussian(AbstractDistribution):
 class Bernoulli(AbstractDistribution):
     """Independent yes/no cells with log-odds `logits`; values are 0 and 1."""
 
+    reparameterised: ClassVar[bool] = False
     logits: Vector
 
     @property

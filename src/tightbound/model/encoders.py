@@ -41,9 +41,13 @@ class Encoder(eqx.Module):
 
     def __call__(self, x: Vector, observed: Mask = None) -> AbstractDistribution:
         """The posterior approximation for one row (`observed` None: every cell is)."""
+        return self.family(self.parameters(x, observed))
+
+    def parameters(self, x: Vector, observed: Mask = None) -> Float[Array, " m"]:
+        """The numbers that the family makes it from, (n_parameters,)."""
         h = x - jax.lax.stop_gradient(self.center)
         seen = jnp.ones(x.shape, bool) if observed is None else observed
         h = jnp.where(seen, h, 0) if observed is not None else h
         if self.mask_input:
             h = jnp.concatenate([h, seen.astype(h.dtype)])
-        return self.family(self.network(h))
+        return self.network(h)

@@ -4,14 +4,26 @@ A family is the last step of every encoder (network, then family) and of every s
 """
 
 from abc import abstractmethod
-from typing import final
+from collections.abc import Callable
+from typing import Any, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from tightbound.model.distributions import AbstractDistribution, DiagonalGaussian, FullGaussian
+from tightbound.model.bijections import (
+    AbstractBijection,
+    Affine,
+    RationalQuadraticSpline,
+    autoregressive_flow,
+    coupling_flow,
+    planar_flow,
+)
+from tightbound.model.discrete import Categorical
+from tightbound.model.distributions import AbstractDistribution, Bernoulli, DiagonalGaussian, FullGaussian
+from tightbound.model.mixtures import GaussianMixture, Mixture
+from tightbound.model.transformed import Transformed
 
 _SOFTPLUS_INVERSE_OF_ONE = 0.5413248546129181
 
@@ -36,10 +48,15 @@ def lower_triangle(raw: Float[Array, " m"], dim: int) -> Float[Array, "d d"]:
 
 
 class AbstractFamily(eqx.Module):
-    """A parametric family of distributions over vectors of length `dim`."""
+    """A parametric family of distributions over vectors of length `dim`.
 
-    dim: eqx.AbstractVar[int]
-    distribution: eqx.AbstractClassVar[type[AbstractDistribution]]
+    It may own arrays of its own that all members share (a flow's networks).
+    """
+
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """Length of one draw."""
 
     @property
     @abstractmethod
@@ -50,13 +67,28 @@ class AbstractFamily(eqx.Module):
     def __call__(self, parameters: Float[Array, " m"]) -> AbstractDistribution:
         """The member with these parameters, shape (n_parameters,)."""
 
+    @abstractmethod
+    def near(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
+        """Parameters of a member with about this mean and standard deviation (probabilities, for discrete ones)."""
+
+
+def first_parameters(family: AbstractFamily, dtype: str | None = None) -> Float[Array, " m"]:
+    """Parameters of a member near N(0, I), or near the uniform one of a discrete family: where a search may start."""
+    zero = jnp.zeros(family.dim, dtype)
+    uniform = {BernoulliFamily: 0.5, CategoricalFamily: 1.0}.get(type(family), 0.0)
+    return family.near(zero + uniform, jnp.ones_like(zero))
+
 
 @final
 class DiagonalGaussianFamily(AbstractFamily):
     """N(loc, diag(scale^2)) from 2 dim numbers."""
 
-    dim: int = eqx.field(static=True)
-    distribution = DiagonalGaussian
+    size: int = eqx.field(static=True)
+
+    @property
+    def dim(self) -> int:
+        """Length of one draw."""
+        return self.size
 
     @property
     def n_parameters(self) -> int:
@@ -68,13 +100,21 @@ class DiagonalGaussianFamily(AbstractFamily):
         loc, raw = jnp.split(parameters, 2)
         return DiagonalGaussian(loc, positive(raw))
 
+    def near(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
+        """Exactly these."""
+        return jnp.concatenate([mean, inverse_positive(scale)])
+
 
 @final
 class FullGaussianFamily(AbstractFamily):
     """N(loc, L L') from dim + dim (dim + 1) / 2 numbers."""
 
-    dim: int = eqx.field(static=True)
-    distribution = FullGaussian
+    size: int = eqx.field(static=True)
+
+    @property
+    def dim(self) -> int:
+        """Length of one draw."""
+        return self.size
 
     @property
     def n_parameters(self) -> int:
@@ -85,5 +125,182 @@ class FullGaussianFamily(AbstractFamily):
         """First dim numbers: loc; the rest: the lower triangle."""
         return FullGaussian(parameters[: self.dim], lower_triangle(parameters[self.dim :], self.dim))
 
+    def near(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
+        """Exactly these, without correlations."""
+        return jnp.concatenate([mean, inverse_positive(scale), jnp.zeros(self.dim * (self.dim - 1) // 2, mean.dtype)])
 
-FAMILIES: dict[str, type[AbstractFamily]] = {"diagonal": DiagonalGaussianFamily, "full": FullGaussianFamily}
+
+@final
+class MixtureFamily(AbstractFamily):
+    """sum_c pi_c component_c: logits of the weights, then the parameters of every component in turn."""
+
+    component: AbstractFamily
+    n_components: int = eqx.field(static=True)
+
+    def __check_init__(self) -> None:
+        if self.n_components < 1:
+            raise ValueError(f"n_components must be at least 1; got {self.n_components}; 10 is usual.")
+
+    @property
+    def dim(self) -> int:
+        """Length of one draw."""
+        return self.component.dim
+
+    @property
+    def n_parameters(self) -> int:
+        """n_components (1 + numbers of a component)."""
+        return self.n_components * (1 + self.component.n_parameters)
+
+    def __call__(self, parameters: Float[Array, " m"]) -> GaussianMixture | Mixture:
+        """The mixture; with differentiable draws when the components are diagonal Gaussians."""
+        logits, rest = jnp.split(parameters, [self.n_components])
+        components = eqx.filter_vmap(self.component)(rest.reshape(self.n_components, -1))
+        if isinstance(components, DiagonalGaussian):
+            return GaussianMixture(logits, components.loc, components.scale)
+        return Mixture(logits, components)
+
+    def near(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
+        """Components spread about the mean, by half a standard deviation: alike, they would stay alike."""
+        noise = jax.random.normal(jax.random.key(0), (self.n_components, self.dim), mean.dtype)
+        each = jax.vmap(lambda e: self.component.near(mean + 0.5 * scale * e, 0.87 * scale))(noise)
+        return jnp.concatenate([jnp.zeros(self.n_components, mean.dtype), each.ravel()])
+
+
+@final
+class FlowFamily(AbstractFamily):
+    """A diagonal Gaussian carried through a bijection: 2 dim numbers for the Gaussian, then the bijection's context.
+
+    The bijection's networks belong to the family and are shared by all rows; the numbers differ from row to row.
+    """
+
+    size: int = eqx.field(static=True)
+    bijection: AbstractBijection
+
+    @property
+    def dim(self) -> int:
+        """Length of one draw."""
+        return self.size
+
+    @property
+    def n_parameters(self) -> int:
+        """2 dim + size of the context."""
+        return 2 * self.dim + self.bijection.context_size
+
+    def __call__(self, parameters: Float[Array, " m"]) -> Transformed:
+        """Loc and raw scale of the base, then the context."""
+        loc, raw, context = jnp.split(parameters, [self.dim, 2 * self.dim])
+        return Transformed(DiagonalGaussian(loc, positive(raw)), self.bijection, context)
+
+    def near(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
+        """These for the base, with a context of zeros: exact while the bijection is the identity."""
+        return jnp.concatenate([mean, inverse_positive(scale), jnp.zeros(self.bijection.context_size, mean.dtype)])
+
+
+@final
+class BernoulliFamily(AbstractFamily):
+    """Independent bits from their log-odds."""
+
+    size: int = eqx.field(static=True)
+
+    @property
+    def dim(self) -> int:
+        """Number of bits."""
+        return self.size
+
+    @property
+    def n_parameters(self) -> int:
+        """dim."""
+        return self.dim
+
+    def __call__(self, parameters: Float[Array, " m"]) -> Bernoulli:
+        """Log-odds."""
+        return Bernoulli(parameters)
+
+    def near(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
+        """Log-odds of the mean, at most 1 - 1e-4 sure."""
+        p = jnp.clip(mean, 1e-4, 1 - 1e-4)
+        return jnp.log(p) - jnp.log1p(-p)
+
+
+@final
+class CategoricalFamily(AbstractFamily):
+    """Independent variables of n_levels levels each, as one-hot codes."""
+
+    n_variables: int = eqx.field(static=True)
+    n_levels: int = eqx.field(static=True)
+
+    def __check_init__(self) -> None:
+        if self.n_levels < 2:
+            raise ValueError(f"n_levels must be at least 2; got {self.n_levels}; 10 is usual.")
+
+    @property
+    def dim(self) -> int:
+        """n_variables times n_levels."""
+        return self.n_variables * self.n_levels
+
+    @property
+    def n_parameters(self) -> int:
+        """dim."""
+        return self.dim
+
+    def __call__(self, parameters: Float[Array, " m"]) -> Categorical:
+        """Logits, variable by variable."""
+        return Categorical(parameters.reshape(self.n_variables, self.n_levels))
+
+    def near(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
+        """Log probabilities, none below 1e-4."""
+        return jnp.log(jnp.maximum(mean, 1e-4))
+
+
+CONTINUOUS = ("diagonal", "full", "mixture", "planar", "iaf", "coupling", "spline")
+DISCRETE = ("bernoulli", "categorical")
+POSTERIORS = CONTINUOUS + DISCRETE
+
+
+def make_family(
+    name: str,
+    dim: int,
+    *,
+    n_components: int = 10,
+    n_levels: int = 10,
+    flow_layers: int = 2,
+    flow_sizes: tuple[int, ...] = (64,),
+    context_size: int = 16,
+    density_first: bool = False,
+    dtype: str | None = None,
+    key: PRNGKeyArray,
+) -> AbstractFamily:
+    """The family with this name (one of `POSTERIORS`).
+
+    Args:
+        name: "diagonal", "full", "mixture", "planar", "iaf" (inverse autoregressive flow), "coupling" (affine) or
+            "spline" (rational-quadratic coupling) for continuous z; "bernoulli" or "categorical" for discrete z.
+        dim: length of z (for "categorical": number of variables).
+        n_components: of a mixture; n_levels: of each categorical variable.
+        flow_layers, flow_sizes: depth, and widths of the networks inside a flow.
+        context_size: numbers that the encoder hands to a flow's networks.
+        density_first: make autoregressive flows fast for log_prob (a prior's need) and not for draws (a posterior's).
+        key: draws the weights of a flow's networks.
+    """
+    simple: dict[str, Callable[[int], AbstractFamily]] = {
+        "diagonal": DiagonalGaussianFamily,
+        "full": FullGaussianFamily,
+        "bernoulli": BernoulliFamily,
+    }
+    if name in simple:
+        return simple[name](dim)
+    if name == "mixture":
+        return MixtureFamily(DiagonalGaussianFamily(dim), n_components)
+    if name == "categorical":
+        return CategoricalFamily(dim, n_levels)
+    sizes: dict[str, Any] = {"n_layers": flow_layers, "hidden_sizes": flow_sizes, "dtype": dtype, "key": key}
+    if name == "planar":
+        return FlowFamily(dim, planar_flow(dim, flow_layers))
+    if name == "iaf":
+        return FlowFamily(
+            dim, autoregressive_flow(dim, context_size, transformer=Affine(), inverted=density_first, **sizes)
+        )
+    if name in ("coupling", "spline"):
+        transformer = Affine() if name == "coupling" else RationalQuadraticSpline()
+        return FlowFamily(dim, coupling_flow(dim, context_size, transformer=transformer, **sizes))
+    raise ValueError(f"posterior must be one of {', '.join(POSTERIORS)}; got {name!r}; choose one of those.")

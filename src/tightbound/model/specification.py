@@ -13,16 +13,28 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from tightbound.model.decoders import COVARIANCES, AbstractHead, BernoulliHead, Decoder, gaussian_head
-from tightbound.model.distributions import StandardGaussian
+from tightbound.model.discrete import MOST_STATES
+from tightbound.model.distributions import AbstractDistribution, StandardGaussian
 from tightbound.model.encoders import Encoder
-from tightbound.model.families import FAMILIES
+from tightbound.model.families import (
+    DISCRETE,
+    POSTERIORS,
+    AbstractFamily,
+    first_parameters,
+    make_family,
+)
 from tightbound.model.generative import GenerativeModel
 from tightbound.model.networks import ACTIVATIONS, MLP, Network
+from tightbound.model.priors import LearnedPrior, VampPrior
 
 NetworkFactory = Callable[..., Network]
 
 NETWORKS = ("residual", "mlp", "linear")
 LIKELIHOODS = ("gaussian", "bernoulli")
+PRIORS = ("standard", "mixture", "vamp", "maf", "coupling", "spline", *DISCRETE)
+INFERENCES = ("amortised", "per_datum", "semi_amortised", "exact")
+FLOW_SIZES = (128,)
+"""Widths of the networks inside a flow."""
 
 
 @final
@@ -36,10 +48,20 @@ class Specification:
 
     n_features: int
     latent_dim: int
+    """Number of latent variables; a categorical one of c levels takes c places in z (`z_size`)."""
     likelihood: str = "gaussian"
     covariance: str = "feature"
     rank: int = 5
+    prior: str = "standard"
     posterior: str = "diagonal"
+    inference: str = "amortised"
+    n_components: int = 10
+    n_levels: int = 10
+    flow_layers: int = 2
+    inner_steps: int = 20
+    """Steps of the inner loop on a row that was never seen."""
+    inner_rate: float = 0.3
+    """Rate of these steps."""
     network: str = "residual"
     hidden_sizes: tuple[int, ...] = (300, 300, 300)
     activation: str = "silu"
@@ -52,14 +74,26 @@ class Specification:
             value = getattr(self, name)
             if value not in legal:
                 raise ValueError(f"{name} must be one of {', '.join(legal)}; got {value!r}; choose one of those.")
-        if self.latent_dim < 1:
-            raise ValueError(
-                f"latent_dim must be a whole number of at least 1; got {self.latent_dim}; 2 to 50 is usual."
-            )
+        for name, (least, usual) in _LEAST.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}; got {getattr(self, name)}; {usual} is usual.")
         if any(not isinstance(size, int) or size < 1 for size in self.hidden_sizes):
             raise ValueError(
                 f"hidden_sizes must be whole numbers of at least 1; got {self.hidden_sizes!r}; (300, 300) is usual."
             )
+        _check_latents(self)
+        if self.inference == "exact":
+            _check_exact(self)
+
+    @property
+    def discrete(self) -> bool:
+        """Whether z is."""
+        return self.posterior in DISCRETE
+
+    @property
+    def z_size(self) -> int:
+        """Length of z."""
+        return self.latent_dim * (self.n_levels if self.posterior == "categorical" else 1)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -74,11 +108,75 @@ class Specification:
 _LEGAL: dict[str, tuple[str, ...]] = {
     "likelihood": LIKELIHOODS,
     "covariance": COVARIANCES,
-    "posterior": tuple(FAMILIES),
+    "prior": PRIORS,
+    "posterior": POSTERIORS,
+    "inference": INFERENCES,
     "network": NETWORKS,
     "activation": tuple(ACTIVATIONS),
     "dtype": ("float32", "float64"),
 }
+_LEAST: dict[str, tuple[int, str]] = {
+    "latent_dim": (1, "2 to 50"),
+    "n_components": (1, "10"),
+    "n_levels": (2, "10"),
+    "flow_layers": (1, "2"),
+    "inner_steps": (1, "20"),
+}
+
+
+def _check_latents(spec: Specification) -> None:
+    """Refuse a prior and a posterior that are not distributions over the same z, and flows that have no room."""
+    legal = (spec.posterior,) if spec.discrete else tuple(name for name in PRIORS if name not in DISCRETE)
+    if spec.prior not in legal:
+        raise ValueError(
+            f"prior must be {' or '.join(legal)} for the {'discrete' if spec.discrete else 'continuous'} posterior "
+            f"{spec.posterior!r}; got {spec.prior!r}; choose one of those, or prior='auto'."
+        )
+    for name in ("prior", "posterior"):
+        if getattr(spec, name) in ("coupling", "spline") and spec.latent_dim < 2:
+            raise ValueError(
+                f"{name}={getattr(spec, name)!r} must have a latent_dim of at least 2: a coupling flow changes "
+                f"one half given the other; got {spec.latent_dim}; use "
+                f"{'maf' if name == 'prior' else 'iaf'}, or more latents."
+            )
+    if spec.prior == "vamp" and spec.inference in ("per_datum", "exact"):
+        raise ValueError(
+            f"prior='vamp' must have an encoder (inference amortised or semi_amortised); got {spec.inference!r}; use "
+            "prior='mixture'."
+        )
+
+
+def _check_exact(spec: Specification) -> None:
+    """Refuse exact inference where there is no closed form."""
+    if spec.discrete:
+        states = (spec.n_levels if spec.posterior == "categorical" else 2) ** spec.latent_dim
+        if states > MOST_STATES:
+            raise ValueError(
+                f"inference='exact' must have at most 2^16 = {MOST_STATES} latent states; got {states}; use a smaller "
+                "latent_dim, or inference='amortised'."
+            )
+        return
+    linear = spec.network == "linear" and "decoder" not in spec.custom
+    fixed = spec.likelihood == "gaussian" and spec.covariance in ("shared", "feature")
+    if not (linear and fixed and spec.prior == "standard"):
+        raise ValueError(
+            "inference='exact' must have a linear-Gaussian model (network='linear', likelihood='gaussian', covariance "
+            f"'shared' or 'feature', prior='standard') or discrete latents; got network={spec.network!r}, likelihood="
+            f"{spec.likelihood!r}, covariance={spec.covariance!r}, prior={spec.prior!r}; use inference='amortised' or "
+            "'per_datum' for a nonlinear decoder."
+        )
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """A freshly drawn generative model, and what its inference is made of."""
+
+    p: GenerativeModel
+    encoder: Encoder | None
+    """None where no network is used."""
+    family: AbstractFamily
+    """Family of q; the encoder's own, where there is one."""
 
 
 def build(
@@ -86,41 +184,82 @@ def build(
     *,
     center: np.ndarray,
     floor: np.ndarray,
+    pseudo_inputs: np.ndarray | None = None,
     encoder_network: NetworkFactory | None = None,
     decoder_network: NetworkFactory | None = None,
     key: PRNGKeyArray,
-) -> tuple[GenerativeModel, Encoder]:
-    """A freshly drawn generative model and its encoder.
+) -> Parts:
+    """A freshly drawn generative model and the parts of its inference.
 
     Args:
         spec: what to build.
         center: mean of every feature in the model's units, (n_features,): what the encoder subtracts and, for a
             Bernoulli decoder, where its log-odds start (Burda et al., 2016: about one nat on MNIST).
         floor: smallest standard deviation of every feature, (n_features,).
+        pseudo_inputs: where those of a VampPrior start, (n_components, n_features) in the model's units.
         encoder_network, decoder_network: factories f(in_size, out_size, key=...) -> network that replace the default.
         key: draws the weights.
     """
     key_encoder, key_decoder = jax.random.split(key)
+    key_family, key_prior = (jax.random.fold_in(key, i) for i in range(2))
     default = default_network(spec)
-    family = FAMILIES[spec.posterior](spec.latent_dim)
-    n_inputs = spec.n_features * (2 if spec.mask_input else 1)
-    encoder = Encoder(
-        _cast((encoder_network or default)(n_inputs, family.n_parameters, key=key_encoder), spec.dtype),
-        family,
-        jnp.asarray(center, spec.dtype),
-        spec.mask_input,
-    )
+    family = make_family(spec.posterior, spec.latent_dim, key=key_family, **_family_options(spec))
+    encoder = None
+    if spec.inference in ("amortised", "semi_amortised"):
+        n_inputs = spec.n_features * (2 if spec.mask_input else 1)
+        network = (encoder_network or default)(n_inputs, family.n_parameters, key=key_encoder)
+        encoder = Encoder(_cast(network, spec.dtype), family, jnp.asarray(center, spec.dtype), spec.mask_input)
+    decoder = _decoder(spec, center, floor, decoder_network, key=key_decoder)
+    return Parts(GenerativeModel(_prior(spec, center, pseudo_inputs, key=key_prior), decoder), encoder, family)
+
+
+def _family_options(spec: Specification) -> dict[str, Any]:
+    return {
+        "n_components": spec.n_components,
+        "n_levels": spec.n_levels,
+        "flow_layers": spec.flow_layers,
+        "flow_sizes": FLOW_SIZES,
+        "dtype": spec.dtype,
+    }
+
+
+def _decoder(
+    spec: Specification,
+    center: np.ndarray,
+    floor: np.ndarray,
+    decoder_network: NetworkFactory | None,
+    *,
+    key: PRNGKeyArray,
+) -> Decoder:
     if spec.likelihood == "bernoulli":
         head: AbstractHead = BernoulliHead(spec.n_features)
     else:
         head = gaussian_head(spec.covariance, jnp.asarray(floor, spec.dtype), rank=spec.rank)
-    key_network, key_spread = jax.random.split(key_decoder)
-    network: Any = _cast((decoder_network or default)(spec.latent_dim, head.n_inputs, key=key_network), spec.dtype)
+    key_network, key_spread = jax.random.split(key)
+    factory = decoder_network or default_network(spec)
+    network: Any = _cast(factory(spec.z_size, head.n_inputs, key=key_network), spec.dtype)
     if decoder_network is None:
         network = _calmed(network, head, key=key_spread)
         network = _with_output_bias(network, center) if spec.likelihood == "bernoulli" else network
-    decoder = Decoder(network, head, spec.latent_dim)
-    return GenerativeModel(StandardGaussian(spec.latent_dim, spec.dtype), decoder), encoder
+    return Decoder(network, head, spec.z_size)
+
+
+def make_prior(name: str, spec: Specification, *, key: PRNGKeyArray) -> AbstractDistribution:
+    """The prior with this name that needs no data: all of `PRIORS` but "vamp"."""
+    if name == "standard":
+        return StandardGaussian(spec.latent_dim, spec.dtype)
+    options = {**_family_options(spec), "context_size": 0, "density_first": True}
+    family = make_family("iaf" if name == "maf" else name, spec.latent_dim, key=key, **options)
+    return LearnedPrior(family, first_parameters(family, spec.dtype))
+
+
+def _prior(
+    spec: Specification, center: np.ndarray, pseudo_inputs: np.ndarray | None, *, key: PRNGKeyArray
+) -> AbstractDistribution:
+    if spec.prior != "vamp":
+        return make_prior(spec.prior, spec, key=key)
+    start = np.tile(center, (spec.n_components, 1)) if pseudo_inputs is None else pseudo_inputs
+    return VampPrior(jnp.asarray(start, spec.dtype), spec.latent_dim)
 
 
 def default_network(spec: Specification) -> NetworkFactory:
