@@ -56,9 +56,9 @@ class Tightbound:
             hidden_sizes=(HIDDEN_DIM, HIDDEN_DIM),
             activation="tanh",
         )
-        p, encoder = model.build(spec, center=rows.mean(axis=0), floor=np.zeros(DATA_DIM), key=jax.random.key(1))
+        parts = model.build(spec, center=rows.mean(axis=0), floor=np.zeros(DATA_DIM), key=jax.random.key(1))
         self._fit = learn.fit
-        self._pair = learn.Pair(p, learn.Amortised(encoder))
+        self._pair = learn.Pair(parts.p, learn.make_inference(spec, parts))
         # A schedule so long that the rate stays where it starts.
         self._recipe = learn.Recipe(learn.Optimiser(LEARNING_RATE, total_steps=10**9), batch_size=batch)
         self._rows = learn.Dataset(jnp.asarray(rows))

@@ -31,16 +31,29 @@ class GivenPosterior(AbstractInference):
     shift: jax.Array
     diagonal: bool = eqx.field(static=True, default=False)
 
-    @property
-    def distribution(self) -> type[AbstractDistribution]:
-        return DiagonalGaussian if self.diagonal else FullGaussian
-
-    def __call__(self, x: jax.Array, observed: jax.Array | None = None) -> AbstractDistribution:
+    def numbers(
+        self, p: GenerativeModel, x: jax.Array, observed: jax.Array | None = None, *, key: jax.Array
+    ) -> jax.Array:
         residual = x - self.mean if observed is None else jnp.where(observed, x - self.mean, 0)
-        loc = self.matrix @ residual + self.shift
+        return self.matrix @ residual + self.shift
+
+    def member(self, p: GenerativeModel, numbers: jax.Array) -> AbstractDistribution:
         if self.diagonal:
-            return DiagonalGaussian(loc, jnp.diagonal(self.scale_tril))
-        return FullGaussian(loc, self.scale_tril)
+            return DiagonalGaussian(numbers, jnp.diagonal(self.scale_tril))
+        return FullGaussian(numbers, self.scale_tril)
+
+    def kept(self, n_rows: int, dtype: str) -> None:
+        return None
+
+    def search(
+        self, p: GenerativeModel, x: jax.Array, observed: jax.Array | None, kept: None, *, key: jax.Array
+    ) -> None:
+        return None
+
+    def learning(
+        self, p: GenerativeModel, x: jax.Array, observed: jax.Array | None, found: None, *, key: jax.Array
+    ) -> tuple[AbstractDistribution, jax.Array]:
+        return self(p, x, observed, key=key), jnp.zeros((), x.dtype)
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": set(),  # options with their defaults and help, light enough for `tightbound --help`
     "learn": {"model"},
     "evidence": {"model", "learn"},
+    "choices": {"model", "learn"},  # words to objects
     "progress": {"learn"},
     "fitted": INNER,
-    "planning": INNER | {"settings"},
+    "planning": INNER | {"choices", "settings"},
     "resuming": INNER | {"settings"},
     "fitting": INNER | {"fitted", "planning", "resuming", "settings"},
     "report": INNER | {"fitted"},
@@ -63,6 +64,8 @@ ON_DEMAND = {"pandas": PACKAGE, "sklearn": PACKAGE / "data"}
 NEVER = ("jax._src", "jax.experimental", "pickle", "cloudpickle", "dill")
 
 LONGEST_FUNCTION = 60
+# scikit-learn reads an estimator's parameters off its constructor, one for every setting: only its body counts.
+SIGNATURE_IS_A_TABLE = {("tightbound.estimator", "__init__")}
 LONGEST_FILE = 400
 
 
@@ -138,10 +141,11 @@ def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]
     return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
-def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+def length(source: Source, function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """Lines from `def` to the end, without the docstring."""
-    lines = (function.end_lineno or function.lineno) - function.lineno + 1
     first = function.body[0]
+    start = first.lineno if (source.name, function.name) in SIGNATURE_IS_A_TABLE else function.lineno
+    lines = (function.end_lineno or start) - start + 1
     if ast.get_docstring(function, clean=False) is not None:
         lines -= (first.end_lineno or first.lineno) - first.lineno + 1
     return lines
@@ -232,10 +236,10 @@ def test_no_private_jax_and_no_pickle() -> None:
 def test_no_long_functions() -> None:
     fail_if(
         [
-            f"{source.at(function)}: {function.name} has {length(function)} lines, the most is {LONGEST_FUNCTION}"
+            f"{source.at(function)}: {function.name} has {length(source, function)} lines; most: {LONGEST_FUNCTION}"
             for source in SOURCES
             for function in functions(source.tree)
-            if length(function) > LONGEST_FUNCTION
+            if length(source, function) > LONGEST_FUNCTION
         ]
     )
 

@@ -324,9 +324,13 @@ def test_folders_on_the_way_are_made(tmp_path):
 def test_options_reach_the_fit(tmp_path, monkeypatch):
     given = {
         "latent_dim": 2, "likelihood": "bernoulli", "binarize": True, "covariance": "low_rank", "rank": 2,
-        "scaling": "none", "posterior": "full", "network": "mlp", "hidden_sizes": (8, 4), "activation": "tanh",
-        "objective": "iwae", "n_samples": 2, "kl_warmup_steps": 3, "epochs": 2, "batch_size": 20,
-        "learning_rate": 0.01, "validation_fraction": 0.2, "patience": 0, "n_importance_samples": 5,
+        "scaling": "none", "prior": "mixture", "posterior": "full", "n_components": 3, "n_levels": 4, "flow_layers": 1,
+        "second_stage": "maf", "inference": "semi_amortised", "inner_steps": 2, "inner_rate": 0.1, "through": True,
+        "encoder_steps": 3, "network": "mlp", "hidden_sizes": (8, 4), "activation": "tanh",
+        "objective": "iwae", "gradient": "dreg", "n_samples": 2, "n_groups": 3, "alpha": 0.25, "beta": 2.5,
+        "capacity": 7.5, "free_bits": 0.125, "free_bits_group": 0, "temperature": 0.75,
+        "kl_schedule": "cosine", "kl_warmup_steps": 3, "epochs": 2, "batch_size": 20, "learning_rate": 0.01,
+        "validation_fraction": 0.2, "patience": 0, "n_importance_samples": 5,
         "dtype": "float64",
     }  # fmt: skip
     assert {*given, "random_state", "verbose"} == set(DEFAULTS)
@@ -339,10 +343,12 @@ def test_options_reach_the_fit(tmp_path, monkeypatch):
 
     monkeypatch.setattr("tightbound.commands.fit_table", fit_table)
     flags = {name: ",".join(map(str, value)) if isinstance(value, tuple) else value for name, value in given.items()}
-    del flags["binarize"]
+    switches = ["--" + name for name, value in flags.items() if value is True]
+    flags = {name: value for name, value in flags.items() if value is not True}
     options = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
     command = ["fit", CSV, "-o", tmp_path / "m", "--drop=kind"]
-    assert run(*command, "--binarize", "--random-state=9", *options).failed() == "Enough."
+    assert switches == ["--binarize", "--through"]
+    assert run(*command, *switches, "--random-state=9", *options).failed() == "Enough."
     assert seen == {**given, "seed": 9}
     assert run(*command).failed() == "Enough."
     assert seen == {name: value for name, value in DEFAULTS.items() if name not in ("random_state", "verbose")} | {

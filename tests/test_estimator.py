@@ -295,9 +295,10 @@ def test_a_row_without_any_value_has_0_nats():
 
 def test_history():
     vae = tiny.fitted()
-    assert list(vae.history_) == ["epoch", "train_bound", "validation_bound"]
+    assert list(vae.history_) == ["epoch", "train_bound", "validation_bound", "train_objective"]
     assert list(vae.history_["epoch"]) == [1, 2, 3] and vae.n_iter_ == 3
     assert vae.best_epoch_ == 1 + int(np.argmax(vae.history_["validation_bound"]))
+    assert (vae.history_["train_objective"] == vae.history_["train_bound"]).all()  # the ELBO itself is maximised
     # Bounds are in the user's units, as scores are: log 100 and log 0.01 nats from those of the standardised model.
     assert abs(vae.history_["validation_bound"].max() - vae.score(X)) < 3
     alone = tiny.vae(validation_fraction=0).fit(X)

@@ -109,7 +109,7 @@ def test_the_folder_holds_plain_json_and_plain_arrays(folder: Path) -> None:
     text = (folder / MODEL_FILE).read_text()
     description = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert description["format"] == "tightbound model"
-    assert description["format_version"] == 1
+    assert description["format_version"] == 2
     arrays = load((folder / WEIGHTS_FILE).read_bytes())
     assert "p.decoder.network.layers[0].weight" in arrays
     assert folder.stat().st_mode & 0o777 == 0o755
@@ -129,6 +129,21 @@ def test_further_files_are_kept_in_the_folder(model: FittedModel, tmp_path: Path
     save_model(tmp_path / "a" / "b" / "model", model, files={"report.html": b"<p>"})
     assert (tmp_path / "a" / "b" / "model" / "report.html").read_bytes() == b"<p>"
     load_model(tmp_path / "a" / "b" / "model")
+
+
+def test_a_model_of_the_first_format_is_still_read(model: FittedModel, folder: Path) -> None:
+    """It has no prior, no way of inference and no flows yet, and its records end before what was maximised."""
+    description = json.loads((folder / MODEL_FILE).read_text())
+    description["format_version"] = 1
+    for name in ("prior", "inference", "n_components", "n_levels", "flow_layers", "inner_steps", "inner_rate"):
+        del description["specification"][name]
+    training = description["training"]
+    training["history"] = [record[:4] for record in training["history"]]
+    (folder / MODEL_FILE).write_text(json.dumps(description))
+    loaded, _ = load_model(folder)
+    assert scores(loaded, GAPS) == scores(model, GAPS)
+    assert [each.train_bound for each in loaded.summary.history] == [each.train_bound for each in model.summary.history]
+    assert all(np.isnan(each.train_objective) for each in loaded.summary.history)
 
 
 # Nothing is lost.
@@ -277,8 +292,8 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "json number": (rewritten(MODEL_FILE, lambda b: b"3"), FOREIGN),
     "no json": (lambda f: (f / MODEL_FILE).unlink(), f"it has no readable {MODEL_FILE}"),
     "newer": (
-        edited(lambda d: d.update(format_version=2, tightbound_version="9.1")),
-        "it has 2, written by tightbound 9.1",
+        edited(lambda d: d.update(format_version=3, tightbound_version="9.1")),
+        "it has 3, written by tightbound 9.1",
     ),
     "no version": (edited(lambda d: d.pop("format_version")), "it has None"),
     "no specification": (edited(lambda d: d.pop("specification")), DAMAGED),
@@ -387,8 +402,8 @@ def untrained(*custom: str) -> FittedModel:
         fit_table(as_table(CASES[GAPS][0]), SMALL, seed=0, on_plan=stop, **networks)
     base, spec = whole(GAPS), plans[0].specification
     start = {"center": np.zeros(3), "floor": base.encoding.floor, "key": jax.random.key(1)}
-    p, encoder = build(spec, **start, **networks)
-    return FittedModel(learn.Pair(p, learn.Amortised(encoder)), spec, base.encoding, base.summary)
+    parts = build(spec, **start, **networks)
+    return FittedModel(learn.Pair(parts.p, learn.make_inference(spec, parts)), spec, base.encoding, base.summary)
 
 
 def given(*custom: str) -> dict[str, Any]:

@@ -60,6 +60,13 @@ Samples = Annotated[
     typer.Option("--n-importance-samples", "-s", help="Draws of z a row (default: as the model was fitted)."),
 ]
 
+Refine = Annotated[
+    int,
+    typer.Option(
+        "--refine", metavar="STEPS", min=0, help="Refine q for every row by so many steps of an inner loop (0: not)."
+    ),
+]
+
 
 def _setting_parameter(setting: Setting) -> inspect.Parameter:
     flag = "--" + setting.name.replace("_", "-")
@@ -140,6 +147,7 @@ def evaluate(
     label: Label = None,
     drop: Drop = None,
     n_importance_samples: Samples = None,
+    refine: Refine = 0,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -152,6 +160,7 @@ def evaluate(
         label=label,
         drop=drop or (),
         n_samples=n_importance_samples,
+        refine=refine,
         as_json=as_json,
         quiet=quiet,
     )
@@ -167,6 +176,7 @@ def score(
     label: Label = None,
     drop: Drop = None,
     n_importance_samples: Samples = None,
+    refine: Refine = 0,
     quiet: Quiet = False,
 ) -> None:
     """Write log p(x) of every row with standard error, ELBO, effective sample size, k-hat and reliability."""
@@ -179,6 +189,7 @@ def score(
         label=label,
         drop=drop or (),
         n_samples=n_importance_samples,
+        refine=refine,
         quiet=quiet,
     )
 
@@ -193,17 +204,27 @@ def encode(
     label: Label = None,
     drop: Drop = None,
     sd: Annotated[bool, typer.Option("--sd", help="Add the posterior standard deviations.")] = False,
+    refine: Refine = 0,
 ) -> None:
     """Write the posterior mean of every latent dimension for every row."""
-    _run("encode", model=model, data=data, output=output, array=array, label=label, drop=drop or (), sd=sd)
+    _run(
+        "encode", model=model, data=data, output=output, array=array, label=label, drop=drop or (), sd=sd, refine=refine
+    )
 
 
 @app.command()
 def reconstruct(
-    model: Model, data: Data, *, output: Rows = "-", array: Key = None, label: Label = None, drop: Drop = None
+    model: Model,
+    data: Data,
+    *,
+    output: Rows = "-",
+    array: Key = None,
+    label: Label = None,
+    drop: Drop = None,
+    refine: Refine = 0,
 ) -> None:
     """Write the decoder's mean at the posterior mean of every row; missing cells are filled in."""
-    _run("reconstruct", model=model, data=data, output=output, array=array, label=label, drop=drop or ())
+    _run("reconstruct", model=model, data=data, output=output, array=array, label=label, drop=drop or (), refine=refine)
 
 
 @app.command()

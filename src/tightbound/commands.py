@@ -118,11 +118,12 @@ def evaluate(
     label: str | None,
     drop: Sequence[str],
     n_samples: int | None,
+    refine: int,
     as_json: bool,
     quiet: bool,
 ) -> None:
     """Print one table of evidence."""
-    fitted = _load(model)
+    fitted = _load(model, refine)
     table = _read(fitted, data, array, label, drop)
     shown = overview(fitted, table, n_samples=_n_samples(fitted, n_samples), progress=not quiet)
     if as_json:
@@ -140,11 +141,12 @@ def score(
     label: str | None,
     drop: Sequence[str],
     n_samples: int | None,
+    refine: int,
     quiet: bool,
 ) -> None:
     """Write the evidence of every row."""
     check_place(output)
-    fitted = _load(model)
+    fitted = _load(model, refine)
     table = _read(fitted, data, array, label, drop)
     with RowProgress(not quiet, table.n_rows, "scoring") as progress:
         evidence = fitted.evidence(table, _n_samples(fitted, n_samples), on_progress=progress)
@@ -162,11 +164,19 @@ def score(
 
 
 def encode(
-    *, model: str, data: str, output: str, array: str | None, label: str | None, drop: Sequence[str], sd: bool
+    *,
+    model: str,
+    data: str,
+    output: str,
+    array: str | None,
+    label: str | None,
+    drop: Sequence[str],
+    sd: bool,
+    refine: int,
 ) -> None:
     """Write posterior means."""
     check_place(output)
-    fitted = _load(model)
+    fitted = _load(model, refine)
     latents = fitted.latents(_read(fitted, data, array, label, drop))
     k = latents.mean.shape[1]
     names = [f"z{j}" for j in range(k)] + ([f"z{j}_sd" for j in range(k)] if sd else [])
@@ -175,11 +185,11 @@ def encode(
 
 
 def reconstruct(
-    *, model: str, data: str, output: str, array: str | None, label: str | None, drop: Sequence[str]
+    *, model: str, data: str, output: str, array: str | None, label: str | None, drop: Sequence[str], refine: int
 ) -> None:
     """Write reconstructions in the columns of the data."""
     check_place(output)
-    fitted = _load(model)
+    fitted = _load(model, refine)
     values = fitted.reconstruct(_read(fitted, data, array, label, drop))
     _write_like_data(output, fitted, values, rounded=False)
 
@@ -272,9 +282,10 @@ def demo(*, folder: str) -> None:
     print(f"{shown}\n\nFitted in {duration(model.summary.seconds)}. Saved {target}; open {target / REPORT_FILE}")
 
 
-def _load(path: str) -> FittedModel:
+def _load(path: str, refine: int = 0) -> FittedModel:
     use_compilation_cache()
-    return load_model(path)[0]
+    fitted = load_model(path)[0]
+    return fitted.refined(refine) if refine else fitted
 
 
 def _read(model: FittedModel, data: str, array: str | None, label: str | None, drop: Sequence[str]) -> Table:

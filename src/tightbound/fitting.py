@@ -76,8 +76,7 @@ def fit_table(
         spec = plan.specification
         q = learn.make_inference(spec, parts, learning_steps=plan.inner_steps, through=plan.through)
         train, guard, shifts = _datasets(plan, rows, held_out)
-        tables = (table,) if validation is None else (table, validation)
-        identity = fingerprint(tables, settings, seed)
+        identity = fingerprint((table,) if validation is None else (table, validation), settings, seed)
         pair = learn.Pair(parts.p, q)
         result = _run(plan, pair, train, guard, shifts, checkpointing, on_epoch, key_fit, identity)
         if plan.second_stage is not None:

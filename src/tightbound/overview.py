@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from tightbound.data import Table
 from tightbound.evidence import Evidence, Latents
 from tightbound.fitted import FittedModel
+from tightbound.learn import Amortised, PerDatum, SemiAmortised
 from tightbound.progress import RowProgress, duration
 from tightbound.report import EvidenceRow, ReportContent
 from tightbound.report.words import plural, with_error
@@ -17,6 +18,34 @@ MOST_REPORTED_ROWS = 2000
 """A report scores at most so many rows, spread evenly over the table."""
 _MOST_HELD_OUT_ROWS = 500
 _SAMPLES_SHOWN = 500
+
+_PRIORS = {
+    "standard": "a standard Gaussian prior",
+    "mixture": "a mixture prior",
+    "vamp": "a VampPrior",
+    "maf": "an autoregressive-flow prior",
+    "coupling": "a coupling-flow prior",
+    "spline": "a spline-flow prior",
+    "bernoulli": "a learned Bernoulli prior",
+    "categorical": "a learned categorical prior",
+}
+_POSTERIORS = {
+    "diagonal": "a diagonal Gaussian posterior",
+    "full": "a full-covariance Gaussian posterior",
+    "mixture": "a Gaussian-mixture posterior",
+    "planar": "a planar-flow posterior",
+    "iaf": "an inverse autoregressive-flow posterior",
+    "coupling": "a coupling-flow posterior",
+    "spline": "a spline-flow posterior",
+    "bernoulli": "a Bernoulli posterior",
+    "categorical": "a categorical posterior",
+}
+_INFERENCES = {
+    "amortised": "{}",
+    "per_datum": "{} found for every row by an inner loop",
+    "semi_amortised": "{} that a network proposes and an inner loop refines",
+    "exact": "the exact posterior",
+}
 
 _Row = tuple[str, float, float | None, str, str, str, int]
 
@@ -42,7 +71,7 @@ class Overview:
         gap = evidence.log_evidence - evidence.elbo
         gap_error = float(np.std(gap, ddof=1) / np.sqrt(n)) if n > 1 else None
         samples = f"{evidence.n_samples:,} samples a row"
-        method = f"importance sampling with q, {samples}"
+        method = f"importance sampling with {self._words_for_q()}, {samples}"
         kl = float(latents.total_kl.mean())
         rows = [
             ("log p(x)", mean.value, _known(mean.standard_error), "nats a row", "estimate", method, n),
@@ -89,6 +118,13 @@ class Overview:
         ]
         return tuple(EvidenceRow(*row) for row in rows)
 
+    def _words_for_q(self) -> str:
+        spec, q = self.model.specification, self.model.pair.q
+        refined = spec.inference == "amortised" and not isinstance(q, Amortised)
+        return (
+            f"q refined by {q.refinement.steps} steps" if refined and isinstance(q, PerDatum | SemiAmortised) else "q"
+        )
+
     def _kind_of_kl(self) -> tuple[str, str]:
         spec = self.model.specification
         exact = spec.discrete or (spec.prior == "standard" and spec.posterior in ("diagonal", "full"))
@@ -128,8 +164,8 @@ class Overview:
                     for name, value, error, unit, kind in lines
                 ),
                 "",
-                f"log p(x) by importance sampling with q, {self.evidence.n_samples:,} samples a row; ± is one standard",
-                "error over rows.",
+                f"log p(x) by importance sampling with {self._words_for_q()}, {self.evidence.n_samples:,} samples a",
+                "row; ± is one standard error over rows.",
             ]
         )
 
@@ -182,9 +218,10 @@ class Overview:
         n_rows = summary.n_train + summary.n_validation
         held = f" ({summary.n_validation:,} of them held out for early stopping)" if summary.n_validation else ""
         seen = "" if self.held_out is None else ", training rows included"
+        prior, posterior = _PRIORS[spec.prior], _INFERENCES[spec.inference].format(_POSTERIORS[spec.posterior])
         return (
-            f"A variational autoencoder with {plural(spec.latent_dim, 'latent dimension')}, {decoder} and a "
-            f"{spec.posterior} Gaussian posterior, fitted to {n_rows:,} rows of {summary.source}{held} with "
+            f"A variational autoencoder with {plural(spec.latent_dim, 'latent dimension')}, {prior}, {decoder} and "
+            f"{posterior}, fitted to {n_rows:,} rows of {summary.source}{held} with "
             f"{plural(spec.n_features, 'modelled column')}, in {duration(summary.seconds)} "
             f"({plural(len(summary.history), 'epoch')}; the parameters of epoch {summary.best_epoch} are kept). "
             f"{summary.detail} The figures below are for {plural(self.evidence.n_rows, 'row')} of "

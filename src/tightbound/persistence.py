@@ -24,6 +24,7 @@ from tightbound.model import Specification, build
 
 FORMAT = "tightbound model"
 FORMAT_VERSION = 2
+_RECORD_OF_VERSION_1 = 4
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 
@@ -136,8 +137,12 @@ def load_model(
 
 def _check_own_q(model: FittedModel) -> None:
     q: Any = model.pair.q
-    own = {"amortised": learn.Amortised, "semi_amortised": learn.SemiAmortised, "per_datum": learn.PerDatum}
-    kind = own.get(model.specification.inference, learn.Exact)
+    own: dict[str, type[Any]] = {
+        "amortised": learn.Amortised,
+        "semi_amortised": learn.SemiAmortised,
+        "per_datum": learn.PerDatum,
+    }
+    kind: type[Any] = own.get(model.specification.inference, learn.Exact)
     if not isinstance(q, kind) or (isinstance(q, learn.PerDatum) and q.start is not None):
         raise ValueError(
             "A model to be saved must have the q that it was fitted with, but this one's was refined; save the "
@@ -165,6 +170,8 @@ def _description(model: FittedModel, extra: dict[str, Any]) -> dict[str, Any]:
 
 def _summary_from_json(values: dict[str, Any]) -> TrainingSummary:
     records: list[list[Any]] = [[float("nan") if v is None else v for v in record] for record in values["history"]]
+    # Records of format version 1 end before what was maximised.
+    records = [[*record, float("nan")] if len(record) == _RECORD_OF_VERSION_1 else record for record in records]
     return TrainingSummary(
         **{
             **values,

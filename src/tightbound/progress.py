@@ -111,6 +111,8 @@ def bounds_text(record: EpochRecord) -> str:
     text = f"train {record.train_bound:.3f}"
     if record.validation_bound == record.validation_bound:
         text += f"  validation {record.validation_bound:.3f}"
+    if abs(record.train_objective - record.train_bound) > 5e-4:  # what is maximised is not the bound itself
+        text += f"  (maximised: {record.train_objective:.3f})"
     return f"{text} nats a row"
 
 

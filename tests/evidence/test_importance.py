@@ -13,7 +13,7 @@ from scipy.special import logsumexp
 
 from tightbound.evidence import Reliability, importance_evidence
 from tightbound.evidence.importance import _moments
-from tightbound.learn import Amortised
+from tightbound.learn import make_inference
 from tightbound.model import Specification, build
 
 KEY = jax.random.key(3)
@@ -71,9 +71,10 @@ def test_missing_cells_are_integrated_out() -> None:
 
 def test_nonlinear_decoder_agrees_with_quadrature() -> None:
     spec = Specification(3, 1, covariance="diagonal", hidden_sizes=(8, 8), dtype="float64")
-    p, encoder = build(spec, center=np.zeros(3), floor=np.full(3, 0.05), key=KEY)
+    parts = build(spec, center=np.zeros(3), floor=np.full(3, 0.05), key=KEY)
+    p = parts.p
     x = np.random.default_rng(4).normal(size=(3, 3))
-    evidence = importance_evidence(p, Amortised(encoder), x, n_samples=20_000, key=KEY)
+    evidence = importance_evidence(p, make_inference(spec, parts), x, n_samples=20_000, key=KEY)
     joint = jax.jit(lambda x, z: p.log_joint(x, z))
     for i, row in enumerate(x):
         exact, _ = integrate.quad(
@@ -139,7 +140,7 @@ def _crc(x: np.ndarray) -> np.ndarray:
 
 
 def _log_weight(p, q, row, key, h, s) -> float:
-    posterior = q(jnp.array(row))
+    posterior = q(p, jnp.array(row), key=key)
     z = posterior.sample(key=jax.random.fold_in(jax.random.fold_in(key, h), s))
     return float(p.log_joint(jnp.array(row), z) - posterior.log_prob(z))
 

@@ -12,7 +12,6 @@ from linear_gaussian import LinearGaussian
 
 from tightbound.learn import (
     ELBO,
-    Amortised,
     Dataset,
     EpochRecord,
     FitResult,
@@ -22,6 +21,7 @@ from tightbound.learn import (
     Recipe,
     fit,
     loop,
+    make_inference,
 )
 from tightbound.model import Specification, build
 
@@ -33,8 +33,8 @@ def network_pair(d: int = 3, seed: int = 0, **changes: object) -> Pair:
     """An ordinary untrained pair of small networks."""
     values = {"latent_dim": 2, "hidden_sizes": (5,), "dtype": "float64", **changes}
     spec = Specification(n_features=d, **values)
-    p, encoder = build(spec, center=np.zeros(d), floor=np.full(d, 0.01), key=jax.random.key(seed))
-    return Pair(p, Amortised(encoder))
+    parts = build(spec, center=np.zeros(d), floor=np.full(d, 0.01), key=jax.random.key(seed))
+    return Pair(parts.p, make_inference(spec, parts))
 
 
 def blind_pair(d: int, shift: float = 0.0) -> Pair:
@@ -105,7 +105,7 @@ def _dataset(rows: np.ndarray | Dataset) -> Dataset:
 
 def first_moment(state: FitState) -> Pair:
     """Adam's running mean of the gradients of the loss."""
-    return optax.tree_utils.tree_get(state.optimiser, "mu")
+    return Pair(*(optax.tree_utils.tree_get(part, "mu") for part in state.optimiser))
 
 
 def batches_seen(states: list[FitState], n_batches: int) -> list[list[list[int]]]:

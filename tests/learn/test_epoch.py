@@ -9,9 +9,19 @@ from linear_gaussian import LinearGaussian
 from scipy import stats
 from small_pairs import ADAM_DECAY, KEY, batches_seen, blind_pair, exact_pair, first_moment, network_pair, recipe, run
 
-from tightbound.learn import ELBO, Dataset, Optimiser, Pair, draw, initial_state, mean_bound
+from tightbound.learn import (
+    ELBO,
+    AbstractRegulariser,
+    Dataset,
+    Optimiser,
+    Pair,
+    Schedule,
+    draw,
+    initial_state,
+    mean_bound,
+)
 from tightbound.learn import epoch as epoch_module
-from tightbound.learn.epoch import kl_weight
+from tightbound.learn.regularisers import Minibatch
 
 
 @pytest.mark.parametrize(("n", "batch_size", "n_batches"), [(1, 100, 1), (10, 4, 3)])
@@ -102,20 +112,52 @@ def test_intensities_are_binarised_anew_in_every_epoch_and_once_for_validation()
     assert np.ptp([entry.validation_bound for entry in result.history]) < 1e-8
 
 
+class Nearest(AbstractRegulariser):
+    """The distance of the nearest two of the rows' draws and draws of the prior."""
+
+    def check(self, q: object, prior: object) -> None:
+        pass
+
+    def __call__(self, batch: Minibatch, *, key: jax.Array) -> jax.Array:
+        keys = jax.random.split(key, len(batch.z))
+        prior = jax.vmap(lambda k: batch.prior.sample(key=k))(keys)
+        return jax.lax.stop_gradient(jnp.min(jnp.abs(batch.z[:, None, 0] - prior[None, :, 0])))
+
+
+def test_a_regulariser_s_draws_are_not_the_rows_own() -> None:
+    """With q the prior, equal keys would give equal numbers."""
+    x = np.zeros((6, 1))
+    result, _ = run(blind_pair(1), x, recipe(regulariser=Nearest(), batch_size=6), epochs=3)
+    nearest = [stats.norm.logpdf(0) - entry.train_objective for entry in result.history]
+    assert len(nearest) == 3
+    assert min(nearest) > 1e-6
+
+
 WARMUP_WEIGHTS = [0, 0.25, 0.5, 0.75, 1, 1]
 
 
 def test_kl_weight_rises_linearly_in_steps() -> None:
-    how = recipe(kl_warmup_steps=4)
-    np.testing.assert_allclose([kl_weight(how, jnp.int32(t)) for t in range(6)], WARMUP_WEIGHTS)
-    assert float(kl_weight(recipe(), jnp.int32(0))) == 1
-    assert kl_weight(recipe(kl_warmup_steps=4, dtype="float32"), jnp.int32(1)).dtype == "float32"
+    weight = Schedule(steps=4)
+    np.testing.assert_allclose([weight(jnp.int32(t), "float64") for t in range(6)], WARMUP_WEIGHTS)
+    np.testing.assert_allclose(Schedule(3.0, 4)(jnp.int32(1), "float64"), 0.75)
+    assert float(recipe().kl_weight(jnp.int32(0), "float64")) == 1
+    assert weight(jnp.int32(1), "float32").dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("cosine", [0, 0.5 - 0.5**1.5, 0.5, 0.5 + 0.5**1.5, 1, 1]), ("cyclical", [0, 0.5, 1, 1, 0, 0.5])],
+)
+def test_other_schedules_of_the_kl_weight(kind: str, expected: list[float]) -> None:
+    """(1 - cos(pi t / 4)) / 2; and up in two steps, there for two, and anew."""
+    weight = Schedule(steps=4, kind=kind)
+    np.testing.assert_allclose([weight(jnp.int32(t), "float64") for t in range(6)], expected, atol=1e-15)
 
 
 def test_kl_warm_up_weighs_the_gradient_and_not_the_bound() -> None:
     """With a decoder that is blind to z, the gradient for q's shift of 1 is the KL's alone, weight x 1."""
     x = np.random.default_rng(1).normal(size=(6, 1))
-    how = recipe(objective=ELBO(), batch_size=2, kl_warmup_steps=4)
+    how = recipe(objective=ELBO(), batch_size=2, kl_weight=Schedule(steps=4))
     result, record = run(blind_pair(1, shift=1.0), x, how, x, epochs=2)
     signal = 0.0
     for epoch, state in enumerate(record.states):
@@ -126,6 +168,10 @@ def test_kl_warm_up_weighs_the_gradient_and_not_the_bound() -> None:
     for entry in result.history:
         assert entry.train_bound == pytest.approx(exact, abs=1e-8)
         assert entry.validation_bound == pytest.approx(exact, abs=1e-8)
+    # What is maximised is the bound plus what the weight leaves out of the KL of 1/2.
+    means = np.reshape(WARMUP_WEIGHTS, (2, 3)).mean(axis=1)
+    found = [entry.train_objective for entry in result.history]
+    np.testing.assert_allclose(found, exact + 0.5 * (1 - means), atol=1e-8)
 
 
 MEAN_OF_20 = np.random.default_rng(5).normal(size=(20, 2)) + np.array([3.0, -2.0])
@@ -185,6 +231,8 @@ def bounds(pair: Pair, x: jax.Array) -> jax.Array:
     """The mean bound over 1,000 draws of each row."""
 
     def one(x: jax.Array, key: jax.Array) -> jax.Array:
-        return ELBO(1000).value(draw(pair.p, pair.q(x), x, None, n_samples=1000, with_kl=True, key=key))
+        return ELBO(1000).value(
+            draw(pair.p, pair.q(pair.p, x, key=key), x, None, n_samples=1000, with_kl=True, key=key)
+        )
 
     return jax.vmap(one)(x, jax.random.split(KEY, len(x)))

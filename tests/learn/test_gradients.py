@@ -7,8 +7,27 @@ import numpy as np
 import pytest
 from small_pairs import KEY, network_pair, recipe, run
 
-from tightbound.learn import ELBO, AbstractInference, ImportanceWeighted, Pair, Pathwise, draw
-from tightbound.model import AbstractDistribution, Bernoulli, DiagonalGaussian, FullGaussian, LowRankGaussian
+from tightbound.learn import (
+    ELBO,
+    AbstractInference,
+    AbstractObjective,
+    ImportanceWeighted,
+    Pair,
+    Pathwise,
+    Problem,
+    draw,
+)
+from tightbound.model import (
+    AbstractDistribution,
+    Bernoulli,
+    Categorical,
+    DiagonalGaussian,
+    FullGaussian,
+    FullGaussianFamily,
+    GenerativeModel,
+    LowRankGaussian,
+    MixtureFamily,
+)
 
 X = jnp.array([0.7, -1.9, 1.2])
 N_KEYS = 6_000
@@ -24,12 +43,20 @@ def linear_pair(posterior: str) -> Pair:
     return eqx.tree_at(lambda a: a.p.decoder.head.floor, pair, jnp.array([0.1, 0.2, 0.05]))
 
 
+def q_of(pair: Pair) -> AbstractDistribution:
+    return pair.q(pair.p, X, key=KEY)
+
+
+def problem(pair: Pair, objective: AbstractObjective, kl_weight: jax.Array | float = 1.0) -> Problem:
+    return Problem(objective, pair.p, q_of(pair), X, None, kl_weight)
+
+
 def exact_elbo(pair: Pair, kl_weight: float) -> jax.Array:
     """E_q[log N(x; W z + b, diag s^2)] - w KL(N(m, S) || N(0, I)), written out.
 
     E|x - W z - b|_j^2 = (x - W m - b)_j^2 + (W S W')_jj.
     """
-    q = pair.q(X)
+    q = q_of(pair)
     m = q.loc
     tril = q.scale_tril if isinstance(q, FullGaussian) else jnp.diag(q.scale)
     S = tril @ tril.T
@@ -53,7 +80,7 @@ def gradients(pair: Pair, objective, kl_weight: float) -> Pair:
 @eqx.filter_jit
 def _gradients(pair: Pair, objective, kl_weight: jax.Array, keys: jax.Array) -> Pair:
     def surrogate(pair: Pair, key: jax.Array) -> jax.Array:
-        return Pathwise().estimate(objective, pair.p, pair.q(X), X, None, kl_weight, key=key).surrogate
+        return Pathwise().estimate(problem(pair, objective, kl_weight), None, key=key).surrogate
 
     return jax.vmap(jax.grad(surrogate), in_axes=(None, 0))(pair, keys)
 
@@ -89,10 +116,10 @@ def test_importance_weighted_gradient_is_the_weighted_mean_of_gradients() -> Non
     pair, k = linear_pair("diagonal"), 5
 
     def log_weights(pair: Pair) -> jax.Array:
-        return draw(pair.p, pair.q(X), X, None, n_samples=k, key=KEY).log_weights
+        return draw(pair.p, q_of(pair), X, None, n_samples=k, key=KEY).log_weights
 
     def surrogate(pair: Pair) -> jax.Array:
-        return Pathwise().estimate(ImportanceWeighted(k), pair.p, pair.q(X), X, None, 1.0, key=KEY).surrogate
+        return Pathwise().estimate(problem(pair, ImportanceWeighted(k)), None, key=KEY).surrogate
 
     @jax.jit
     def both_ways(pair: Pair) -> tuple[jax.Array, Pair, Pair]:
@@ -105,24 +132,38 @@ def test_importance_weighted_gradient_is_the_weighted_mean_of_gradients() -> Non
         np.testing.assert_allclose(a, np.tensordot(share, j, axes=1), rtol=1e-9, atol=1e-12)
 
 
-def test_the_reported_bound_has_no_gradient() -> None:
-    def bound(pair: Pair) -> jax.Array:
-        return Pathwise().estimate(ELBO(), pair.p, pair.q(X), X, None, 1.0, key=KEY).bound
+def test_what_is_reported_has_no_gradient() -> None:
+    def reported(pair: Pair) -> jax.Array:
+        estimate = Pathwise().estimate(problem(pair, ELBO(), 0.5), None, key=KEY)
+        return estimate.bound + estimate.objective + estimate.signal
 
-    for leaf in jax.tree.leaves(jax.jit(jax.grad(bound))(linear_pair("diagonal"))):
+    for leaf in jax.tree.leaves(jax.jit(jax.grad(reported))(linear_pair("diagonal"))):
         np.testing.assert_array_equal(leaf, 0)
 
 
-@pytest.mark.parametrize("family", [Bernoulli, LowRankGaussian])
+TWO = MixtureFamily(FullGaussianFamily(2), 2)(jnp.zeros(12))
+UNDIFFERENTIABLE = [Bernoulli(jnp.zeros(2)), Categorical(jnp.zeros((1, 2))), TWO]
+
+
+@pytest.mark.parametrize("q", UNDIFFERENTIABLE, ids=lambda q: type(q).__name__)
 @pytest.mark.parametrize("objective", [ELBO(closed_form_kl=False), ImportanceWeighted(2)], ids=["elbo", "iw"])
-def test_families_without_differentiable_draws_are_refused_by_name(family, objective) -> None:
-    with pytest.raises(ValueError, match=f"got {family.__name__}; use one of DiagonalGaussian, FullGaussian"):
-        Pathwise().check(objective, family)
+def test_families_without_differentiable_draws_are_refused_by_name(q, objective) -> None:
+    sentence = rf"pathwise must have .*\(diagonal, full, .*got {type(q).__name__}; use one of those"
+    with pytest.raises(ValueError, match=sentence):
+        Pathwise().check(objective, q)
 
 
-@pytest.mark.parametrize("family", [DiagonalGaussian, FullGaussian])
-def test_families_with_differentiable_draws_are_taken(family) -> None:
-    Pathwise().check(ELBO(), family)
+@pytest.mark.parametrize(
+    "q",
+    [
+        DiagonalGaussian(jnp.zeros(2), jnp.ones(2)),
+        FullGaussian(jnp.zeros(2), jnp.eye(2)),
+        LowRankGaussian(jnp.zeros(2), jnp.ones((2, 1)), jnp.ones(2)),
+    ],
+    ids=lambda q: type(q).__name__,
+)
+def test_families_with_differentiable_draws_are_taken(q) -> None:
+    Pathwise().check(ELBO(), q)
 
 
 class Foreign(AbstractInference):
@@ -130,18 +171,36 @@ class Foreign(AbstractInference):
 
     inner: AbstractInference
 
-    @property
-    def distribution(self) -> type[AbstractDistribution]:
-        return LowRankGaussian
+    def numbers(
+        self, p: GenerativeModel, x: jax.Array, observed: jax.Array | None = None, *, key: jax.Array
+    ) -> jax.Array:
+        return self.inner.numbers(p, x, observed, key=key)
 
-    def __call__(self, x: jax.Array, observed: jax.Array | None = None) -> AbstractDistribution:
-        return self.inner(x, observed)
+    def member(self, p: GenerativeModel, numbers: jax.Array) -> AbstractDistribution:
+        return TWO
+
+    def kept(self, n_rows: int, dtype: str) -> None:
+        return None
+
+    def search(
+        self, p: GenerativeModel, x: jax.Array, observed: jax.Array | None, kept: None, *, key: jax.Array
+    ) -> None:
+        return None
+
+    def learning(
+        self, p: GenerativeModel, x: jax.Array, observed: jax.Array | None, found: None, *, key: jax.Array
+    ) -> tuple[AbstractDistribution, jax.Array]:
+        return TWO, jnp.zeros((), x.dtype)
 
 
 @pytest.mark.parametrize(
     ("objective", "sentence"),
-    [(ELBO(), "closed form of KL"), (ELBO(closed_form_kl=False), "differentiable draws; got LowRankGaussian")],
-    ids=["closed KL", "pathwise"],
+    [
+        (ELBO(closed_form_kl=True), "closed form of KL"),
+        (ELBO(), "differentiable draws.*got Mixture"),
+        (ELBO(closed_form_kl=False), "differentiable draws.*got Mixture"),
+    ],
+    ids=["closed KL", "pathwise", "pathwise, sampled KL"],
 )
 def test_fit_refuses_parts_that_do_not_go_together_before_it_starts(objective, sentence: str) -> None:
     pair = linear_pair("diagonal")

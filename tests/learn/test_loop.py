@@ -22,7 +22,7 @@ from tightbound.learn import (
     to_bytes,
     with_arrays,
 )
-from tightbound.learn.epoch import Keys
+from tightbound.learn.state import Keys
 
 RNG = np.random.default_rng(4)
 TRAIN, VALIDATION = RNG.normal(size=(7, 3)), RNG.normal(size=(11, 3))
@@ -189,7 +189,7 @@ def test_a_checkpoint_is_exact(whole: Fitted, kept: bytes, template: object) -> 
 
 
 def test_a_checkpoint_keeps_bounds_that_are_not_finite(whole: Fitted, template: object) -> None:
-    history = (EpochRecord(1, -float("inf"), float("nan"), False),)
+    history = (EpochRecord(1, -float("inf"), float("nan"), False, float("nan")),)
     _, again = from_bytes(to_bytes(whole[1].states[0], history, "mine"), template, "mine")
     assert repr(again) == repr(history)
 

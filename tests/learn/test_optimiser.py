@@ -17,9 +17,9 @@ def updates(optimiser: Optimiser, gradient: np.ndarray, n: int) -> np.ndarray:
     step = jax.jit(transformation.update)
     state = transformation.init(jnp.zeros(len(gradient)))
     taken = []
-    for _ in range(n):
-        update, state = step(jnp.asarray(gradient), state)
-        taken.append(np.asarray(update))
+    for t in range(n):
+        direction, state = step(jnp.asarray(gradient), state)
+        taken.append(-float(optimiser.rate(jnp.int32(t))) * np.asarray(direction))
     return np.array(taken)
 
 

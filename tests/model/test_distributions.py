@@ -155,7 +155,7 @@ def test_kl_per_dimension_sums_to_the_whole_for_a_diagonal_q() -> None:
 
 def test_a_pair_without_a_closed_form_is_refused_by_name() -> None:
     q = LowRankGaussian(jnp.array(LOC), jnp.array(FACTOR), jnp.array(SCALE))
-    assert not has_closed_form_kl(LowRankGaussian, StandardGaussian)
+    assert not has_closed_form_kl(q, StandardGaussian(DIM))
     with pytest.raises(TypeError, match=r"LowRankGaussian \|\| StandardGaussian.*closed_form_kl=False"):
         kl_divergence(q, StandardGaussian(DIM))
 

@@ -8,6 +8,7 @@ import pytest
 
 from tightbound.model import (
     MLP,
+    POSTERIORS,
     Decoder,
     Encoder,
     GenerativeModel,
@@ -15,9 +16,10 @@ from tightbound.model import (
     StandardGaussian,
     build,
     gaussian_head,
+    make_family,
 )
 from tightbound.model.decoders import COVARIANCES
-from tightbound.model.families import FAMILIES, inverse_positive, lower_triangle, positive
+from tightbound.model.families import DiagonalGaussianFamily, inverse_positive, lower_triangle, positive
 
 KEY = jax.random.key(0)
 
@@ -27,19 +29,31 @@ def specification(**changes) -> Specification:
     return Specification(**values)
 
 
-def built(spec: Specification, floor: float = 0.01):
-    return build(spec, center=np.full(5, 0.2), floor=np.full(5, floor), key=KEY)
+def built(spec: Specification, floor: float = 0.01) -> tuple[GenerativeModel, Encoder]:
+    parts = build(spec, center=np.full(5, 0.2), floor=np.full(5, floor), key=KEY)
+    assert parts.encoder is not None
+    assert parts.family is parts.encoder.family
+    return parts.p, parts.encoder
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", POSTERIORS)
 def test_family_maps_its_number_of_parameters_to_a_distribution(name: str) -> None:
-    family = FAMILIES[name](3)
+    family = make_family(name, 3, n_components=2, n_levels=4, flow_sizes=(5,), key=KEY)
     q = family(jax.random.normal(KEY, (family.n_parameters,)))
-    assert type(q) is family.distribution
-    assert q.sample(key=KEY).shape == (3,)
-    assert bool(jnp.isfinite(q.log_prob(jnp.zeros(3))))
-    start = family(jnp.zeros(family.n_parameters))
-    np.testing.assert_allclose(start.variance, 1, rtol=1e-6)
+    size = 12 if name == "categorical" else 3
+    assert family.dim == q.dim == size
+    z = q.sample(key=KEY)
+    assert z.shape == q.mean.shape == q.variance.shape == (size,)
+    assert bool(jnp.isfinite(q.log_prob(z)))
+    assert q.reparameterised == (name not in ("bernoulli", "categorical"))
+    if name in ("diagonal", "full"):
+        start = family(jnp.zeros(family.n_parameters))
+        np.testing.assert_allclose(start.variance, 1, rtol=1e-6)
+
+
+def test_a_family_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"posterior must be one of diagonal, full, .*; got 'round'; choose"):
+        make_family("round", 3, key=KEY)
 
 
 def test_positive_and_its_inverse() -> None:
@@ -101,7 +115,7 @@ def test_encoder_cannot_see_missing_cells_but_sees_that_they_are_missing() -> No
 
 def test_bernoulli_decoder_starts_at_the_mean_of_the_data() -> None:
     center = np.array([0.0, 0.1, 0.5, 0.9, 1.0])
-    p, _ = build(specification(likelihood="bernoulli"), center=center, floor=np.zeros(5), key=KEY)
+    p = build(specification(likelihood="bernoulli"), center=center, floor=np.zeros(5), key=KEY).p
     start = p.decoder(jnp.zeros(2)).mean
     np.testing.assert_allclose(start, np.clip(center, 1e-3, 1 - 1e-3), rtol=1e-6)
 
@@ -121,7 +135,7 @@ def test_a_users_network_takes_the_place_of_the_default() -> None:
     def linear(in_size: int, out_size: int, *, key: jax.Array) -> eqx.nn.Linear:
         return eqx.nn.Linear(in_size, out_size, key=key, dtype="float64")
 
-    p, encoder = build(
+    parts = build(
         specification(custom=("encoder", "decoder")),
         center=np.zeros(5),
         floor=np.zeros(5),
@@ -129,23 +143,24 @@ def test_a_users_network_takes_the_place_of_the_default() -> None:
         decoder_network=linear,
         key=KEY,
     )
+    p = parts.p
     assert isinstance(p.decoder.network, eqx.nn.Linear)
-    assert bool(jnp.isfinite(p.log_joint(jnp.zeros(5), encoder(jnp.zeros(5)).mean)))
+    assert bool(jnp.isfinite(p.log_joint(jnp.zeros(5), parts.encoder(jnp.zeros(5)).mean)))
 
 
 REFUSED = [
-    (lambda: specification(latent_dim=0), "latent_dim must be a whole number of at least 1; got 0"),
+    (lambda: specification(latent_dim=0), "latent_dim must be at least 1; got 0; 2 to 50 is usual"),
     (lambda: specification(covariance="round"), "covariance must be one of shared"),
     (lambda: specification(hidden_sizes=(0,)), "hidden_sizes must be whole numbers"),
     (lambda: gaussian_head("low_rank", jnp.ones(3), rank=0), "rank must be a whole number of at least 1"),
     (lambda: gaussian_head("round", jnp.ones(3)), "covariance must be one of"),
     (lambda: MLP(2, 2, (3,), activation="sine", key=KEY), "activation must be one of"),
     (
-        lambda: Encoder(eqx.nn.Linear(5, 3, key=KEY), FAMILIES["diagonal"](2), jnp.zeros(5)),
+        lambda: Encoder(eqx.nn.Linear(5, 3, key=KEY), DiagonalGaussianFamily(2), jnp.zeros(5)),
         "must return 4 numbers.*returned 3",
     ),
-    (lambda: Encoder(eqx.nn.Linear(4, 4, key=KEY), FAMILIES["diagonal"](2), jnp.zeros(5)), "one vector of 5 numbers"),
-    (lambda: Encoder(lambda x: jnp.zeros((2, 2)), FAMILIES["diagonal"](2), jnp.zeros(5)), r"array of shape \(2, 2\)"),
+    (lambda: Encoder(eqx.nn.Linear(4, 4, key=KEY), DiagonalGaussianFamily(2), jnp.zeros(5)), "one vector of 5 numbers"),
+    (lambda: Encoder(lambda x: jnp.zeros((2, 2)), DiagonalGaussianFamily(2), jnp.zeros(5)), r"array of shape \(2, 2\)"),
     (lambda: Decoder(eqx.nn.Linear(2, 4, key=KEY), gaussian_head("diagonal", jnp.ones(3)), 2), "must return 6 numbers"),
     (
         lambda: GenerativeModel(

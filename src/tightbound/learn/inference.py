@@ -109,8 +109,8 @@ class PerDatum(AbstractInference):
     family: AbstractFamily
     refinement: Refinement
     start: AbstractInference | None = None
-    learning_steps: int | None = eqx.field(static=True, default=None)
-    """Steps of the inner loop for each minibatch while learning (None: as many as for a row never seen)."""
+    while_learning: Refinement | None = None
+    """The inner loop of a training step (None: that for a row never seen)."""
 
     def numbers(self, p: GenerativeModel, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Numbers:
         """Where the inner loop ends."""
@@ -133,8 +133,7 @@ class PerDatum(AbstractInference):
         self, p: GenerativeModel, x: Vector, observed: Mask, kept: Numbers | None, *, key: PRNGKeyArray
     ) -> Refined | None:
         """On from what was kept."""
-        steps = self.learning_steps or self.refinement.steps
-        loop = Refinement(steps, self.refinement.rate, self.refinement.n_samples, self.refinement.tolerance)
+        loop = self.while_learning or self.refinement
         first = first_parameters(self.family, x.dtype.name) if kept is None else kept
         return loop(p, self.family, first, x, observed, key=key)
 
@@ -157,6 +156,8 @@ class SemiAmortised(AbstractInference):
 
     encoder: Encoder
     refinement: Refinement
+    while_learning: Refinement | None = None
+    """The inner loop of a training step (None: that for use)."""
     through: bool = eqx.field(static=True, default=False)
 
     def numbers(self, p: GenerativeModel, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Numbers:
@@ -178,8 +179,8 @@ class SemiAmortised(AbstractInference):
         """On from the proposal."""
         if self.through:
             return None
-        start = self.encoder.parameters(x, observed)
-        return self.refinement(p, self.encoder.family, start, x, observed, key=key)
+        start, loop = self.encoder.parameters(x, observed), self.while_learning or self.refinement
+        return loop(p, self.encoder.family, start, x, observed, key=key)
 
     def learning(
         self, p: GenerativeModel, x: Vector, observed: Mask, found: Refined | None, *, key: PRNGKeyArray
@@ -187,7 +188,8 @@ class SemiAmortised(AbstractInference):
         """The refined q, and the term that trains the encoder."""
         start, family = self.encoder.parameters(x, observed), self.encoder.family
         if self.through:
-            refined = self.refinement.unrolled(frozen(p), family, start, x, observed, key=key)
+            loop = self.while_learning or self.refinement
+            refined = loop.unrolled(frozen(p), family, start, x, observed, key=key)
             return family(refined), jnp.zeros((), x.dtype)
         found = _needed(found)
         return family(jax.lax.stop_gradient(found.parameters)), jax.lax.stop_gradient(found.ascent) @ start
@@ -234,13 +236,13 @@ class Exact(AbstractInference):
 
 @final
 class NoInference(AbstractInference):
-    """For models that have no latents."""
+    """For models that have no latents: an `AbstractDistribution` in p's place."""
 
-    def numbers(self, p: GenerativeModel, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Numbers:
+    def numbers(self, p: Any, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Numbers:
         """Refused."""
         raise TypeError(_NO_POSTERIOR)
 
-    def member(self, p: GenerativeModel, numbers: Numbers) -> AbstractDistribution:
+    def member(self, p: Any, numbers: Numbers) -> AbstractDistribution:
         """Refused."""
         raise TypeError(_NO_POSTERIOR)
 
@@ -248,14 +250,12 @@ class NoInference(AbstractInference):
         """Nothing."""
         return None
 
-    def search(
-        self, p: GenerativeModel, x: Vector, observed: Mask, kept: Numbers | None, *, key: PRNGKeyArray
-    ) -> Refined | None:
+    def search(self, p: Any, x: Vector, observed: Mask, kept: Numbers | None, *, key: PRNGKeyArray) -> Refined | None:
         """Nothing."""
         return None
 
     def learning(
-        self, p: GenerativeModel, x: Vector, observed: Mask, found: Refined | None, *, key: PRNGKeyArray
+        self, p: Any, x: Vector, observed: Mask, found: Refined | None, *, key: PRNGKeyArray
     ) -> tuple[Any, Scalar]:
         """Nothing."""
         return None, jnp.zeros((), x.dtype)
@@ -267,10 +267,13 @@ def make_inference(
     """The way of inference that a specification names; the last two matter while learning alone."""
     if spec.inference == "exact":
         return Exact()
+    loop = Refinement(spec.inner_steps, spec.inner_rate)
+    # One draw a step while learning: the noise averages out over steps and rows, as it does for the networks.
+    brief = Refinement(learning_steps or spec.inner_steps, spec.inner_rate, n_samples=1)
     if parts.encoder is None:
-        return PerDatum(parts.family, Refinement(spec.inner_steps, spec.inner_rate), None, learning_steps)
+        return PerDatum(parts.family, loop, None, brief)
     if spec.inference == "semi_amortised":
-        return SemiAmortised(parts.encoder, Refinement(spec.inner_steps, spec.inner_rate), through)
+        return SemiAmortised(parts.encoder, loop, brief, through)
     return Amortised(parts.encoder)
 
 

@@ -8,11 +8,19 @@ from jaxtyping import Array
 from tightbound.learn.dataset import Dataset
 from tightbound.learn.exact import check_linear_gaussian, plain_prior
 from tightbound.learn.gradients import MaximumLikelihood, Pathwise
-from tightbound.learn.inference import Exact, NoInference
+from tightbound.learn.inference import Amortised, Exact, NoInference, SemiAmortised
 from tightbound.learn.objectives import ELBO
-from tightbound.learn.scores import Enumeration
+from tightbound.learn.regularisers import AbstractRegulariser, Capacity, FreeBits
+from tightbound.learn.scores import DisArm, Enumeration, GumbelSoftmax, ScoreFunction
 from tightbound.learn.state import Pair, Recipe, tied
-from tightbound.model import AbstractDistribution, GenerativeModel, Tabulated, check_enumerable, n_states
+from tightbound.model import (
+    AbstractDistribution,
+    GenerativeModel,
+    Tabulated,
+    check_enumerable,
+    has_closed_form_kl,
+    n_states,
+)
 
 
 def check_pair(pair: Pair, recipe: Recipe, train: Dataset) -> None:
@@ -39,15 +47,36 @@ def check_pair(pair: Pair, recipe: Recipe, train: Dataset) -> None:
             f"Exact inference of discrete latents must have the gradient enumerate; got "
             f"{type(recipe.gradient).__name__}; use gradient='auto'."
         )
+    if recipe.encoder_steps > 1 and not isinstance(pair.q, Amortised):
+        raise ValueError(
+            f"encoder_steps above 1 must have amortised inference (a network alone); got {type(pair.q).__name__}; use "
+            "encoder_steps=1, or inference='aggressive'."
+        )
     recipe.objective.wants_kl(q, pair.p.prior)
     recipe.gradient.check(recipe.objective, q)
+    if isinstance(pair.q, SemiAmortised) and pair.q.through and not q.reparameterised:
+        raise ValueError(
+            f"A gradient through the inner steps must have a posterior with differentiable draws; got "
+            f"{type(q).__name__}; use through=False."
+        )
     if recipe.regulariser is not None:
-        if not isinstance(recipe.objective, ELBO) or not isinstance(recipe.gradient, Pathwise | Enumeration):
-            raise ValueError(
-                f"A regulariser ({type(recipe.regulariser).__name__}) must have the ELBO and the gradient pathwise; "
-                f"got {type(recipe.objective).__name__} and {type(recipe.gradient).__name__}; use those."
-            )
-        recipe.regulariser.check(q, pair.p.prior)
+        _check_regulariser(recipe.regulariser, recipe, q, pair.p.prior)
+
+
+def _check_regulariser(
+    regulariser: AbstractRegulariser, recipe: Recipe, q: AbstractDistribution, prior: AbstractDistribution
+) -> None:
+    """Its own gradient passes through q's draws, or through a KL in closed form."""
+    scores = (Enumeration, ScoreFunction, DisArm, GumbelSoftmax)
+    known = has_closed_form_kl(q, prior) and isinstance(regulariser, Capacity | FreeBits)
+    fits = isinstance(recipe.gradient, Pathwise) or (isinstance(recipe.gradient, scores) and known)
+    if not isinstance(recipe.objective, ELBO) or not fits:
+        raise ValueError(
+            f"{type(regulariser).__name__} must have the ELBO and the gradient pathwise (or a score function, where "
+            f"the KL has a closed form); got {type(recipe.objective).__name__} and {type(recipe.gradient).__name__}; "
+            "use gradient='auto', and a diagonal, bernoulli or categorical posterior."
+        )
+    regulariser.check(q, prior)
 
 
 def posterior_shape(pair: Pair, data: Dataset, dtype: str) -> AbstractDistribution:

@@ -19,6 +19,7 @@ from tightbound.model import (
     FullGaussianFamily,
     GenerativeModel,
     n_states,
+    sample_and_log_prob,
 )
 from tightbound.model.distributions import Mask, Scalar, Vector
 from tightbound.model.families import first_parameters, lower_triangle, positive
@@ -26,6 +27,9 @@ from tightbound.model.families import first_parameters, lower_triangle, positive
 Numbers = Float[Array, " m"]
 _FEW_STATES = 256
 _SMOOTH = 0.9
+_FALL = 0.3
+"""How fast the rate falls: r / (1 + 0.3 r t). Faster, and nonlinear decoders get stuck on the way; slower, and noise
+is left."""
 
 
 class Refined(NamedTuple):
@@ -43,8 +47,9 @@ class Refinement(eqx.Module):
     """Up to `steps` ascents of the ELBO of one row, from given parameters, with p held.
 
     For Gaussians (and a flow's base) along the natural gradient F^-1 g (Amari, 1998; Khan and Nielsen, 2018), whose
-    step needs no tuning, shortened so that none moves q by more than `most_kl` nats; for other families Adam. The rate
-    falls linearly to a tenth. A row stops early when the ascent that its smoothed gradient still promises,
+    step needs no tuning, shortened so that none moves q by more than `most_kl` nats; their rate falls as 1/t after the
+    first ten steps, so that the noise of the gradient averages out (Robbins and Monro, 1951). For other families Adam,
+    its rate falling linearly to a tenth. A row stops early when the ascent that its smoothed gradient still promises,
     g' F^-1 g / 2, is below `tolerance`.
     """
 
@@ -118,25 +123,33 @@ class Refinement(eqx.Module):
         *,
         key: PRNGKeyArray,
     ) -> "Inner":
-        objective, gradient_of = inner_rule(family, self.n_samples)
-
-        def surrogate(parameters: Numbers) -> Scalar:
-            problem = Problem(objective, p, family(parameters), x, observed, 1.0)
-            return gradient_of.estimate(problem, None, key=key).surrogate
-
-        gradient = jax.grad(surrogate)(inner.parameters)
+        gradient = self._gradient(p, family, inner.parameters, x, observed, key=key)
         # A freak draw must not throw the row off: what is not finite is no step.
         gradient = jnp.where(jnp.all(jnp.isfinite(gradient)), gradient, 0)
-        rate = (self.rate * (1 - 0.9 * t / self.steps)).astype(gradient.dtype)
         first = jnp.where(t == 0, gradient, inner.first)
         smooth = _SMOOTH * inner.smooth + (1 - _SMOOTH) * gradient
         direction = natural_direction(family, inner.parameters, gradient)
         if direction is None:
+            rate = (self.rate * (1 - 0.9 * t / self.steps)).astype(gradient.dtype)
             return self._adam(inner, gradient, first, smooth, rate, t)
+        rate = (self.rate / (1 + _FALL * self.rate * jnp.maximum(t - 10, 0))).astype(gradient.dtype)
         # KL(new || old) is about rate^2 g' F^-1 g / 2.
         length = jnp.sqrt(2 * self.most_kl / jnp.maximum(gradient @ direction, 1e-12))
         parameters = inner.parameters + jnp.minimum(rate, length) * direction
         return Inner(parameters, first, smooth, inner.moment, inner.square)
+
+    def _gradient(
+        self, p: GenerativeModel, family: AbstractFamily, at: Numbers, x: Vector, observed: Mask, *, key: PRNGKeyArray
+    ) -> Numbers:
+        objective, rule = inner_rule(family, self.n_samples)
+        if isinstance(rule, StickingTheLanding):
+            return _landing(p, family, at, x, observed, self.n_samples, key=key)
+
+        def surrogate(parameters: Numbers) -> Scalar:
+            problem = Problem(objective, p, family(parameters), x, observed, 1.0)
+            return rule.estimate(problem, None, key=key).surrogate
+
+        return jax.grad(surrogate)(at)
 
     def _adam(
         self, inner: "Inner", gradient: Numbers, first: Numbers, smooth: Numbers, rate: Array, t: Array
@@ -164,6 +177,30 @@ class Inner(eqx.Module):
     smooth: Numbers
     moment: Numbers
     square: Numbers
+
+
+def _landing(
+    p: GenerativeModel,
+    family: AbstractFamily,
+    at: Numbers,
+    x: Vector,
+    observed: Mask,
+    n_samples: int,
+    *,
+    key: PRNGKeyArray,
+) -> Numbers:
+    """The gradient of `StickingTheLanding`, as a function of q that can be differentiated in its turn.
+
+    Its surrogate holds log q by a stop_gradient, behind which the second derivatives of `unrolled` would be lost.
+    """
+    keys = jax.random.split(key, n_samples)
+    z, back = jax.vjp(lambda a: jax.vmap(lambda k: sample_and_log_prob(family(a), key=k)[0])(keys), at)
+    q = family(at)
+
+    def log_weight(z: Vector) -> Scalar:
+        return p.log_joint(x, z, observed) - q.log_prob(z)
+
+    return back(jax.vmap(jax.grad(log_weight))(z) / n_samples)[0]
 
 
 def inner_rule(family: AbstractFamily, n_samples: int) -> tuple[ELBO, AbstractGradient]:

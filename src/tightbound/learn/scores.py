@@ -19,7 +19,7 @@ from tightbound.learn.objectives import (
     frozen,
     weigh,
 )
-from tightbound.model import AbstractDistribution, Bernoulli, Categorical, all_states, check_enumerable
+from tightbound.model import AbstractDistribution, Bernoulli, Categorical, Tabulated, all_states, check_enumerable
 from tightbound.model.distributions import Scalar, Vector
 
 
@@ -223,9 +223,10 @@ class Enumeration(AbstractGradient):
 
     def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
         """Surrogate = sum_z q(z) (log p(x | z) + weight (log p(z) - log q(z))); the draws are all states."""
-        z = all_states(problem.q)
-        log_q = jax.vmap(problem.q.log_prob)(z)
-        draws = weigh(problem.p, problem.q, problem.x, problem.observed, z, log_q)
+        z, q = all_states(problem.q), problem.q
+        # A table is already in the order of its states; looking each of them up would take the square of their number.
+        log_q = jax.nn.log_softmax(q.logits) if isinstance(q, Tabulated) else jax.vmap(q.log_prob)(z)
+        draws = weigh(problem.p, q, problem.x, problem.observed, z, log_q)
 
         def value(weight: Any) -> Scalar:
             terms = draws.log_likelihood + weight * (draws.log_prior - draws.log_q)

@@ -13,6 +13,9 @@ from tightbound.learn.regularisers import Minibatch
 from tightbound.learn.state import FitState, Pair, Recipe, tied
 from tightbound.model import GenerativeModel
 
+# Set apart from the keys of rows: split(key, n)[i] is fold_in(key, i).
+_SEARCH, _REGULARISER = 2**32 - 1, 2**32 - 2
+
 
 class Batch(NamedTuple):
     """Rows of one step."""
@@ -43,7 +46,8 @@ def search(pair: Pair, kept: Array | None, batch: Batch, *, key: PRNGKeyArray) -
 
     own = None if kept is None else kept[batch.indices]
     axes = (0, None if batch.observed is None else 0, None if own is None else 0, 0)
-    return jax.vmap(one, in_axes=axes)(batch.x, batch.observed, own, jax.random.split(key, batch.x.shape[0]))
+    keys = jax.random.split(jax.random.fold_in(key, _SEARCH), batch.x.shape[0])
+    return jax.vmap(one, in_axes=axes)(batch.x, batch.observed, own, keys)
 
 
 def batch_loss(
@@ -76,7 +80,7 @@ def batch_loss(
     if recipe.regulariser is not None:
         kl = jax.vmap(lambda draws: draws.any_kl)(estimates.draws)
         rows = Minibatch(qs, estimates.draws.z[:, 0], kl, pair.p.prior, batch.weights, batch.n_rows, step)
-        penalty = weight * recipe.regulariser(rows, key=jax.random.fold_in(key, 0))
+        penalty = weight * recipe.regulariser(rows, key=jax.random.fold_in(key, _REGULARISER))
         loss = loss + penalty
         objective_sum = objective_sum - jax.lax.stop_gradient(penalty) * total
     return loss, (Sums(jnp.sum(estimates.bound * batch.weights), objective_sum), estimates.signal)
@@ -86,7 +90,7 @@ def updated(
     recipe: Recipe, static: Pair, state: FitState, batch: Batch, *, key: PRNGKeyArray
 ) -> tuple[FitState, Sums, Array]:
     """One step: the new state, what it adds to the epoch, and whether the loss was finite."""
-    found = search(eqx.combine(state.parameters, static), state.kept, batch, key=jax.random.fold_in(key, 1))
+    found = search(eqx.combine(state.parameters, static), state.kept, batch, key=key)
     loss_and_gradient = jax.value_and_grad(batch_loss, has_aux=True)
     (loss, (sums, signals)), gradient = loss_and_gradient(
         state.parameters, static, recipe, batch, found, state.estimator, state.step, key

@@ -341,11 +341,13 @@ def autoregressive_flow(
     autoregressive flow; Papamakarios et al., 2017); the other direction takes `dim` passes a layer.
     """
     members: list[AbstractBijection] = []
-    for k in jax.random.split(key, _checked_layers(n_layers)):
-        sizes = (dim, context_size, hidden_sizes, transformer.n_parameters)
-        layer = Autoregressive(MaskedMLP(*sizes, zero_start=True, dtype=dtype, key=k), transformer)
-        members += [Inverted(layer) if inverted else layer, Permutation(tuple(range(dim))[::-1])]
-    return Chain(tuple(members[:-1]))
+    sizes = (dim, context_size, hidden_sizes, transformer.n_parameters)
+    for i, k in enumerate(jax.random.split(key, _checked_layers(n_layers))):
+        # The order turns about, not the dimensions: the flow starts as the identity whatever its depth.
+        order = tuple(range(dim))[:: -1 if i % 2 else 1]
+        layer = Autoregressive(MaskedMLP(*sizes, order=order, zero_start=True, dtype=dtype, key=k), transformer)
+        members.append(Inverted(layer) if inverted else layer)
+    return Chain(tuple(members))
 
 
 def planar_flow(dim: int, n_layers: int) -> Chain:

@@ -109,8 +109,9 @@ def _implicit(z: Array, logits: Array, loc: Array, scale: Array) -> Array:
 
 @_implicit.defjvp
 def _implicit_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
-    z, *parameters = primals
+    held, *parameters = primals
     dz, *changes = tangents
+    z = _implicit(held, *parameters)  # so that the slopes below move with the draw, in second derivatives
     _, moved = jax.jvp(lambda *a: _conditional_cdfs(z, *a), tuple(parameters), tuple(changes))
     # Lower triangular: F_j does not depend on later z. Its diagonal is the conditional density, kept off zero.
     slope = jax.jacfwd(_conditional_cdfs)(z, *parameters)

@@ -77,6 +77,8 @@ class Specification:
         for name, (least, usual) in _LEAST.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}; got {getattr(self, name)}; {usual} is usual.")
+        if not self.inner_rate > 0:
+            raise ValueError(f"inner_rate must be above 0; got {self.inner_rate!r}; 0.3 is usual.")
         if any(not isinstance(size, int) or size < 1 for size in self.hidden_sizes):
             raise ValueError(
                 f"hidden_sizes must be whole numbers of at least 1; got {self.hidden_sizes!r}; (300, 300) is usual."
