@@ -27,7 +27,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "dreg8-10": {"objective": "iwae", "n_samples": 8, "gradient": "dreg", "batch_size": 12},
     "dreg5": {"objective": "iwae", "n_samples": 5, "gradient": "dreg"},
     "mixture": {"prior": "mixture", "n_components": 100},
-    "vamp": {"prior": "vamp", "n_components": 200},
+    "vamp": {"prior": "vamp", "n_components": 100},
     "maf": {"prior": "maf"},
     "iaf": {"posterior": "iaf"},
     "spline": {"posterior": "spline"},

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SCRIPTS = sorted((Path(__file__).resolve().parents[1] / "examples" / "lecture").glob("[0-9]*.py"))
-SLOW: set[str] = set()  # names, without .py, of the scripts that take more than 15 seconds
+SLOW: set[str] = {"05_a_phi_for_every_row", "06_gradient_estimators"}  # they take more than 15 seconds
 
 
 def marked(script: Path) -> object:

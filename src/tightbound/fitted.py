@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tightbound.data import Encoding, Rows, Table
 from tightbound.evidence import Evidence, Latents, encode, importance_evidence
 from tightbound.learn import (
+    CONVERGED,
     AbstractInference,
     Amortised,
     EpochRecord,
@@ -110,7 +111,7 @@ class FittedModel:
         """
         family = _family_for(self, posterior)
         with precision(self.specification.dtype):
-            refinement = Refinement(steps, self.specification.inner_rate)
+            refinement = Refinement(steps, self.specification.inner_rate, tolerance=CONVERGED)
             own = self.pair.q
             if start == "encoder" and posterior in (None, self.specification.posterior) and isinstance(own, Amortised):
                 q: AbstractInference = SemiAmortised(own.encoder, refinement)

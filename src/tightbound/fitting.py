@@ -58,7 +58,7 @@ def fit_table(
     rows = encoding.encode(table, dtype=settings["dtype"], draw=True)
     held_out = None if validation is None else encoding.encode(validation, dtype=settings["dtype"], draw=True)
     plan = make_plan(settings, encoding, rows, held_out, seed, custom=_custom(encoder_network, decoder_network))
-    messages = [decision.sentence, *encoding.messages, *plan_messages(plan, table)]
+    messages = [decision.sentence, *encoding.messages, *plan_messages(plan, table, settings)]
     if on_plan is not None:
         on_plan(plan, encoding, tuple(messages))
     with precision(settings["dtype"]):

@@ -11,7 +11,7 @@ from tightbound import learn
 from tightbound.choices import gradient_name, make_gradient, make_kl_weight, make_objective, make_regulariser
 from tightbound.data import DataError, Encoding, Rows, Table, split
 from tightbound.model import Specification
-from tightbound.settings import check_number, check_settings
+from tightbound.settings import DEFAULTS, check_number, check_settings
 
 MAX_VALIDATION_ROWS = 2000
 _MOST_LATENT = 64
@@ -149,9 +149,41 @@ def _hidden_sizes(value: Any, n_features: int) -> tuple[int, ...]:
     return tuple(int(size) if size == int(size) else size for size in sizes)
 
 
-def plan_messages(plan: Plan, table: Table) -> list[str]:
-    """What the user should know of the plan: nothing held out, more latents than columns."""
-    messages = []
+_FLOWS = ("planar", "iaf", "maf", "coupling", "spline")
+_USED_WITH: dict[str, Mapping[str, tuple[Any, ...]]] = {
+    "rank": {"covariance": ("low_rank",)},
+    "n_components": {"prior": ("mixture", "vamp"), "posterior": ("mixture",), "second_stage": ("mixture",)},
+    "n_levels": {"posterior": ("categorical",)},
+    "flow_layers": {"prior": _FLOWS, "posterior": _FLOWS, "second_stage": _FLOWS},
+    "inner_steps": {"inference": ("per_datum", "semi_amortised")},
+    "through": {"inference": ("semi_amortised",)},
+    "encoder_steps": {"inference": ("aggressive",)},
+    "n_groups": {"objective": ("miwae", "piwae")},
+    "alpha": {"objective": ("renyi", "ciwae", "mmd")},
+    "capacity": {"objective": ("capacity",)},
+    "free_bits": {"objective": ("free_bits",)},
+    "free_bits_group": {"objective": ("free_bits",)},
+    "temperature": {"gradient": ("gumbel", "gumbel_st")},
+}
+"""Where a setting matters: with any of these values of these other settings."""
+
+
+def unused_settings(settings: Mapping[str, Any]) -> list[str]:
+    """A sentence for every setting that was given and has no effect beside the others."""
+    sentences = []
+    for name, partners in _USED_WITH.items():
+        used = any(settings[other] in values for other, values in partners.items())
+        if settings[name] != DEFAULTS[name] and not used:
+            where = " or ".join(f"{other} {'/'.join(map(str, values))}" for other, values in partners.items())
+            sentences.append(f"{name} {settings[name]!r} has no effect here: it goes with {where}.")
+    if settings["inference"] == "exact" and settings["posterior"] in ("full", "mixture", *_FLOWS):
+        sentences.append(f"posterior {settings['posterior']!r} has no effect here: exact inference has no family.")
+    return sentences
+
+
+def plan_messages(plan: Plan, table: Table, settings: Mapping[str, Any]) -> list[str]:
+    """What the user should know of the plan: nothing held out, more latents than columns, settings without effect."""
+    messages = unused_settings(settings)
     if len(table.values) < 10 and len(plan.validation) == 0:
         messages.append(
             f"{table.source} has only {len(table.values)} rows: none are held out to guard against overfitting."

@@ -40,6 +40,26 @@ CASES: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
             "kl_warmup_steps": 11,
         },
     ),
+    "numbers kept for every row, a baseline that learns": (
+        NUMBERS,
+        {
+            "inference": "per_datum",
+            "inner_steps": 2,
+            "latent_dim": 2,
+            "posterior": "bernoulli",
+            "gradient": "learned_baseline",
+        },
+    ),
+    "vamp, aggressive, then a second stage": (
+        NUMBERS,
+        {
+            "prior": "vamp",
+            "n_components": 3,
+            "inference": "aggressive",
+            "encoder_steps": 3,
+            "second_stage": "mixture",
+        },
+    ),
 }
 
 

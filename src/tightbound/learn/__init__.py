@@ -15,6 +15,7 @@ from tightbound.learn.gradients import (
     StickingTheLanding,
 )
 from tightbound.learn.inference import (
+    CONVERGED,
     AbstractInference,
     Amortised,
     Exact,
@@ -49,6 +50,7 @@ from tightbound.learn.scores import DisArm, Enumeration, GumbelSoftmax, Reweight
 from tightbound.learn.state import FitState, Pair, Recipe, initial_state, tied
 
 __all__ = [
+    "CONVERGED",
     "ELBO",
     "AbstractGradient",
     "AbstractInference",

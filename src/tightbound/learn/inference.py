@@ -29,6 +29,10 @@ from tightbound.model.distributions import Mask, Scalar, Vector
 Numbers = Float[Array, " m"]
 
 
+CONVERGED = 0.01
+"""Nats that an inner loop must still promise a row for it to go on."""
+
+
 class AbstractInference(eqx.Module):
     """From a model and a row to the row's q(z | x)."""
 
@@ -267,9 +271,9 @@ def make_inference(
     """The way of inference that a specification names; the last two matter while learning alone."""
     if spec.inference == "exact":
         return Exact()
-    loop = Refinement(spec.inner_steps, spec.inner_rate)
+    loop = Refinement(spec.inner_steps, spec.inner_rate, tolerance=CONVERGED)
     # One draw a step while learning: the noise averages out over steps and rows, as it does for the networks.
-    brief = Refinement(learning_steps or spec.inner_steps, spec.inner_rate, n_samples=1)
+    brief = Refinement(learning_steps or spec.inner_steps, spec.inner_rate, n_samples=1, tolerance=CONVERGED)
     if parts.encoder is None:
         return PerDatum(parts.family, loop, None, brief)
     if spec.inference == "semi_amortised":
