@@ -23,6 +23,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "iwae50": {"objective": "iwae", "n_samples": 50},
     "iwae5": {"objective": "iwae", "n_samples": 5},
     "elbo-20": {"batch_size": 20},
+    "resampled5": {"objective": "iwae", "n_samples": 5, "gradient": "resampled"},
+    "resampled10": {"objective": "iwae", "n_samples": 10, "gradient": "resampled"},
     "dreg5-20": {"objective": "iwae", "n_samples": 5, "gradient": "dreg", "batch_size": 20},
     "dreg8-10": {"objective": "iwae", "n_samples": 8, "gradient": "dreg", "batch_size": 12},
     "dreg5": {"objective": "iwae", "n_samples": 5, "gradient": "dreg"},

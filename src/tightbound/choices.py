@@ -51,6 +51,7 @@ def make_gradient(name: str, settings: Mapping[str, Any]) -> learn.AbstractGradi
         "pathwise": learn.Pathwise,
         "stl": learn.StickingTheLanding,
         "dreg": learn.DoublyReparameterised,
+        "resampled": learn.Resampled,
         "reinforce": learn.ScoreFunction,
         "moving_average": lambda: learn.ScoreFunction(learn.MovingAverage()),
         "leave_one_out": lambda: learn.ScoreFunction(learn.LeaveOneOut()),

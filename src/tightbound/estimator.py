@@ -62,7 +62,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         objective: the bounds "elbo", "iwae" (Burda et al., 2016), "miwae", "piwae", "ciwae" (Rainforth et al., 2018),
             "renyi" (Li and Turner, 2016), "rws" (Bornschein and Bengio, 2015); or the ELBO with something in place of
             its KL: "capacity", "free_bits", "beta_tc", "mmd". What is reported is always a plain bound.
-        gradient: "auto", "pathwise", "stl", "dreg", "reinforce", "moving_average", "leave_one_out",
+        gradient: "auto", "pathwise", "stl", "dreg", "resampled", "reinforce", "moving_average", "leave_one_out",
             "learned_baseline", "vimco", "disarm", "gumbel", "gumbel_st", "enumerate" or "wake".
         n_samples: draws of z a row and step (None: 1 for the ELBO, 50 for the importance-weighted bound).
         n_groups: of draws, for "miwae" and "piwae".

@@ -65,6 +65,8 @@ class FittedModel:
     specification: Specification
     encoding: Encoding
     summary: TrainingSummary
+    refined_by: int | None = None
+    """Steps of the inner loop that improves q for every row, where it is not the q that was fitted."""
 
     def rows(self, table: Table) -> Rows:
         """The table's rows as the model sees them; 8-bit intensities are binarised once, with seed 0."""
@@ -113,11 +115,15 @@ class FittedModel:
         with precision(self.specification.dtype):
             refinement = Refinement(steps, self.specification.inner_rate, tolerance=CONVERGED)
             own = self.pair.q
-            if start == "encoder" and posterior in (None, self.specification.posterior) and isinstance(own, Amortised):
+            if (
+                start == "encoder"
+                and posterior in (None, self.specification.posterior)
+                and isinstance(own, Amortised | SemiAmortised)
+            ):
                 q: AbstractInference = SemiAmortised(own.encoder, refinement)
             else:
                 q = PerDatum(family, refinement, own if start == "encoder" else None)
-        return dataclasses.replace(self, pair=Pair(self.pair.p, q))
+        return dataclasses.replace(self, pair=Pair(self.pair.p, q), refined_by=steps)
 
     def decode(self, z: NDArray[Any]) -> NDArray[np.float64]:
         """E[x | z] in the user's units, (n, d) for z of shape (n, k)."""

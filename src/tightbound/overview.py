@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from tightbound.data import Table
 from tightbound.evidence import Evidence, Latents
 from tightbound.fitted import FittedModel
-from tightbound.learn import Amortised, PerDatum, SemiAmortised
 from tightbound.progress import RowProgress, duration
 from tightbound.report import EvidenceRow, ReportContent
 from tightbound.report.words import plural, with_error
@@ -119,11 +118,8 @@ class Overview:
         return tuple(EvidenceRow(*row) for row in rows)
 
     def _words_for_q(self) -> str:
-        spec, q = self.model.specification, self.model.pair.q
-        refined = spec.inference == "amortised" and not isinstance(q, Amortised)
-        return (
-            f"q refined by {q.refinement.steps} steps" if refined and isinstance(q, PerDatum | SemiAmortised) else "q"
-        )
+        steps = self.model.refined_by
+        return "q" if steps is None else f"q refined by {steps} steps"
 
     def _kind_of_kl(self) -> tuple[str, str]:
         spec = self.model.specification

@@ -136,14 +136,7 @@ def load_model(
 
 
 def _check_own_q(model: FittedModel) -> None:
-    q: Any = model.pair.q
-    own: dict[str, type[Any]] = {
-        "amortised": learn.Amortised,
-        "semi_amortised": learn.SemiAmortised,
-        "per_datum": learn.PerDatum,
-    }
-    kind: type[Any] = own.get(model.specification.inference, learn.Exact)
-    if not isinstance(q, kind) or (isinstance(q, learn.PerDatum) and q.start is not None):
+    if model.refined_by is not None:
         raise ValueError(
             "A model to be saved must have the q that it was fitted with, but this one's was refined; save the "
             "original, and refine it again after loading."

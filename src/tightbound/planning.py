@@ -74,6 +74,8 @@ def make_plan(
     total = epochs * steps_per_epoch
     spec = _specification(settings, encoding, rows, int(latent_dim), len(train), custom)
     gradient = gradient_name(settings, spec)
+    if settings["second_stage"] != "none":
+        _check_second_stage(spec, settings["second_stage"])
     return Plan(
         specification=spec,
         recipe=learn.Recipe(
@@ -94,6 +96,16 @@ def make_plan(
         through=bool(settings["through"]),
         second_stage=None if settings["second_stage"] == "none" else settings["second_stage"],
     )
+
+
+def _check_second_stage(spec: Specification, prior: str) -> None:
+    """Refuse a second stage that cannot follow before the first one is run."""
+    try:
+        dataclasses.replace(spec, prior=prior)
+    except ValueError as error:
+        raise ValueError(
+            f"second_stage must be a prior that goes with the rest; got {prior!r}, which does not: {error}"
+        ) from error
 
 
 def _specification(

@@ -163,6 +163,7 @@ SETTINGS: tuple[Setting, ...] = (
             "pathwise",
             "stl",
             "dreg",
+            "resampled",
             "reinforce",
             "moving_average",
             "leave_one_out",

@@ -31,6 +31,7 @@ from tightbound.learn import (
     Pathwise,
     Problem,
     Renyi,
+    Resampled,
     ReweightedWakeSleep,
     ScoreFunction,
     StickingTheLanding,
@@ -445,6 +446,15 @@ def test_doubly_reparameterised_and_pathwise_gradients_are_those_of_the_integral
             _, gradient = exact_gradient(by_quadrature(value), pair, jnp.asarray(weight))
             assert_unbiased(plain, np.asarray(gradient), where)
             assert_unbiased(double, np.asarray(gradient), where)
+
+
+@pytest.mark.parametrize("weight", [0.5, 1.0])
+def test_a_gradient_through_one_resampled_draw_is_that_of_the_integral(weight: float) -> None:
+    pair = continuous("diagonal")
+    found, estimate = samples(pair, Resampled(), IWAE, weight=weight)
+    _, gradient = exact_gradient(by_quadrature(tight), pair, jnp.asarray(weight))
+    assert_unbiased(found, np.asarray(gradient), names(pair))
+    assert_reported(IWAE, estimate, weight)
 
 
 def test_piwae_has_one_bound_for_p_and_another_for_q() -> None:

@@ -12,6 +12,7 @@ from tightbound.learn.gradients import (
     MaximumLikelihood,
     Pathwise,
     Problem,
+    Resampled,
     StickingTheLanding,
 )
 from tightbound.learn.inference import (
@@ -89,6 +90,7 @@ __all__ = [
     "Refined",
     "Refinement",
     "Renyi",
+    "Resampled",
     "ReweightedWakeSleep",
     "Schedule",
     "ScoreFunction",

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tightbound.learn.objectives import ELBO, AbstractObjective, Draws, draw, frozen
+from tightbound.learn.objectives import ELBO, AbstractObjective, Draws, ImportanceWeighted, draw, frozen
 from tightbound.model import AbstractDistribution, GenerativeModel, sample_and_log_prob
 from tightbound.model.distributions import Mask, Scalar, Vector
 
@@ -175,6 +175,45 @@ class DoublyReparameterised(AbstractGradient):
             draws = draws_of(problem)
             return from_draws(problem, draws, weighted(problem, draws))
         return _by_halves(problem, draws_of, key=key)
+
+    def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
+        """Nothing."""
+        return state
+
+
+@final
+class Resampled(AbstractGradient):
+    """DReG through one draw alone, picked with the probability of its normalised weight: unbiased, and cheap.
+
+    All k draws are weighed, but only one is differentiated: E over j ~ w of (factor_j grad log w_j) is the whole sum.
+    A forward pass costs a third of a step's work, so a bound of 5 draws costs little more than half of DReG's.
+    """
+
+    def check(self, objective: AbstractObjective, q: AbstractDistribution) -> None:
+        """Needs differentiable draws and one importance-weighted bound of at least two of them."""
+        check_reparameterised("resampled", q)
+        if not isinstance(objective, ImportanceWeighted) or objective.n_groups > 1 or objective.n_samples < 2:
+            raise ValueError(
+                f"The gradient resampled must have the objective iwae with at least 2 samples; got "
+                f"{type(objective).__name__} with {objective.n_draws}; use dreg or pathwise, or raise n_samples."
+            )
+
+    def initial_state(self, n_features: int, dtype: str) -> Any:
+        """Nothing."""
+        return None
+
+    def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
+        """Surrogate = tempered log weight of the draw that was picked, its cotangent scaled."""
+        key_draws, key_pick = jax.random.split(key)
+        draws = jax.lax.stop_gradient(problem._replace(p=frozen(problem.p), q=frozen(problem.q)).draw(key=key_draws))
+        tempered = draws.log_likelihood + problem.kl_weight * (draws.log_prior - draws.log_q)
+        picked = jax.random.categorical(key_pick, tempered)
+        factor = 1 - problem.kl_weight * (1 - jax.nn.softmax(tempered)[picked])
+        again = jax.random.split(key_draws, problem.objective.n_draws)[picked]
+        z = _scale_cotangent(sample_and_log_prob(problem.q, key=again)[0], factor)
+        log_q = frozen(problem.q).log_prob(z)
+        log_likelihood = problem.p.decoder(z).log_prob(problem.x, problem.observed)
+        return from_draws(problem, draws, log_likelihood + problem.kl_weight * (problem.p.prior.log_prob(z) - log_q))
 
     def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
         """Nothing."""

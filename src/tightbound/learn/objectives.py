@@ -278,7 +278,8 @@ class CombinedImportanceWeighted(AbstractObjective):
 class Renyi(AbstractObjective):
     """The variational Renyi bound, 1/(1 - a) log E[w^(1 - a)]: a = 1 is the ELBO, a = 0 the importance-weighted bound.
 
-    It is a lower bound of log p(x) for a >= 0; from k draws it is biased downwards.
+    It is a lower bound of log p(x) for a >= 0. From k draws it lies, on average, between the ELBO (k = 1) and that
+    bound: too low for a < 1, too high for a > 1.
     Source: Li and Turner (2016).
     """
 

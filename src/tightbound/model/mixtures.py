@@ -13,6 +13,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from tightbound.model.distributions import AbstractDistribution, DiagonalGaussian, Mask, Scalar, Vector
 
+_LOG_2PI = 1.8378770664093453
+
 
 @final
 class GaussianMixture(AbstractDistribution):
@@ -51,7 +53,13 @@ class GaussianMixture(AbstractDistribution):
 
     def log_prob(self, x: Vector, observed: Mask = None) -> Scalar:
         """log sum_c pi_c N(x_observed; ...)."""
-        each = jax.vmap(lambda loc, scale: DiagonalGaussian(loc, scale).log_prob(x, observed))(self.loc, self.scale)
+        if observed is None:
+            # What does not depend on x stands apart: under `vmap` it is computed once for all rows.
+            white = (x[None, :] - self.loc) * (1 / self.scale)
+            constant = jnp.sum(jnp.log(self.scale), axis=1) + 0.5 * self.dim * _LOG_2PI
+            each = -0.5 * jnp.sum(white**2, axis=1) - constant
+        else:
+            each = jax.vmap(lambda loc, scale: DiagonalGaussian(loc, scale).log_prob(x, observed))(self.loc, self.scale)
         return logsumexp(jax.nn.log_softmax(self.logits) + each)
 
 
