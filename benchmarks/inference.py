@@ -38,7 +38,7 @@ class Way:
     def __init__(self, data: learn.Dataset, mean: np.ndarray, options: dict[str, Any]):
         steps = options.get("steps", 10)
         spec = Specification(
-            784, 50, likelihood="bernoulli", inference=options.get("inference", "amortised"), inner_steps=steps
+            784, 50, likelihood="bernoulli", inference=options.get("inference", "amortised"), steps_on_new_rows=steps
         )
         parts = build(spec, center=mean, floor=np.zeros(784), key=jax.random.key(0))
         q = learn.make_inference(spec, parts, learning_steps=steps, through=options.get("through", False))

@@ -46,12 +46,26 @@ class GivenPosterior(AbstractInference):
         return None
 
     def search(
-        self, p: GenerativeModel, x: jax.Array, observed: jax.Array | None, kept: None, *, key: jax.Array
+        self,
+        p: GenerativeModel,
+        x: jax.Array,
+        observed: jax.Array | None,
+        kept: None,
+        *,
+        kl_weight: jax.Array,
+        key: jax.Array,
     ) -> None:
         return None
 
     def learning(
-        self, p: GenerativeModel, x: jax.Array, observed: jax.Array | None, found: None, *, key: jax.Array
+        self,
+        p: GenerativeModel,
+        x: jax.Array,
+        observed: jax.Array | None,
+        found: None,
+        *,
+        kl_weight: jax.Array,
+        key: jax.Array,
     ) -> tuple[AbstractDistribution, jax.Array]:
         return self(p, x, observed, key=key), jnp.zeros((), x.dtype)
 

@@ -3,13 +3,17 @@
 import warnings
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
 from scipy import stats
 
 import tightbound
-from tightbound import VAE
+from tightbound import VAE, learn
+from tightbound.learn.regularisers import Minibatch
+from tightbound.model import Categorical
 
 RNG = np.random.default_rng(5)
 X = np.tanh(RNG.normal(size=(150, 2)) @ RNG.normal(size=(2, 5))) + 0.1 * RNG.normal(size=(150, 5))
@@ -98,6 +102,40 @@ def test_an_option_without_effect_is_said():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         VAE(**{**SMALL, "epochs": 1, "objective": "free_bits", "free_bits": 2.0}).fit(X[:40])
+
+
+@pytest.mark.parametrize("inference", ["per_datum", "semi_amortised"])
+def test_a_weight_on_the_kl_reaches_the_inner_loop(inference: str):
+    """Beta shapes a q that is found before the step, too: with a large one it stays near the prior."""
+    settings = {**SMALL, "epochs": 8, "inference": inference, "inner_steps": 4}
+    plain, heavy = (VAE(**settings, beta=beta).fit(X).history_["train_bound"][-1] for beta in (1.0, 20.0))
+    assert heavy < plain - 0.1
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"inference": "per_datum", "objective": "free_bits"}, "whose gradient it can shape"),
+        ({"inference": "semi_amortised", "second_stage": "maf"}, "would follow the new prior"),
+        ({"posterior": "bernoulli", "second_stage": "mixture"}, "second_stage must be a prior that goes with the rest"),
+        ({"objective": "rws", "gradient": "dreg"}, "which makes it wake-sleep"),
+        ({"objective": "mmd", "beta": 0.5}, "alpha \\+ beta of at least 1"),
+        ({"posterior": "bernoulli", "inference": "exact", "objective": "iwae"}, "use objective='elbo'"),
+        ({"inference": "exact", "network": "linear", "encoder_network": lambda i, o, *, key: None}, "has a network"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_before_the_fit(settings: dict, words: str):
+    with pytest.raises(ValueError, match=words):
+        VAE(**{**SMALL, **settings}).fit(X)
+
+
+def test_the_levels_of_a_categorical_latent_share_their_free_bits():
+    logits = 50.0 * np.eye(10)[:, None, :]  # ten rows, each certain of another level of its one latent
+    prior, weights = Categorical(jnp.zeros((1, 10))), jnp.ones(10)
+    rows = Minibatch(
+        Categorical(jnp.asarray(logits)), jnp.zeros((10, 10)), jnp.zeros(10), prior, weights, 10, jnp.asarray(0)
+    )
+    assert float(learn.FreeBits(0.5)(rows, key=jax.random.key(0))) == pytest.approx(np.log(10))
 
 
 def test_what_was_maximised_stands_beside_the_bound():

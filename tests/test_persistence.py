@@ -135,7 +135,7 @@ def test_a_model_of_the_first_format_is_still_read(model: FittedModel, folder: P
     """It has no prior, no way of inference and no flows yet, and its records end before what was maximised."""
     description = json.loads((folder / MODEL_FILE).read_text())
     description["format_version"] = 1
-    for name in ("prior", "inference", "n_components", "n_levels", "flow_layers", "inner_steps", "inner_rate"):
+    for name in ("prior", "inference", "n_components", "n_levels", "flow_layers", "steps_on_new_rows", "inner_rate"):
         del description["specification"][name]
     training = description["training"]
     training["history"] = [record[:4] for record in training["history"]]

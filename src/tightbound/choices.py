@@ -30,6 +30,11 @@ def make_objective(settings: Mapping[str, Any], gradient: str) -> learn.Abstract
 def gradient_name(settings: Mapping[str, Any], spec: Specification) -> str:
     """The gradient estimator's name, with "auto" made definite."""
     name, objective = settings["gradient"], settings["objective"]
+    if name not in ("auto", "wake") and objective == "rws":
+        raise ValueError(
+            f"The objective rws must have gradient='auto' (or 'wake'), which makes it wake-sleep; got {name!r}; "
+            "use objective='iwae' for other gradients."
+        )
     if name != "auto":
         return str(name)
     if objective == "rws":

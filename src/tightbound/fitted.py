@@ -158,8 +158,8 @@ def _family_for(model: FittedModel, posterior: str | None) -> AbstractFamily:
         raise ValueError(
             "Only a q that is not exact can be refined, but this model's is the posterior itself; use it as it is."
         )
-    if posterior in (None, spec.posterior):
-        return q.family if isinstance(q, PerDatum) else q.encoder.family
+    if posterior is None or (posterior == spec.posterior and model.refined_by is None):
+        return q.family
     legal = (spec.posterior,) if spec.discrete else REFINABLE
     if posterior not in legal:
         raise ValueError(

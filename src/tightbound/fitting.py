@@ -197,19 +197,19 @@ def _second_stage(
 ) -> tuple[learn.FitResult, Specification]:
     """Fit a density to the aggregated posterior, with all else held, and make it the prior (Dai and Wipf, 2019).
 
-    Its likelihood under draws of q is the part of the ELBO that the prior is in, so the loop is the same.
+    Its likelihood under draws of q is the part of the bound that the prior is in, so the loop is the same.
     """
     name, past = str(plan.second_stage), len(first.history)
     spec = dataclasses.replace(plan.specification, prior=name)
     settled: Any = learn.tied(first.pair)
-    key_prior, key_fit = jax.random.split(jax.random.fold_in(key, 2))
+    key_prior, key_fit = jax.random.split(jax.random.fold_in(key, 3))  # 0 to 2 are the first stage's own
     pair = learn.Pair(GenerativeModel(make_prior(name, spec, key=key_prior), settled.p.decoder), settled.q)
     steps, _ = learn.batch_shape(train.n_rows, plan.recipe.batch_size)
     total = steps * plan.epochs_of_second_stage
     recipe = learn.Recipe(
         learn.Optimiser(0.003, total, warmup_steps=min(100, total // 10)),
-        objective=learn.ELBO(1, closed_form_kl=False),
-        gradient=plan.recipe.gradient if spec.discrete else learn.Pathwise(),
+        objective=plan.recipe.objective,
+        gradient=plan.recipe.gradient,
         batch_size=plan.recipe.batch_size,
         trains="prior",
         dtype=plan.recipe.dtype,
@@ -224,7 +224,9 @@ def _second_stage(
         on_progress=_listener(plan, shifts, None, on_epoch, 0, past),
     )
     history = (*first.history, *(dataclasses.replace(r, epoch=past + r.epoch) for r in second.history))
-    return dataclasses.replace(second, history=history, best_epoch=past + second.best_epoch), spec
+    worse = second if first.status is not learn.Status.NON_FINITE else first
+    detail = f"First stage: {first.detail} Second stage: {second.detail}"
+    return learn.FitResult(second.pair, history, past + second.best_epoch, worse.status, detail), spec
 
 
 def _pseudo_inputs(plan: Plan, rows: Rows, seed: int) -> NDArray[np.float64] | None:

@@ -122,9 +122,7 @@ class Overview:
         return "q" if steps is None else f"q refined by {steps} steps"
 
     def _kind_of_kl(self) -> tuple[str, str]:
-        spec = self.model.specification
-        exact = spec.discrete or (spec.prior == "standard" and spec.posterior in ("diagonal", "full"))
-        return ("exact", "closed form") if exact and spec.inference != "exact" else ("estimate", "100 draws of q a row")
+        return ("exact", "closed form") if self.latents.exact_kl else ("estimate", "100 draws of q a row")
 
     def _held_out_rows(self, method: str) -> list[_Row]:
         if self.held_out is None:

@@ -73,6 +73,11 @@ def make_plan(
         patience = max(20, epochs // 4)
     total = epochs * steps_per_epoch
     spec = _specification(settings, encoding, rows, int(latent_dim), len(train), custom)
+    if "encoder" in custom and spec.inference in ("per_datum", "exact"):
+        raise ValueError(
+            f"encoder_network must go with an inference that has a network; got inference={spec.inference!r}; leave it "
+            "out, or use inference='amortised'."
+        )
     gradient = gradient_name(settings, spec)
     if settings["second_stage"] != "none":
         _check_second_stage(spec, settings["second_stage"])
@@ -100,6 +105,11 @@ def make_plan(
 
 def _check_second_stage(spec: Specification, prior: str) -> None:
     """Refuse a second stage that cannot follow before the first one is run."""
+    if spec.inference != "amortised":
+        raise ValueError(
+            f"second_stage must have a network that says what the aggregated posterior is; got inference="
+            f"{spec.inference!r}, whose inner loop would follow the new prior; use 'amortised' or 'aggressive'."
+        )
     try:
         dataclasses.replace(spec, prior=prior)
     except ValueError as error:
@@ -130,7 +140,7 @@ def _specification(
         n_levels=int(settings["n_levels"]),
         flow_layers=int(settings["flow_layers"]),
         # A row never seen starts far from its q; one met in every epoch does not.
-        inner_steps=max(STEPS_ON_NEW_ROWS, steps) if inference == "per_datum" else steps,
+        steps_on_new_rows=max(STEPS_ON_NEW_ROWS, steps) if inference == "per_datum" else steps,
         inner_rate=float(settings["inner_rate"]),
         network=settings["network"],
         hidden_sizes=_hidden_sizes(settings["hidden_sizes"], d),
@@ -188,6 +198,13 @@ def unused_settings(settings: Mapping[str, Any]) -> list[str]:
         if settings[name] != DEFAULTS[name] and not used:
             where = " or ".join(f"{other} {'/'.join(map(str, values))}" for other, values in partners.items())
             sentences.append(f"{name} {settings[name]!r} has no effect here: it goes with {where}.")
+    if settings["kl_schedule"] != "linear" and not settings["kl_warmup_steps"]:
+        sentences.append("kl_schedule has no effect here: it goes with kl_warmup_steps above 0.")
+    if settings["inference"] == "exact" and (settings["beta"] not in (None, 1) or settings["kl_warmup_steps"]):
+        sentences.append("A weight on the KL has no effect on an exact q, which is the best one for a weight of 1.")
+    held = settings["inference"] == "per_datum" and settings["posterior"] not in _FLOWS
+    if held and settings["gradient"] != "auto":
+        sentences.append("gradient has no effect on a q that an inner loop finds: the loop has its own.")
     if settings["inference"] == "exact" and settings["posterior"] in ("full", "mixture", *_FLOWS):
         sentences.append(f"posterior {settings['posterior']!r} has no effect here: exact inference has no family.")
     return sentences

@@ -183,12 +183,26 @@ class Foreign(AbstractInference):
         return None
 
     def search(
-        self, p: GenerativeModel, x: jax.Array, observed: jax.Array | None, kept: None, *, key: jax.Array
+        self,
+        p: GenerativeModel,
+        x: jax.Array,
+        observed: jax.Array | None,
+        kept: None,
+        *,
+        kl_weight: jax.Array,
+        key: jax.Array,
     ) -> None:
         return None
 
     def learning(
-        self, p: GenerativeModel, x: jax.Array, observed: jax.Array | None, found: None, *, key: jax.Array
+        self,
+        p: GenerativeModel,
+        x: jax.Array,
+        observed: jax.Array | None,
+        found: None,
+        *,
+        kl_weight: jax.Array,
+        key: jax.Array,
     ) -> tuple[AbstractDistribution, jax.Array]:
         return TWO, jnp.zeros((), x.dtype)
 

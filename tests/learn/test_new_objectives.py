@@ -302,8 +302,12 @@ Q = DiagonalGaussian(jnp.zeros(4), jnp.ones(4))
 FULL = FullGaussian(jnp.zeros(4), jnp.eye(4))
 BITS = Bernoulli(jnp.zeros(4))
 UNFIT: dict[str, tuple[AbstractRegulariser, AbstractDistribution, AbstractDistribution]] = {
-    "free_bits in groups must have a factorised q.*got FullGaussian and Stand.*group_size 0": (FreeBits(), FULL, PRIOR),
-    "group_size must divide the 4 latents; got 3; use 1": (FreeBits(0.5, 3), Q, PRIOR),
+    "free_bits in groups must have a factorised q.*got FullGaussian and Stand.*free_bits_group 0": (
+        FreeBits(),
+        FULL,
+        PRIOR,
+    ),
+    "free_bits_group must divide the 4 latents; got 3; use 1": (FreeBits(0.5, 3), Q, PRIOR),
     "beta_tc must have posterior='diagonal'.*got FullGaussian.*mmd": (TotalCorrelation(), FULL, PRIOR),
     "beta_tc must have posterior='diagonal'.*got Bernoulli": (TotalCorrelation(), BITS, BITS),
     "mmd must have a posterior with differentiable draws; got Bernoulli; use": (MaximumMeanDiscrepancy(), BITS, BITS),

@@ -390,7 +390,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         lambda: Enumeration().check(ELBO(), GAUSSIAN),
         "Enumeration must have discrete latents .*got DiagonalGaussian; use the pathwise gradient",
     ),
-    "no inner step": (lambda: spec(inner_steps=0), "inner_steps must be at least 1; got 0; 20 is usual"),
+    "no inner step": (lambda: spec(steps_on_new_rows=0), "steps_on_new_rows must be at least 1; got 0; 20 is usual"),
     "no inner rate": (lambda: spec(inner_rate=0.0), "inner_rate must be above 0; got 0.0; 0.3 is usual"),
     "refinement without steps": (lambda: Refinement(0), "inner_steps must be a whole number of at least 1; got 0; 20"),
     "refinement without a rate": (lambda: Refinement(1, 0.0), "inner_rate must be above 0; got 0.0; 0.3 is usual"),

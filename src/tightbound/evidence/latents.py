@@ -40,6 +40,8 @@ class Latents:
     marginals have no form of their own)."""
     total_kl: NDArray[Any]
     """(n,) KL(q(z | x) || p(z)), nats: by its formula, else by draws."""
+    exact_kl: bool = True
+    """Whether `total_kl` comes from its formula."""
 
     @property
     def kl_per_dimension(self) -> NDArray[Any]:
@@ -61,7 +63,16 @@ def encode(
     for i in range(0, len(x), _ROWS_AT_ONCE):
         mask = None if observed is None else _padded(observed[i : i + _ROWS_AT_ONCE])
         parts.append(jax.device_get(_encode(p, q, _padded(x[i : i + _ROWS_AT_ONCE]), mask)))
-    return Latents(*(np.concatenate([part[j] for part in parts])[: len(x)] for j in range(4)))
+    mean, sd, kl, total = (np.concatenate([part[j] for part in parts])[: len(x)] for j in range(4))
+    return Latents(mean, sd, kl, total, exact_kl=_has_formula(p, q, x, observed))
+
+
+def _has_formula(p: GenerativeModel, q: AbstractInference, x: NDArray[Any], observed: NDArray[np.bool_] | None) -> bool:
+    def one(x: Array, observed: Array | None) -> AbstractDistribution:
+        return q(p, x, observed, key=jax.random.key(0))
+
+    mask = None if observed is None else jnp.asarray(observed[0])
+    return has_closed_form_kl(eqx.filter_eval_shape(one, jnp.asarray(x[0]), mask), p.prior)
 
 
 @eqx.filter_jit

@@ -37,7 +37,7 @@ def describe_non_finite(
             "minibatch) is not finite; look for extreme values there, or lower learning_rate."
         )
     batch = Batch(x, observed, jnp.ones(x.shape[0], x.dtype), numbers, train.n_rows)
-    found = search(pair, state.kept, batch, key=key_q)
+    found = search(pair, state.kept, batch, kl_weight=recipe.kl_weight(state.step, recipe.dtype), key=key_q)
     gradient = jax.jit(
         jax.grad(lambda a: batch_loss(a, static, recipe, batch, found, state.estimator, state.step, key_q)[0])
     )(state.parameters)

@@ -171,7 +171,8 @@ def _sound(recipe: Recipe, static: Pair, state: FitState, train: Dataset, keys: 
     noise = jax.random.fold_in(jax.random.fold_in(keys.noise, state.epoch), attempt)
     key_rows, key_q = jax.random.split(jax.random.fold_in(noise, n_batches))
     batch = _chunk(train, order, jnp.zeros((), "int32"), recipe.batch_size, recipe.dtype, key=key_rows)
-    found = search(eqx.combine(state.parameters, static), state.kept, batch, key=key_q)
+    weight = recipe.kl_weight(state.step, recipe.dtype)
+    found = search(eqx.combine(state.parameters, static), state.kept, batch, kl_weight=weight, key=key_q)
     loss, _ = batch_loss(state.parameters, static, recipe, batch, found, state.estimator, state.step, key_q)
     return all_finite(state.parameters) & jnp.isfinite(loss)
 

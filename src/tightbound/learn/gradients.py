@@ -122,6 +122,8 @@ class StickingTheLanding(AbstractGradient):
     def check(self, objective: AbstractObjective, q: AbstractDistribution) -> None:
         """Needs differentiable draws and the ELBO (for importance-weighted bounds it is biased)."""
         check_reparameterised("stl", q)
+        if isinstance(objective, ELBO) and objective.closed_form_kl:
+            raise ValueError("The gradient stl must have ELBO(closed_form_kl=False): it samples the KL; got True.")
         if not isinstance(objective, ELBO):
             raise ValueError(
                 f"The gradient stl must have the objective elbo, for it is biased for others; got "
@@ -186,7 +188,8 @@ class Resampled(AbstractGradient):
     """DReG through one draw alone, picked with the probability of its normalised weight: unbiased, and cheap.
 
     All k draws are weighed, but only one is differentiated: E over j ~ w of (factor_j grad log w_j) is the whole sum.
-    A forward pass costs a third of a step's work, so a bound of 5 draws costs little more than half of DReG's.
+    A forward pass costs a third of a step's work. Picking one draw is what Burda, Grosse and Salakhutdinov (2016,
+    section 3) propose for the plain gradient; the factor is that of Tucker et al. (2019).
     """
 
     def check(self, objective: AbstractObjective, q: AbstractDistribution) -> None:

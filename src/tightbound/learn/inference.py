@@ -27,8 +27,11 @@ from tightbound.model import (
 from tightbound.model.distributions import Mask, Scalar, Vector
 
 Numbers = Float[Array, " m"]
+Weight = Float[Array, ""] | float
 
 
+_START = 2**32 - 2
+"""Sets the noise of the start apart from that of the loop."""
 CONVERGED = 0.01
 """Nats that an inner loop must still promise a row for it to go on."""
 
@@ -56,13 +59,30 @@ class AbstractInference(eqx.Module):
 
     @abstractmethod
     def search(
-        self, p: GenerativeModel, x: Vector, observed: Mask, kept: Numbers | None, *, key: PRNGKeyArray
+        self,
+        p: GenerativeModel,
+        x: Vector,
+        observed: Mask,
+        kept: Numbers | None,
+        *,
+        kl_weight: Weight,
+        key: PRNGKeyArray,
     ) -> Refined | None:
-        """The inner loop of a training step, before the step on the networks; no gradient passes through it."""
+        """The inner loop of a training step, before the step on the networks; no gradient passes through it.
+
+        It ascends the bound whose KL has the weight that the step has.
+        """
 
     @abstractmethod
     def learning(
-        self, p: GenerativeModel, x: Vector, observed: Mask, found: Refined | None, *, key: PRNGKeyArray
+        self,
+        p: GenerativeModel,
+        x: Vector,
+        observed: Mask,
+        found: Refined | None,
+        *,
+        kl_weight: Weight,
+        key: PRNGKeyArray,
     ) -> tuple[AbstractDistribution, Scalar]:
         """q for a training step, and a term to add to its surrogate (a number whose gradient trains the encoder)."""
 
@@ -75,6 +95,11 @@ class Amortised(AbstractInference):
     """
 
     encoder: Encoder
+
+    @property
+    def family(self) -> AbstractFamily:
+        """The encoder's."""
+        return self.encoder.family
 
     def numbers(self, p: GenerativeModel, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Numbers:
         """The encoder's answer."""
@@ -89,13 +114,27 @@ class Amortised(AbstractInference):
         return None
 
     def search(
-        self, p: GenerativeModel, x: Vector, observed: Mask, kept: Numbers | None, *, key: PRNGKeyArray
+        self,
+        p: GenerativeModel,
+        x: Vector,
+        observed: Mask,
+        kept: Numbers | None,
+        *,
+        kl_weight: Weight,
+        key: PRNGKeyArray,
     ) -> Refined | None:
         """Nothing to search."""
         return None
 
     def learning(
-        self, p: GenerativeModel, x: Vector, observed: Mask, found: Refined | None, *, key: PRNGKeyArray
+        self,
+        p: GenerativeModel,
+        x: Vector,
+        observed: Mask,
+        found: Refined | None,
+        *,
+        kl_weight: Weight,
+        key: PRNGKeyArray,
     ) -> tuple[AbstractDistribution, Scalar]:
         """The encoder's answer."""
         return self.encoder(x, observed), jnp.zeros((), x.dtype)
@@ -106,24 +145,29 @@ class PerDatum(AbstractInference):
     """Every row has variational parameters of its own, found by an inner loop with the model held.
 
     While learning they are kept from epoch to epoch; a row never seen starts near the prior, or where `start` says.
-    This is black-box variational inference as in the textbook
-    (Ranganath, Gerrish and Blei, 2014; Hoffman et al., 2013).
+    This is the textbook's stochastic variational inference row by row (Hoffman et al., 2013; Ranganath, Gerrish and
+    Blei, 2014), with the gradients of `Refinement`.
     """
 
     family: AbstractFamily
     refinement: Refinement
-    start: AbstractInference | None = None
+    start: Any = None
+    """Another inference with a family, whose answer is where the loop starts (None: near the prior)."""
     while_learning: Refinement | None = None
     """The inner loop of a training step (None: that for a row never seen)."""
 
     def numbers(self, p: GenerativeModel, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Numbers:
         """Where the inner loop ends."""
+        return self.refinement(p, self.family, self._first(p, x, observed, key=key), x, observed, key=key).parameters
+
+    def _first(self, p: GenerativeModel, x: Vector, observed: Mask, *, key: PRNGKeyArray) -> Numbers:
         if self.start is None:
-            first = first_parameters(self.family, x.dtype.name)
-        else:
-            guess = self.start(p, x, observed, key=key)
-            first = self.family.near(guess.mean, jnp.sqrt(guess.variance))
-        return self.refinement(p, self.family, first, x, observed, key=key).parameters
+            return first_parameters(self.family, x.dtype.name)
+        numbers = self.start.numbers(p, x, observed, key=jax.random.fold_in(key, _START))
+        if self.start.family is self.family:
+            return numbers
+        guess = self.start.member(p, numbers)
+        return self.family.near(guess.mean, jnp.sqrt(guess.variance))
 
     def member(self, p: GenerativeModel, numbers: Numbers) -> AbstractDistribution:
         """The family's."""
@@ -134,15 +178,29 @@ class PerDatum(AbstractInference):
         return jnp.tile(first_parameters(self.family, dtype), (n_rows, 1))
 
     def search(
-        self, p: GenerativeModel, x: Vector, observed: Mask, kept: Numbers | None, *, key: PRNGKeyArray
+        self,
+        p: GenerativeModel,
+        x: Vector,
+        observed: Mask,
+        kept: Numbers | None,
+        *,
+        kl_weight: Weight,
+        key: PRNGKeyArray,
     ) -> Refined | None:
         """On from what was kept."""
         loop = self.while_learning or self.refinement
         first = first_parameters(self.family, x.dtype.name) if kept is None else kept
-        return loop(p, self.family, first, x, observed, key=key)
+        return loop(p, self.family, first, x, observed, kl_weight=kl_weight, key=key)
 
     def learning(
-        self, p: GenerativeModel, x: Vector, observed: Mask, found: Refined | None, *, key: PRNGKeyArray
+        self,
+        p: GenerativeModel,
+        x: Vector,
+        observed: Mask,
+        found: Refined | None,
+        *,
+        kl_weight: Weight,
+        key: PRNGKeyArray,
     ) -> tuple[AbstractDistribution, Scalar]:
         """What was found, held; a flow's networks, which all rows share, still learn."""
         found = _needed(found)
@@ -164,6 +222,11 @@ class SemiAmortised(AbstractInference):
     """The inner loop of a training step (None: that for use)."""
     through: bool = eqx.field(static=True, default=False)
 
+    @property
+    def family(self) -> AbstractFamily:
+        """The encoder's."""
+        return self.encoder.family
+
     def numbers(self, p: GenerativeModel, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Numbers:
         """The refined proposal."""
         start = self.encoder.parameters(x, observed)
@@ -178,22 +241,36 @@ class SemiAmortised(AbstractInference):
         return None
 
     def search(
-        self, p: GenerativeModel, x: Vector, observed: Mask, kept: Numbers | None, *, key: PRNGKeyArray
+        self,
+        p: GenerativeModel,
+        x: Vector,
+        observed: Mask,
+        kept: Numbers | None,
+        *,
+        kl_weight: Weight,
+        key: PRNGKeyArray,
     ) -> Refined | None:
         """On from the proposal."""
         if self.through:
             return None
         start, loop = self.encoder.parameters(x, observed), self.while_learning or self.refinement
-        return loop(p, self.encoder.family, start, x, observed, key=key)
+        return loop(p, self.encoder.family, start, x, observed, kl_weight=kl_weight, key=key)
 
     def learning(
-        self, p: GenerativeModel, x: Vector, observed: Mask, found: Refined | None, *, key: PRNGKeyArray
+        self,
+        p: GenerativeModel,
+        x: Vector,
+        observed: Mask,
+        found: Refined | None,
+        *,
+        kl_weight: Weight,
+        key: PRNGKeyArray,
     ) -> tuple[AbstractDistribution, Scalar]:
         """The refined q, and the term that trains the encoder."""
         start, family = self.encoder.parameters(x, observed), self.encoder.family
         if self.through:
             loop = self.while_learning or self.refinement
-            refined = loop.unrolled(frozen(p), family, start, x, observed, key=key)
+            refined = loop.unrolled(frozen(p), family, start, x, observed, kl_weight=kl_weight, key=key)
             return family(refined), jnp.zeros((), x.dtype)
         found = _needed(found)
         return family(jax.lax.stop_gradient(found.parameters)), jax.lax.stop_gradient(found.ascent) @ start
@@ -226,13 +303,27 @@ class Exact(AbstractInference):
         return None
 
     def search(
-        self, p: GenerativeModel, x: Vector, observed: Mask, kept: Numbers | None, *, key: PRNGKeyArray
+        self,
+        p: GenerativeModel,
+        x: Vector,
+        observed: Mask,
+        kept: Numbers | None,
+        *,
+        kl_weight: Weight,
+        key: PRNGKeyArray,
     ) -> Refined | None:
         """Nothing to search."""
         return None
 
     def learning(
-        self, p: GenerativeModel, x: Vector, observed: Mask, found: Refined | None, *, key: PRNGKeyArray
+        self,
+        p: GenerativeModel,
+        x: Vector,
+        observed: Mask,
+        found: Refined | None,
+        *,
+        kl_weight: Weight,
+        key: PRNGKeyArray,
     ) -> tuple[AbstractDistribution, Scalar]:
         """The posterior, held (the E step); the bound's gradient is then that of log p(x)."""
         return frozen(exact_posterior(p, x, observed)), jnp.zeros((), x.dtype)
@@ -254,12 +345,28 @@ class NoInference(AbstractInference):
         """Nothing."""
         return None
 
-    def search(self, p: Any, x: Vector, observed: Mask, kept: Numbers | None, *, key: PRNGKeyArray) -> Refined | None:
+    def search(
+        self,
+        p: Any,
+        x: Vector,
+        observed: Mask,
+        kept: Numbers | None,
+        *,
+        kl_weight: Weight,
+        key: PRNGKeyArray,
+    ) -> Refined | None:
         """Nothing."""
         return None
 
     def learning(
-        self, p: Any, x: Vector, observed: Mask, found: Refined | None, *, key: PRNGKeyArray
+        self,
+        p: Any,
+        x: Vector,
+        observed: Mask,
+        found: Refined | None,
+        *,
+        kl_weight: Weight,
+        key: PRNGKeyArray,
     ) -> tuple[Any, Scalar]:
         """Nothing."""
         return None, jnp.zeros((), x.dtype)
@@ -271,9 +378,9 @@ def make_inference(
     """The way of inference that a specification names; the last two matter while learning alone."""
     if spec.inference == "exact":
         return Exact()
-    loop = Refinement(spec.inner_steps, spec.inner_rate, tolerance=CONVERGED)
+    loop = Refinement(spec.steps_on_new_rows, spec.inner_rate, tolerance=CONVERGED)
     # One draw a step while learning: the noise averages out over steps and rows, as it does for the networks.
-    brief = Refinement(learning_steps or spec.inner_steps, spec.inner_rate, n_samples=1, tolerance=CONVERGED)
+    brief = Refinement(learning_steps or spec.steps_on_new_rows, spec.inner_rate, n_samples=1, tolerance=CONVERGED)
     if parts.encoder is None:
         return PerDatum(parts.family, loop, None, brief)
     if spec.inference == "semi_amortised":

@@ -8,7 +8,7 @@ from jaxtyping import Array
 from tightbound.learn.dataset import Dataset
 from tightbound.learn.exact import check_linear_gaussian, plain_prior
 from tightbound.learn.gradients import MaximumLikelihood, Pathwise
-from tightbound.learn.inference import Amortised, Exact, NoInference, SemiAmortised
+from tightbound.learn.inference import AbstractInference, Amortised, Exact, NoInference, PerDatum, SemiAmortised
 from tightbound.learn.objectives import ELBO
 from tightbound.learn.regularisers import AbstractRegulariser, Capacity, FreeBits
 from tightbound.learn.scores import DisArm, Enumeration, GumbelSoftmax, ScoreFunction
@@ -44,8 +44,9 @@ def check_pair(pair: Pair, recipe: Recipe, train: Dataset) -> None:
         )
     if isinstance(q, Tabulated) and not isinstance(recipe.gradient, Enumeration):
         raise ValueError(
-            f"Exact inference of discrete latents must have the gradient enumerate; got "
-            f"{type(recipe.gradient).__name__}; use gradient='auto'."
+            f"Exact inference of discrete latents must have the objective elbo and the gradient enumerate; got "
+            f"{type(recipe.objective).__name__} and {type(recipe.gradient).__name__}; use objective='elbo' and "
+            "gradient='auto'."
         )
     if recipe.encoder_steps > 1 and not isinstance(pair.q, Amortised):
         raise ValueError(
@@ -59,14 +60,25 @@ def check_pair(pair: Pair, recipe: Recipe, train: Dataset) -> None:
             f"A gradient through the inner steps must have a posterior with differentiable draws; got "
             f"{type(q).__name__}; use through=False."
         )
+    if recipe.regulariser is not None and _is_held(pair.q):
+        raise ValueError(
+            f"{type(recipe.regulariser).__name__} must have a q whose gradient it can shape (amortised inference, or "
+            f"semi-amortised through the steps); got {type(pair.q).__name__}; use inference='amortised'."
+        )
     if recipe.regulariser is not None:
         _check_regulariser(recipe.regulariser, recipe, q, pair.p.prior)
+
+
+def _is_held(q: AbstractInference) -> bool:
+    """Whether q is found before the step, so that the step's gradient does not reach it."""
+    return isinstance(q, PerDatum | Exact) or (isinstance(q, SemiAmortised) and not q.through)
 
 
 def _check_regulariser(
     regulariser: AbstractRegulariser, recipe: Recipe, q: AbstractDistribution, prior: AbstractDistribution
 ) -> None:
     """Its own gradient passes through q's draws, or through a KL in closed form."""
+    regulariser.check(q, prior)
     scores = (Enumeration, ScoreFunction, DisArm, GumbelSoftmax)
     known = has_closed_form_kl(q, prior) and isinstance(regulariser, Capacity | FreeBits)
     fits = isinstance(recipe.gradient, Pathwise) or (isinstance(recipe.gradient, scores) and known)
@@ -76,7 +88,6 @@ def _check_regulariser(
             f"the KL has a closed form); got {type(recipe.objective).__name__} and {type(recipe.gradient).__name__}; "
             "use gradient='auto', and a diagonal, bernoulli or categorical posterior."
         )
-    regulariser.check(q, prior)
 
 
 def posterior_shape(pair: Pair, data: Dataset, dtype: str) -> AbstractDistribution:

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from tightbound.model import (
     AbstractDistribution,
     GenerativeModel,
+    LearnedPrior,
     has_closed_form_kl,
     kl_divergence,
     sample_and_log_prob,
@@ -324,7 +325,7 @@ def _tempered(draws: Draws, kl_weight: Float[Array, ""] | float) -> Float[Array,
 
 
 def _name_of(prior: AbstractDistribution) -> str:
-    return type(getattr(prior, "family", prior)).__name__
+    return type(prior.family if isinstance(prior, LearnedPrior) else prior).__name__
 
 
 def _check_count(name: str, value: Any, least: int, usual: str) -> None:

@@ -25,6 +25,7 @@ from tightbound.model.distributions import Mask, Scalar, Vector
 from tightbound.model.families import first_parameters, lower_triangle, positive
 
 Numbers = Float[Array, " m"]
+Weight = Float[Array, ""] | float
 _FEW_STATES = 256
 _SMOOTH = 0.9
 _FALL = 0.3
@@ -47,10 +48,10 @@ class Refinement(eqx.Module):
     """Up to `steps` ascents of the ELBO of one row, from given parameters, with p held.
 
     For Gaussians (and a flow's base) along the natural gradient F^-1 g (Amari, 1998; Khan and Nielsen, 2018), whose
-    step needs no tuning, shortened so that none moves q by more than `most_kl` nats; their rate falls as 1/t after the
-    first ten steps, so that the noise of the gradient averages out (Robbins and Monro, 1951). For other families Adam,
-    its rate falling linearly to a tenth. A row stops early when the ascent that its smoothed gradient still promises,
-    g' F^-1 g / 2, is below `tolerance`.
+    step needs no tuning, shortened so that (to second order) none moves q by more than `most_kl` nats; their rate falls
+    as 1/t after the first ten steps, so that the noise of the gradient averages out (Robbins and Monro, 1951). For
+    other families Adam, its rate falling linearly to a tenth. A row stops early when the ascent that its smoothed
+    gradient still promises, g' F^-1 g / 2, is below `tolerance`.
     """
 
     steps: int = eqx.field(static=True, default=100)
@@ -73,10 +74,12 @@ class Refinement(eqx.Module):
         x: Vector,
         observed: Mask,
         *,
+        kl_weight: Weight = 1.0,
         key: PRNGKeyArray,
     ) -> Refined:
         """The refined parameters of one row; no gradient passes through the loop."""
-        p, family, start = frozen(p), frozen(family), jax.lax.stop_gradient(start)
+        target = Target(frozen(p), frozen(family), x, observed, kl_weight)
+        start = jax.lax.stop_gradient(start)
 
         def unfinished(carry: tuple[Array, Any, Array]) -> Array:
             t, _, promise = carry
@@ -84,7 +87,7 @@ class Refinement(eqx.Module):
 
         def step(carry: tuple[Array, Any, Array]) -> tuple[Array, Any, Array]:
             t, inner, _ = carry
-            inner = self._ascend(p, family, inner, x, observed, t, key=jax.random.fold_in(key, t))
+            inner = self._ascend(target, inner, t, key=jax.random.fold_in(key, t))
             return t + 1, inner, self._promise(family, inner, t)
 
         nothing = jnp.zeros_like(start)
@@ -101,29 +104,23 @@ class Refinement(eqx.Module):
         x: Vector,
         observed: Mask,
         *,
+        kl_weight: Weight = 1.0,
         key: PRNGKeyArray,
     ) -> Numbers:
         """The same steps without stopping early, differentiable in `start`, p and the family (second derivatives)."""
 
+        target = Target(p, family, x, observed, kl_weight)
+
         def step(inner: Inner, t: Array) -> tuple[Inner, None]:
-            return self._ascend(p, family, inner, x, observed, t, key=jax.random.fold_in(key, t)), None
+            return self._ascend(target, inner, t, key=jax.random.fold_in(key, t)), None
 
         nothing = jnp.zeros_like(start)
         inner, _ = jax.lax.scan(step, Inner(start, nothing, nothing, nothing, nothing), jnp.arange(self.steps))
         return inner.parameters
 
-    def _ascend(
-        self,
-        p: GenerativeModel,
-        family: AbstractFamily,
-        inner: "Inner",
-        x: Vector,
-        observed: Mask,
-        t: Array,
-        *,
-        key: PRNGKeyArray,
-    ) -> "Inner":
-        gradient = self._gradient(p, family, inner.parameters, x, observed, key=key)
+    def _ascend(self, target: "Target", inner: "Inner", t: Array, *, key: PRNGKeyArray) -> "Inner":
+        family = target.family
+        gradient = self._gradient(target, inner.parameters, key=key)
         # A freak draw must not throw the row off: what is not finite is no step.
         gradient = jnp.where(jnp.all(jnp.isfinite(gradient)), gradient, 0)
         first = jnp.where(t == 0, gradient, inner.first)
@@ -138,15 +135,14 @@ class Refinement(eqx.Module):
         parameters = inner.parameters + jnp.minimum(rate, length) * direction
         return Inner(parameters, first, smooth, inner.moment, inner.square)
 
-    def _gradient(
-        self, p: GenerativeModel, family: AbstractFamily, at: Numbers, x: Vector, observed: Mask, *, key: PRNGKeyArray
-    ) -> Numbers:
-        objective, rule = inner_rule(family, self.n_samples)
+    def _gradient(self, target: "Target", at: Numbers, *, key: PRNGKeyArray) -> Numbers:
+        objective, rule = inner_rule(target.family, self.n_samples)
         if isinstance(rule, StickingTheLanding):
-            return _landing(p, family, at, x, observed, self.n_samples, key=key)
+            return _landing(target, at, self.n_samples, key=key)
 
         def surrogate(parameters: Numbers) -> Scalar:
-            problem = Problem(objective, p, family(parameters), x, observed, 1.0)
+            q = target.family(parameters)
+            problem = Problem(objective, target.p, q, target.x, target.observed, target.kl_weight)
             return rule.estimate(problem, None, key=key).surrogate
 
         return jax.grad(surrogate)(at)
@@ -169,6 +165,16 @@ class Refinement(eqx.Module):
         return jnp.where(t < 9, jnp.inf, promise).astype(inner.smooth.dtype)
 
 
+class Target(NamedTuple):
+    """What an inner loop ascends: the ELBO of one row under one model."""
+
+    p: GenerativeModel
+    family: AbstractFamily
+    x: Vector
+    observed: Mask
+    kl_weight: Weight
+
+
 class Inner(eqx.Module):
     """Where an inner loop stands."""
 
@@ -179,26 +185,19 @@ class Inner(eqx.Module):
     square: Numbers
 
 
-def _landing(
-    p: GenerativeModel,
-    family: AbstractFamily,
-    at: Numbers,
-    x: Vector,
-    observed: Mask,
-    n_samples: int,
-    *,
-    key: PRNGKeyArray,
-) -> Numbers:
+def _landing(target: Target, at: Numbers, n_samples: int, *, key: PRNGKeyArray) -> Numbers:
     """The gradient of `StickingTheLanding`, as a function of q that can be differentiated in its turn.
 
     Its surrogate holds log q by a stop_gradient, behind which the second derivatives of `unrolled` would be lost.
     """
+    p, family = target.p, target.family
     keys = jax.random.split(key, n_samples)
     z, back = jax.vjp(lambda a: jax.vmap(lambda k: sample_and_log_prob(family(a), key=k)[0])(keys), at)
     q = family(at)
 
     def log_weight(z: Vector) -> Scalar:
-        return p.log_joint(x, z, observed) - q.log_prob(z)
+        log_likelihood = p.decoder(z).log_prob(target.x, target.observed)
+        return log_likelihood + target.kl_weight * (p.prior.log_prob(z) - q.log_prob(z))
 
     return back(jax.vmap(jax.grad(log_weight))(z) / n_samples)[0]
 

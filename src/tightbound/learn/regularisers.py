@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tightbound.model import AbstractDistribution, has_kl_terms, kl_terms
+from tightbound.model import AbstractDistribution, Categorical, has_kl_terms, kl_terms
 from tightbound.model.distributions import Scalar
 
 
@@ -83,12 +83,13 @@ class FreeBits(AbstractRegulariser):
         if not has_kl_terms(q, prior):
             raise ValueError(
                 f"free_bits in groups must have a factorised q and prior (diagonal with standard, bernoulli, "
-                f"categorical); got {type(q).__name__} and {type(prior).__name__}; use group_size 0 (all latents "
+                f"categorical); got {type(q).__name__} and {type(prior).__name__}; use free_bits_group 0 (all latents "
                 "together)."
             )
-        if q.dim % self.group_size:
+        size = q.logits.shape[0] if isinstance(q, Categorical) else q.dim
+        if size % self.group_size:
             raise ValueError(
-                f"group_size must divide the {q.dim} latents; got {self.group_size}; use 1 (each for itself) or 0."
+                f"free_bits_group must divide the {size} latents; got {self.group_size}; use 1 (each for itself) or 0."
             )
 
     def __call__(self, batch: Minibatch, *, key: PRNGKeyArray) -> Scalar:
@@ -96,6 +97,8 @@ class FreeBits(AbstractRegulariser):
         if self.group_size == 0:
             return jnp.maximum(self.nats, batch.mean(batch.kl))
         terms = eqx.filter_vmap(kl_terms, in_axes=(0, None))(batch.q, batch.prior)
+        if isinstance(batch.q, Categorical):  # the levels of a variable are one latent
+            terms = jnp.sum(terms.reshape(batch.q.logits.shape), axis=-1)
         mean = jnp.sum(batch.weights[:, None] * terms, axis=0) / jnp.sum(batch.weights)
         return jnp.sum(jnp.maximum(self.nats, jnp.sum(mean.reshape(-1, self.group_size), axis=1)))
 
@@ -148,6 +151,13 @@ class MaximumMeanDiscrepancy(AbstractRegulariser):
 
     alpha: float = eqx.field(static=True, default=0.0)
     scale: float = eqx.field(static=True, default=10.0)
+
+    def __check_init__(self) -> None:
+        if not (0 <= self.alpha <= 1 and self.alpha + self.scale >= 1):
+            raise ValueError(
+                "The objective mmd must have alpha between 0 and 1, and alpha + beta of at least 1 (else it would "
+                f"reward what it is to penalise); got {self.alpha!r} and {self.scale!r}; 0 and 10 are usual."
+            )
 
     def check(self, q: AbstractDistribution, prior: AbstractDistribution) -> None:
         """Needs differentiable draws."""

@@ -112,7 +112,7 @@ class DisArm(AbstractGradient):
     """Antithetic pairs of Bernoulli draws, with the noise of who is which integrated out.
 
     For a pair b = 1[u < p], b' = 1[1 - u < p]: d/d logit_j = (f(b) - f(b')) (b_j - b'_j) sigmoid(|logit_j|) / 2.
-    Source: Dong, Mnih and Tucker (2020); Yin, Ho and Zhou (2020, as U2G).
+    Source: Dong, Mnih and Tucker (2020); Yin, Ho, Yan, Qian and Zhou (2020, as U2G).
     """
 
     def check(self, objective: AbstractObjective, q: AbstractDistribution) -> None:
@@ -234,7 +234,7 @@ class Enumeration(AbstractGradient):
             return jnp.sum(jnp.where(log_q > -1e30, jnp.exp(log_q) * terms, 0))
 
         bound, held = jax.lax.stop_gradient(value(1.0)), jax.lax.stop_gradient(value(problem.kl_weight))
-        kl = jnp.sum(jnp.exp(log_q) * (log_q - draws.log_prior))
+        kl = jnp.sum(jnp.where(log_q > -1e30, jnp.exp(log_q) * (log_q - draws.log_prior), 0))
         draws = eqx.tree_at(lambda d: d.kl, draws, kl, is_leaf=lambda a: a is None)
         return Estimate(value(problem.kl_weight), bound, held, draws, bound)
 
@@ -267,7 +267,8 @@ class ReweightedWakeSleep(AbstractGradient):
         """Surrogate = bound with q held + sum of normalised weights times log q(z)."""
         draws = _fixed_draws(problem, key=key)
         held = eqx.tree_at(lambda d: d.log_q, draws, jax.lax.stop_gradient(draws.log_q))
-        weights = jax.lax.stop_gradient(jax.nn.softmax(draws.log_weights))
+        tempered = draws.log_likelihood + problem.kl_weight * (draws.log_prior - draws.log_q)
+        weights = jax.lax.stop_gradient(jax.nn.softmax(tempered))
         return from_draws(problem, draws, weighted(problem, held) + jnp.sum(weights * draws.log_q))
 
     def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:

@@ -81,7 +81,7 @@ class FitState(eqx.Module):
     aggressive: Bool[Array, ""] | None
     """Whether q still takes several steps for one of p."""
     information: Float[Array, ""] | None
-    """Mutual information of held-out rows and their latents after the last epoch, nats."""
+    """Mutual information of held-out rows (of training rows, where none are) and z after the last epoch, nats."""
 
 
 class Place(eqx.Module):

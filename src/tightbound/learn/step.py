@@ -37,12 +37,12 @@ class Sums(NamedTuple):
     objective: Array
 
 
-def search(pair: Pair, kept: Array | None, batch: Batch, *, key: PRNGKeyArray) -> Any:
+def search(pair: Pair, kept: Array | None, batch: Batch, *, kl_weight: Array, key: PRNGKeyArray) -> Any:
     """The inner loops of a minibatch's rows; None where there is nothing to search."""
     pair = tied(pair)
 
     def one(x: Array, observed: Array | None, own: Array | None, key: PRNGKeyArray) -> Any:
-        return pair.q.search(pair.p, x, observed, own, key=key)
+        return pair.q.search(pair.p, x, observed, own, kl_weight=kl_weight, key=key)
 
     own = None if kept is None else kept[batch.indices]
     axes = (0, None if batch.observed is None else 0, None if own is None else 0, 0)
@@ -67,7 +67,9 @@ def batch_loss(
     q_weight = jnp.zeros_like(weight) if regularised else weight
 
     def one(x: Array, observed: Array | None, found: Any, key: PRNGKeyArray) -> tuple[Any, Estimate, Array]:
-        q, term = pair.q.learning(pair.p, x, observed, found, key=key)
+        # A key of its own: q must not be a function of the noise that it is scored on.
+        own = jax.random.fold_in(key, _SEARCH)
+        q, term = pair.q.learning(pair.p, x, observed, found, kl_weight=weight, key=own)
         problem = Problem(recipe.objective, pair.p, q, x, observed, q_weight)
         return (q if regularised else None), recipe.gradient.estimate(problem, estimator, key=key), term
 
@@ -90,7 +92,13 @@ def updated(
     recipe: Recipe, static: Pair, state: FitState, batch: Batch, *, key: PRNGKeyArray
 ) -> tuple[FitState, Sums, Array]:
     """One step: the new state, what it adds to the epoch, and whether the loss was finite."""
-    found = search(eqx.combine(state.parameters, static), state.kept, batch, key=key)
+    found = search(
+        eqx.combine(state.parameters, static),
+        state.kept,
+        batch,
+        kl_weight=recipe.kl_weight(state.step, recipe.dtype),
+        key=key,
+    )
     loss_and_gradient = jax.value_and_grad(batch_loss, has_aux=True)
     (loss, (sums, signals)), gradient = loss_and_gradient(
         state.parameters, static, recipe, batch, found, state.estimator, state.step, key
@@ -136,7 +144,8 @@ def bounds_of(
     pair = tied(pair)
 
     def one(x: Array, observed: Array | None, key: PRNGKeyArray) -> Array:
-        q: Any = pair.q(pair.p, x, observed, key=key) if isinstance(pair.p, GenerativeModel) else None
+        own = jax.random.fold_in(key, _SEARCH)
+        q: Any = pair.q(pair.p, x, observed, key=own) if isinstance(pair.p, GenerativeModel) else None
         problem = Problem(recipe.objective, pair.p, q, x, observed, 1.0)
         return recipe.gradient.estimate(problem, estimator, key=key).bound
 

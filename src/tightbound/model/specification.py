@@ -58,7 +58,7 @@ class Specification:
     n_components: int = 10
     n_levels: int = 10
     flow_layers: int = 2
-    inner_steps: int = 20
+    steps_on_new_rows: int = 20
     """Steps of the inner loop on a row that was never seen."""
     inner_rate: float = 0.3
     """Rate of these steps."""
@@ -122,7 +122,7 @@ _LEAST: dict[str, tuple[int, str]] = {
     "n_components": (1, "10"),
     "n_levels": (2, "10"),
     "flow_layers": (1, "2"),
-    "inner_steps": (1, "20"),
+    "steps_on_new_rows": (1, "20"),
 }
 
 
@@ -203,7 +203,7 @@ def build(
         key: draws the weights.
     """
     key_encoder, key_decoder = jax.random.split(key)
-    key_family, key_prior = (jax.random.fold_in(key, i) for i in range(2))
+    key_family, key_prior = (jax.random.fold_in(key, i) for i in (2, 3))  # 0 and 1 are the two above
     default = default_network(spec)
     family = make_family(spec.posterior, spec.latent_dim, key=key_family, **_family_options(spec))
     encoder = None
