@@ -3,6 +3,7 @@
 import warnings
 from pathlib import Path
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -133,7 +134,13 @@ def test_the_levels_of_a_categorical_latent_share_their_free_bits():
     logits = 50.0 * np.eye(10)[:, None, :]  # ten rows, each certain of another level of its one latent
     prior, weights = Categorical(jnp.zeros((1, 10))), jnp.ones(10)
     rows = Minibatch(
-        Categorical(jnp.asarray(logits)), jnp.zeros((10, 10)), jnp.zeros(10), prior, weights, 10, jnp.asarray(0)
+        eqx.filter_vmap(Categorical)(jnp.asarray(logits)),
+        jnp.zeros((10, 10)),
+        jnp.zeros(10),
+        prior,
+        weights,
+        10,
+        jnp.asarray(0),
     )
     assert float(learn.FreeBits(0.5)(rows, key=jax.random.key(0))) == pytest.approx(np.log(10))
 

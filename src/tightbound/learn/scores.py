@@ -213,8 +213,8 @@ class Enumeration(AbstractGradient):
         check_enumerable(q)
         if not isinstance(objective, ELBO):
             raise ValueError(
-                f"The gradient enumerate must have the objective elbo; got {type(objective).__name__}; use vimco for "
-                "iwae."
+                f"The gradient enumerate must have the objective elbo; got {type(objective).__name__}; use "
+                "objective='elbo', or for iwae the gradient vimco with a network for q."
             )
 
     def initial_state(self, n_features: int, dtype: str) -> Any:
