@@ -235,11 +235,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         return self.fitted_
 
     def transform(self, X: Any) -> NDArray[Any]:
-        """Posterior means E_q[z | x], (n, latent_dim)."""
+        """Posterior means E_q[z | x], (n, latent_dim); of categorical latents the probability of each level."""
         return self._fitted().latents(self._table(X)).mean
 
     def inverse_transform(self, Z: Any) -> Any:
-        """Decoder means E[x | z] for latents (n, latent_dim), in the units and columns of the data fitted."""
+        """Decoder means E[x | z] for latents as `transform` gives them, in the units and columns of the data fitted."""
         check_is_fitted(self)
         z = as_table(Z, source="Z").values
         if z.shape[1] != self._n_features_out:
