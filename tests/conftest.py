@@ -10,6 +10,8 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
 
+import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -18,6 +20,9 @@ from jaxtyping import install_import_hook
 
 # Shapes and dtypes in annotations are checked at every call of the mathematics while the tests run.
 install_import_hook(["tightbound.model", "tightbound.learn", "tightbound.evidence"], "beartype.beartype")
+
+# Every compiled program keeps some tens of memory maps; Linux gives a process 65,530 of them, and XLA aborts beyond.
+MOST_MAPS = 20_000
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,3 +39,15 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs real data: {folder} is no folder; set TIGHTBOUND_DATA to the one that holds tables/")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_compiled_programs() -> Iterator[None]:
+    """Forget compiled programs after a file of tests, where the process has gathered very many."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
+        import jax  # after the import hook above
+
+        jax.clear_caches()
+        gc.collect()
