@@ -63,8 +63,8 @@ def test_correlated_noise_is_worth_what_theory_says(covariance: str) -> None:
     train, test = draws[:3000], draws[3000:]
     options = {"epochs": 300, "n_importance_samples": 200, **LINEAR}
     scores = {
-        name: VAE(1, covariance=name, rank=2, posterior="full", **options).fit(train).score_samples(test)
-        for name in ("diagonal", covariance)
+        name: VAE(1, covariance=name, posterior="full", **rank, **options).fit(train).score_samples(test)
+        for name, rank in (("diagonal", {}), (covariance, {"rank": 2} if covariance == "low_rank" else {}))
     }
     gain = scores[covariance] - scores["diagonal"]
     truth = stats.multivariate_normal(np.zeros(6), COVARIANCE).logpdf(test)
