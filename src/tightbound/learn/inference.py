@@ -165,7 +165,8 @@ class PerDatum(AbstractInference):
             return first_parameters(self.family, x.dtype.name)
         numbers = self.start.numbers(p, x, observed, key=jax.random.fold_in(key, _START))
         # Not by identity: compiled code sees a copy of each.
-        if jax.tree.structure(self.start.family) == jax.tree.structure(self.family):
+        own: Any = jax.tree.structure(self.family)
+        if own == jax.tree.structure(self.start.family):
             return numbers
         guess = self.start.member(p, numbers)
         return self.family.near(guess.mean, jnp.sqrt(guess.variance))
