@@ -51,7 +51,12 @@ LAZY: dict[str, set[str]] = {
 
 # A heavy library, and the only modules that may import it.
 AT_HOME: dict[str, tuple[str, ...]] = {
-    "sklearn": ("tightbound.estimator", "tightbound.evidence.baselines", "tightbound.data.files"),
+    "sklearn": (
+        "tightbound.estimator",
+        "tightbound.evidence.gaussians",
+        "tightbound.evidence.health.twosample",
+        "tightbound.data.files",
+    ),
     "matplotlib": ("tightbound.report",),
     "typer": ("tightbound.cli",),
     "pandas": ("tightbound.data.frames",),

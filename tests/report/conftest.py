@@ -8,6 +8,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from report_trust import trusted, unknown
 
 from tightbound.report import EvidenceRow, ReportContent, render
 
@@ -142,6 +143,12 @@ CASES: dict[str, Callable[[], ReportContent]] = {
     "two images": lambda: replace(plain(rows=2, columns=20, image_shape=(5, 4))),
     "images without samples": lambda: replace(images(), samples=np.zeros((0, 20))),
     "hostile names": hostile,
+    "trusted": lambda: trusted(plain()),
+    "trusted images, 12 latent dimensions": lambda: trusted(
+        plain(columns=20, latent=12, image_shape=(5, 4)), real=False
+    ),
+    "trusted and hostile": lambda: trusted(hostile(), name="<script>alert(1)</script>&\"'$x_{"),
+    "nothing known": lambda: unknown(plain(rows=1)),
 }
 
 

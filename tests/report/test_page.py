@@ -8,86 +8,36 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
+from report_pages import Page, captions
 
-from tightbound.report import render
+from tightbound.report import EvidenceRow, render
 
-VOID = {"meta", "img", "br", "hr", "link", "input"}
-SECTIONS = ("evidence", "learning", "samples", "reconstructions", "latent", "kl", "log-evidence", "lowest", "settings")
-
-
-class Page(HTMLParser):
-    """A page taken apart: elements with attributes, text by element, table rows; unbalanced tags raise."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.rows: list[list[tuple[str, str]]] = []  # of each table row: class and text of its cells
-        self.text: list[str] = []
-        self.feed(page)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.handle_startendtag(tag, attrs)
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        assert len({name for name, _ in attrs}) == len(attrs), f"an attribute of {tag} is written twice"
-        self.elements.append((tag, dict(attrs)))
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append((dict(attrs).get("class", ""), ""))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
-        if "td" in self.open or "th" in self.open:
-            kind, text = self.rows[-1][-1]
-            self.rows[-1][-1] = (kind, text + data)
-
-    def values(self, attribute):
-        return [attributes[attribute] for _, attributes in self.elements if attribute in attributes]
-
-    def pictures(self):
-        """Alternative texts of all pictures, and None for one without."""
-        found = [
-            attributes.get("alt" if tag == "img" else "aria-label")
-            for tag, attributes in self.elements
-            if tag in ("img", "svg")
-        ]
-        return found
-
-    def picture(self, name):
-        """Alternative text of the picture in the figure called `name`."""
-        start = next(i for i, (_, attributes) in enumerate(self.elements) if attributes.get("id") == f"figure-{name}")
-        for tag, attributes in self.elements[start:]:
-            if tag in ("img", "svg"):
-                return attributes["alt" if tag == "img" else "aria-label"]
-        raise AssertionError(f"no picture in {name}")
+OPTIONAL = {
+    "health": "health",
+    "bracket": "bracket",
+    "gap": "gap",
+    "row-evidence": "row_evidence",
+    "calibration": "calibration",
+    "baselines": "baselines",
+}
+SECTIONS = (
+    *("evidence", "health", "bracket", "gap", "row-evidence"),
+    *("learning", "samples", "reconstructions", "latent", "kl", "log-evidence"),
+    *("calibration", "baselines", "lowest", "settings"),
+)
 
 
-def captions(page):
-    return {
-        name: re.sub(r"\s+", " ", text)
-        for name, text in re.findall(r'<figure id="figure-([^"]+)">.*?<figcaption>(.*?)</figcaption>', page, re.DOTALL)
-    }
-
-
-def test_every_section_is_there_in_order(rendered):
-    _, page = rendered
-    found = [attributes["id"] for tag, attributes in Page(page).elements if tag == "section"]
-    assert tuple(found) == SECTIONS
+def test_every_section_that_the_content_has_is_there_in_order_and_in_the_list_of_contents(rendered):
+    content, text = rendered
+    page = Page(text)
+    expected = [name for name in SECTIONS if name not in OPTIONAL or getattr(content, OPTIONAL[name]) is not None]
+    assert [attributes["id"] for tag, attributes in page.elements if tag == "section"] == expected
+    assert page.values("href") == [f"#{name}" for name in expected] + page.values("href")[len(expected) :]
 
 
 def test_page_is_well_formed_and_every_id_is_unique_and_every_link_lands(rendered):
@@ -112,10 +62,17 @@ def test_page_needs_no_network_and_no_script(rendered):
     assert not re.search(r"url\((?!#)", rendered[1])
 
 
+def optional_pictures(content):
+    calibration = content.calibration
+    parts = [] if calibration is None else [calibration.ranks, calibration.predictive]
+    parts += [content.bracket, content.gap, content.row_evidence, content.baselines]
+    return sum(part is not None for part in parts)
+
+
 def test_every_picture_has_alternative_text_with_a_number_and_a_caption(rendered):
     content, page = rendered
     alts = Page(page).pictures()
-    assert len(alts) == (8 if content.image_shape else 7)
+    assert len(alts) == (8 if content.image_shape else 7) + optional_pictures(content)
     for alt in alts:
         assert alt is not None
         assert alt.endswith(".")
@@ -189,6 +146,23 @@ def test_evidence_table_gives_value_error_kind_and_rows(page_named):
     assert ["ELBO", "-52.35 ± 0.21", "nats a row", "lower bound", "closed-form KL", "1,234"] in rows
     assert ["rows with high k-hat", "3", "rows", "count", "importance weights", "1,234"] in rows
     assert ["latent_dim", "3"] in rows
+
+
+def test_any_kind_of_evidence_can_stand_in_the_table(case):
+    kinds = ("upper bound", "approximate", "exact")
+    evidence = tuple(EvidenceRow(kind, -1.0, None, "nats a row", kind, "", 1) for kind in kinds)
+    rows = Page(render(replace(case("plain"), evidence=evidence))).rows
+    assert [row[3][1] for row in rows[1:4]] == list(kinds)
+
+
+def test_footer_says_what_is_measured(case, page_named):
+    def footer(page):
+        return re.search("<footer>(.*?)</footer>", page)[1]
+
+    assert footer(page_named("plain")) == (
+        "Written by tightbound. log p(x) is in nats a row, the log of a density in the data&#x27;s own units."
+    )
+    assert footer(page_named("trusted")).endswith("nats a row, the log of a probability.")
 
 
 def test_messages_are_shown_only_where_there_are_some(page_named):

@@ -12,15 +12,16 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt32
 from numpy.typing import NDArray
 
 from tightbound.evidence.pareto import pareto_khat, tail_length
-from tightbound.evidence.result import Evidence
+from tightbound.evidence.result import Evidence, Method
 from tightbound.learn import AbstractInference
-from tightbound.model import GenerativeModel, sample_and_log_prob
+from tightbound.model import AbstractDistribution, GenerativeModel, sample_and_log_prob
 
 DRAWS_AT_ONCE = 2000
 """Decoder evaluations in flight: wide enough for the matrix units, small enough for the cache."""
 MIN_ROWS_AT_ONCE = 16
-_INNER_LOOP = 2**32 - 1
+INNER_LOOP = 2**32 - 1
 """Sets the noise of the inner loop that finds q apart from the draws of z."""
+_PRIOR_DRAWS = 2**32 - 3
 
 
 class Moments(eqx.Module):
@@ -36,6 +37,18 @@ class Moments(eqx.Module):
     count: Float[Array, "*n"]
     tail: Float[Array, "*n t"]
     """The largest log weights so far."""
+    discarded: Float[Array, "*n"]
+    """How many weights were not a number."""
+
+
+class Weights(eqx.Module):
+    """Log weights of one draw, or of many side by side."""
+
+    log_weight: Float[Array, "*n"]
+    from_q: Bool[Array, "*n"]
+    """Whether the draw was of q, and so counts towards its ELBO."""
+    bound: Float[Array, "*n"]
+    """log p(x, z) - log q(z | x)."""
 
 
 def importance_evidence(
@@ -45,6 +58,7 @@ def importance_evidence(
     observed: NDArray[np.bool_] | None = None,
     *,
     n_samples: int = 1000,
+    defensive: float = 0.0,
     key: PRNGKeyArray,
     draws_at_once: int = DRAWS_AT_ONCE,
     on_progress: Callable[[int], None] | None = None,
@@ -55,6 +69,8 @@ def importance_evidence(
         p, q: generative model and inference; any q whose support covers p's is right, a closer one is more precise.
         x: (n, d) rows in the model's units; observed: (n, d) which cells count, None for all.
         n_samples: S; exactly so many are drawn for every row.
+        defensive: share a of the draws that comes from the prior: the weights are p(x, z) / ((1 - a) q + a p(z)),
+            never above p(x | z) / a, so that a q that misses part of the posterior is found out (Hesterberg, 1995).
         key: the noise. A row's noise is fixed by `key` and the row's own content, so its estimate does not depend on
             the other rows, their order or the chunks they are worked off in.
         draws_at_once: decoder evaluations held in memory together.
@@ -65,22 +81,39 @@ def importance_evidence(
     """
     if not isinstance(n_samples, int | np.integer) or n_samples < 1:
         raise ValueError(f"n_samples must be a whole number of at least 1; got {n_samples!r}; 1000 is usual.")
+    if not 0 <= defensive < 1:
+        raise ValueError(f"defensive must be a share from 0 to below 1; got {defensive!r}; 0.1 is usual.")
     n_samples = int(n_samples)
     rows_at_once = _rows_at_once(n_samples, draws_at_once)
     samples_at_once = min(n_samples, draws_at_once // rows_at_once)
     observed = None if observed is None or observed.all() else observed
     parts: list[dict[str, NDArray[Any]]] = []
-    for start, size in _chunks(len(x), rows_at_once):
-        rows = _take(x, start, size, rows_at_once)
-        mask = None if observed is None else _take(observed, start, size, rows_at_once)
+    for start, size in chunks(len(x), rows_at_once):
+        rows = take(x, start, size, rows_at_once)
+        mask = None if observed is None else take(observed, start, size, rows_at_once)
         seen = None if mask is None else jnp.asarray(mask)
         moments = _moments(
-            p, q, jnp.asarray(rows), seen, jnp.asarray(_hashes(rows, mask)), n_samples, samples_at_once, key=key
+            p,
+            q,
+            jnp.asarray(rows),
+            seen,
+            jnp.asarray(row_hashes(rows, mask)),
+            n_samples,
+            samples_at_once,
+            float(defensive),
+            key=key,
         )
         parts.append(_summary(jax.device_get(moments), size, n_samples))
         if on_progress is not None:
             on_progress(start + size)
-    return Evidence(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, n_samples=n_samples)
+    n = len(x)
+    joined: dict[str, Any] = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return Evidence(
+        **joined,
+        n_samples=np.full(n, n_samples),
+        method=np.full(n, Method.DEFENSIVE if defensive else Method.IMPORTANCE, dtype=object),
+        work=np.full(n, n_samples),
+    )
 
 
 @eqx.filter_jit
@@ -92,18 +125,23 @@ def _moments(
     hashes: UInt32[Array, " n"],
     n_samples: int,
     samples_at_once: int,
+    defensive: float,
     *,
     key: PRNGKeyArray,
 ) -> Moments:
     keys = jax.vmap(lambda h: jax.random.fold_in(key, h))(hashes)
-    inner_keys = jax.vmap(lambda h: jax.random.fold_in(jax.random.fold_in(key, _INNER_LOOP), h))(hashes)
+    inner_keys = jax.vmap(lambda h: jax.random.fold_in(jax.random.fold_in(key, INNER_LOOP), h))(hashes)
     axes = (0, None if observed is None else 0, 0)
     # Numbers, not distributions: those of a flow would carry a copy of its networks for every row.
     found = jax.vmap(lambda x, mask, key: q.numbers(p, x, mask, key=key), in_axes=axes)(x, observed, inner_keys)
 
-    def log_weights(x: Array, mask: Array | None, numbers: Array, key: Array, s: Array) -> Array:
-        z, log_q = sample_and_log_prob(q.member(p, numbers), key=jax.random.fold_in(key, s))
-        return p.log_joint(x, z, mask) - log_q
+    def log_weights(x: Array, mask: Array | None, numbers: Array, key: Array, s: Array) -> Weights:
+        member, key = q.member(p, numbers), jax.random.fold_in(key, s)
+        z, log_q = sample_and_log_prob(member, key=key)
+        if not defensive:
+            bound = p.log_joint(x, z, mask) - log_q
+            return Weights(bound, jnp.array(True), bound)
+        return _defensive(p, member, x, mask, z, log_q, defensive, key=key)
 
     over_samples = jax.vmap(log_weights, in_axes=(None, None, None, None, 0))
     over_rows = jax.vmap(over_samples, in_axes=(0, None if observed is None else 0, 0, 0, None))
@@ -118,36 +156,60 @@ def _moments(
     return jax.lax.scan(step, empty, starts)[0]
 
 
+def _defensive(
+    p: GenerativeModel,
+    q: AbstractDistribution,
+    x: Array,
+    mask: Array | None,
+    z: Array,
+    log_q: Array,
+    share: float,
+    *,
+    key: PRNGKeyArray,
+) -> Weights:
+    key_which, key_prior = jax.random.split(jax.random.fold_in(key, _PRIOR_DRAWS))
+    from_q = jax.random.uniform(key_which) >= share
+    z = jnp.where(from_q, z, p.prior.sample(key=key_prior))
+    log_q = jnp.where(from_q, log_q, q.log_prob(z))
+    log_prior, log_joint = p.prior.log_prob(z), p.log_joint(x, z, mask)
+    log_mixture = jnp.logaddexp(jnp.log1p(-share) + log_q, jnp.log(share) + log_prior).astype(log_joint.dtype)
+    return Weights(log_joint - log_mixture, from_q, log_joint - log_q)
+
+
 def _empty(n_rows: int, n_samples: int, dtype: Any) -> Moments:
     zero = jnp.zeros(n_rows, dtype)
     # One more than the tail: the threshold that the tail exceeds.
     tail = jnp.full((n_rows, min(tail_length(n_samples) + 1, n_samples)), -jnp.inf, dtype)
-    return Moments(jnp.full(n_rows, -jnp.inf, dtype), zero, zero, zero, zero, zero, tail)
+    return Moments(jnp.full(n_rows, -jnp.inf, dtype), zero, zero, zero, zero, zero, tail, zero)
 
 
-def _updated(moments: Moments, log_w: Float[Array, " c"], valid: Bool[Array, " c"]) -> Moments:
+def _updated(moments: Moments, weights: Weights, valid: Bool[Array, " c"]) -> Moments:
     # A NaN weight (overflow in the decoder at a rare z) counts as weight zero: it lowers the estimate, never hides.
-    log_w = jnp.where(valid & ~jnp.isnan(log_w), log_w, -jnp.inf)
+    discarded = valid & jnp.isnan(weights.log_weight)
+    log_w = jnp.where(valid & ~discarded, weights.log_weight, -jnp.inf)
     maximum = jnp.maximum(moments.maximum, jnp.max(log_w))
     safe = jnp.where(jnp.isfinite(maximum), maximum, 0)
     shrink = jnp.exp(moments.maximum - safe)
     w = jnp.exp(log_w - safe)
     # Chan, Golub and LeVeque (1979): merging means and squared deviations of two groups.
-    n = jnp.sum(valid).astype(log_w.dtype)
-    finite = jnp.where(valid, log_w, 0)
-    mean = jnp.sum(finite) / n
-    m2 = jnp.sum(jnp.where(valid, (finite - mean) ** 2, 0))
+    counted = valid & weights.from_q
+    n = jnp.sum(counted).astype(log_w.dtype)
+    finite = jnp.where(counted, jnp.where(jnp.isnan(weights.bound), -jnp.inf, weights.bound), 0)
+    mean = jnp.sum(finite) / jnp.maximum(n, 1)
+    m2 = jnp.sum(jnp.where(counted, (finite - mean) ** 2, 0))
     count = moments.count + n
+    share = n / jnp.maximum(count, 1)
     delta = mean - moments.mean_log
     tail_size = moments.tail.shape[0]
     return Moments(
         maximum=maximum,
         sum_w=moments.sum_w * shrink + jnp.sum(w),
         sum_w2=moments.sum_w2 * shrink**2 + jnp.sum(w**2),
-        mean_log=moments.mean_log + delta * n / count,
-        m2_log=moments.m2_log + m2 + delta**2 * moments.count * n / count,
+        mean_log=moments.mean_log + delta * share,
+        m2_log=moments.m2_log + m2 + delta**2 * moments.count * share,
         count=count,
         tail=jax.lax.top_k(jnp.concatenate([moments.tail, log_w]), tail_size)[0],
+        discarded=moments.discarded + jnp.sum(discarded),
     )
 
 
@@ -158,7 +220,7 @@ def _summary(moments: Moments, size: int, n_samples: int) -> dict[str, NDArray[A
         # Var(w) / mean(w)^2 = S / ess - 1, with Bessel's correction.
         relative = np.maximum(n_samples / ess - 1, 0) / max(n_samples - 1, 1)
         log_evidence = m.maximum + np.log(m.sum_w / n_samples)
-        elbo_error = np.sqrt(m.m2_log / max(n_samples - 1, 1) / n_samples)
+        elbo_error = np.sqrt(m.m2_log / np.maximum(m.count - 1, 1) / m.count)
     one = n_samples == 1
     return {
         "log_evidence": log_evidence,
@@ -166,6 +228,7 @@ def _summary(moments: Moments, size: int, n_samples: int) -> dict[str, NDArray[A
         "elbo": m.mean_log,
         "elbo_standard_error": np.full(size, np.nan) if one else elbo_error,
         "ess": ess,
+        "n_discarded": m.discarded.astype(np.int64),
         "khat": pareto_khat(m.tail) if np.isfinite(m.maximum).all() else _khat_where_finite(m.tail, m.maximum),
     }
 
@@ -182,17 +245,20 @@ def _rows_at_once(n_samples: int, draws_at_once: int) -> int:
     return min(max(MIN_ROWS_AT_ONCE, draws_at_once // n_samples), draws_at_once)
 
 
-def _chunks(n_rows: int, size: int) -> Iterator[tuple[int, int]]:
+def chunks(n_rows: int, size: int) -> Iterator[tuple[int, int]]:
+    """Start and length of each chunk of at most `size` rows."""
     return ((start, min(size, n_rows - start)) for start in range(0, n_rows, size))
 
 
-def _take(a: NDArray[Any], start: int, size: int, padded: int) -> NDArray[Any]:
+def take(a: NDArray[Any], start: int, size: int, padded: int) -> NDArray[Any]:
+    """`padded` rows from `start` on, of which `size` are the array's own."""
     # The ragged end is filled up with copies of its first row and cut off again: one shape, one program.
     rows = a[start : start + size]
     return rows if size == padded else np.concatenate([rows, np.repeat(rows[:1], padded - size, axis=0)])
 
 
-def _hashes(x: NDArray[Any], observed: NDArray[np.bool_] | None) -> NDArray[np.uint32]:
+def row_hashes(x: NDArray[Any], observed: NDArray[np.bool_] | None) -> NDArray[np.uint32]:
+    """A number for each row that its content fixes, (n,): what a row's noise is drawn from."""
     rows = np.ascontiguousarray(x if observed is None else np.where(observed, x, 0))
     masks = None if observed is None else np.ascontiguousarray(observed)
     return np.array(

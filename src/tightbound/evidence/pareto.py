@@ -1,7 +1,7 @@
 """Pareto k-hat: how heavy the tail of the importance weights is."""
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.floating]
 
@@ -14,12 +14,13 @@ def tail_length(n_samples: int) -> int:
     return int(np.ceil(min(0.2 * n_samples, 3 * np.sqrt(n_samples))))
 
 
-def khat_threshold(n_samples: int) -> float:
+def khat_threshold(n_samples: ArrayLike) -> Floats:
     """The k-hat above which an estimate from S samples is not to be trusted: min(1 - 1 / log10 S, 0.7).
 
     Source: Vehtari et al. (2024), section 3.2.4.
     """
-    return min(1 - 1 / np.log10(n_samples), 0.7) if n_samples > 10 else 0.0
+    few = np.asarray(n_samples) <= 10
+    return np.where(few, 0.0, np.minimum(1 - 1 / np.log10(np.where(few, 11, n_samples)), 0.7))
 
 
 def pareto_khat(tail_log_weights: Floats) -> Floats:

@@ -1,8 +1,9 @@
-"""What is known of log p(x): per row, with error and reliability, and over all rows."""
+"""What is known of log p(x): per row, with error, reliability and method, and over all rows."""
 
 import dataclasses
 import enum
-from typing import final
+from collections import Counter
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,38 @@ from tightbound.evidence.pareto import khat_threshold
 
 FEW_EFFECTIVE = 10.0
 """Below this effective sample size the delta-method standard error itself rests on a handful of weights."""
+
+
+class Kind(enum.Enum):
+    """What a number is with respect to the true log p(x)."""
+
+    EXACT = "exact"
+    LOWER = "lower bound"
+    """In expectation: E[log p-hat] <= log p(x), by Jensen's inequality."""
+    UPPER = "upper bound"
+    """In expectation."""
+
+
+class Method(enum.Enum):
+    """How log p(x) of a row was found; the values are words for a table."""
+
+    IMPORTANCE = "importance sampling"
+    DEFENSIVE = "defensive importance sampling"
+    REFINED = "importance sampling with a refined q"
+    ANNEALED = "annealed importance sampling"
+    CLOSED_FORM = "closed form"
+    ENUMERATION = "sum over all latents"
+    QUADRATURE = "adaptive quadrature"
+
+    @property
+    def exact(self) -> bool:
+        """Whether no draw is involved."""
+        return self in (Method.CLOSED_FORM, Method.ENUMERATION, Method.QUADRATURE)
+
+    @property
+    def kind(self) -> Kind:
+        """What its estimates are."""
+        return Kind.EXACT if self.exact else Kind.LOWER
 
 
 class Reliability(enum.Enum):
@@ -27,30 +60,40 @@ class Reliability(enum.Enum):
     NOT_FINITE = (
         "The estimate is not finite: the model gives this row no density; look for values far outside the data."
     )
+    ABOVE_TOLERANCE = "The standard error is above the tolerance asked for; allow more time, or a larger tolerance."
 
 
 @final
 @dataclasses.dataclass(frozen=True, repr=False)
 class Evidence:
-    """Importance-sampling estimates of log p(x), row by row; all in nats, densities in the user's units.
+    """log p(x), row by row; all in nats, densities in the user's units.
 
-    `elbo` and `log_evidence` are lower bounds in expectation: E[log p-hat] <= log p(x).
+    `elbo` and, where it is not exact, `log_evidence` are lower bounds in expectation: E[log p-hat] <= log p(x).
     """
 
     log_evidence: NDArray[np.float64]
-    """(n,) log (1/S) sum_s w_s."""
+    """(n,) log p(x), or log of the mean of its weights."""
     standard_error: NDArray[np.float64]
-    """(n,) delta method: sd(w) / (mean(w) sqrt(S)); the Monte Carlo error of `log_evidence`."""
+    """(n,) Monte Carlo error of `log_evidence` by the delta method, sd(w) / (mean(w) sqrt(S)), over weights that are
+    independent: draws, or whole chains. Of quadrature its own estimate of error; 0 in closed form."""
     elbo: NDArray[np.float64]
-    """(n,) (1/S) sum_s log w_s."""
+    """(n,) mean of log w under the model's q."""
     elbo_standard_error: NDArray[np.float64]
     """(n,) sd(log w) / sqrt(S)."""
     ess: NDArray[np.float64]
     """(n,) effective sample size, (sum w)^2 / sum w^2."""
     khat: NDArray[np.float64]
-    """(n,) Pareto k-hat of the weights (NaN with fewer than 25 samples, -inf when all weights agree)."""
-    n_samples: int
-    """S, the importance samples spent on each row."""
+    """(n,) Pareto k-hat of the weights (NaN with fewer than 25 of them, -inf when all agree)."""
+    n_samples: NDArray[np.int64]
+    """(n,) how many weights the estimate rests on: draws of z, or chains (0 where it is exact)."""
+    method: NDArray[np.object_]
+    """(n,) `Method` behind each row."""
+    work: NDArray[np.int64]
+    """(n,) passes through the decoder spent on each row, all methods tried included; a gradient counts as three."""
+    n_discarded: NDArray[np.int64]
+    """(n,) weights that were not a number (the decoder overflowed at a rare z), counted as zero."""
+    tolerance: float | None = None
+    """Standard error asked for, nats a row."""
 
     @property
     def n_rows(self) -> int:
@@ -58,13 +101,22 @@ class Evidence:
         return len(self.log_evidence)
 
     @property
+    def kind(self) -> NDArray[np.object_]:
+        """(n,) `Kind` of each row's number."""
+        return np.array([method.kind for method in self.method], dtype=object)
+
+    @property
     def reliability(self) -> NDArray[np.object_]:
         """(n,) `Reliability` of each row's estimate."""
+        exact = np.array([method.exact for method in self.method], dtype=bool)
+        limit = np.inf if self.tolerance is None else self.tolerance
         # The first condition that holds decides, the gravest first.
         conditions = {
             Reliability.NOT_FINITE: ~np.isfinite(self.log_evidence),
-            Reliability.FEW_EFFECTIVE: self.ess < min(FEW_EFFECTIVE, 0.5 * self.n_samples),
-            Reliability.HEAVY_TAILED: self.khat > khat_threshold(self.n_samples),
+            Reliability.FEW_EFFECTIVE: ~exact & (self.ess < np.minimum(FEW_EFFECTIVE, 0.5 * self.n_samples)),
+            Reliability.HEAVY_TAILED: ~exact & (self.khat > khat_threshold(self.n_samples)),
+            # A hair of rounding is no reason to flag a row.
+            Reliability.ABOVE_TOLERANCE: self.standard_error > limit * (1 + 1e-6),
         }
         flags = np.full(self.n_rows, Reliability.GOOD, dtype=object)
         for flag, holds in reversed(conditions.items()):
@@ -76,18 +128,40 @@ class Evidence:
         """Number of rows whose reliability is not GOOD."""
         return int(sum(flag is not Reliability.GOOD for flag in self.reliability))
 
+    def take(self, rows: NDArray[np.intp]) -> "Evidence":
+        """The evidence of these rows."""
+        return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in PER_ROW})
+
+    def with_rows(self, rows: NDArray[np.intp], found: "Evidence", *, elbo: bool = False) -> "Evidence":
+        """The same with these rows replaced; their ELBO, which belongs to the model's own q, only if `elbo`."""
+        changed = {}
+        for name in PER_ROW:
+            if elbo or name not in ("elbo", "elbo_standard_error"):
+                changed[name] = getattr(self, name).copy()
+                changed[name][rows] = getattr(found, name)
+        return dataclasses.replace(self, **changed)
+
+    @property
+    def how(self) -> str:
+        """The methods behind the rows in words, most rows first."""
+        counts = Counter(zip(self.method, self.n_samples.tolist(), strict=True)).most_common()
+        whole = len(counts) == 1
+        return "; ".join(
+            _words(method, n) if whole else f"{_words(method, n)}: {rows:,} rows" for (method, n), rows in counts
+        )
+
     def mean(self) -> "Mean":
         """Mean of `log_evidence` over rows with both of its errors."""
-        return _mean(self.log_evidence, self.standard_error)
+        return mean_over_rows(self.log_evidence, self.standard_error)
 
     def mean_elbo(self) -> "Mean":
         """Mean of `elbo` over rows with both of its errors."""
-        return _mean(self.elbo, self.elbo_standard_error)
+        return mean_over_rows(self.elbo, self.elbo_standard_error)
 
     def __repr__(self) -> str:
-        lines = [f"Evidence of {self.n_rows} rows by {self.n_samples} importance samples each, nats a row"]
+        lines = [f"Evidence of {self.n_rows} rows, nats a row"]
         lines += [f"  log p(x)  {self.mean()}", f"  ELBO      {self.mean_elbo()}"]
-        lines.append(f"  unreliable rows: {self.n_unreliable} of {self.n_rows}")
+        lines += [f"  method    {self.how}", f"  unreliable rows: {self.n_unreliable} of {self.n_rows}"]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -100,8 +174,7 @@ class Evidence:
         return (
             "<table><thead><tr><th>quantity</th><th>mean (nats a row)</th><th>standard error</th>"
             f"<th>Monte Carlo error</th></tr></thead><tbody>{body}</tbody></table>"
-            f"<p>{self.n_rows} rows, {self.n_samples} importance samples each; "
-            f"{self.n_unreliable} rows are unreliable.</p>"
+            f"<p>{self.n_rows} rows; {self.how}; {self.n_unreliable} rows are unreliable.</p>"
         )
 
 
@@ -124,7 +197,19 @@ class Mean:
         )
 
 
-def _mean(values: NDArray[np.float64], errors: NDArray[np.float64]) -> Mean:
+def _words(method: Any, n: int) -> str:
+    if method.exact:
+        return str(method.value)
+    return f"{method.value}, {n:,} {'chains' if method is Method.ANNEALED else 'samples'} a row"
+
+
+def mean_over_rows(values: NDArray[np.float64], errors: NDArray[np.float64]) -> Mean:
+    """Mean of (n,) values with the spread over rows and the Monte Carlo errors (n,) of each."""
     n = len(values)
-    spread = float(np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
-    return Mean(float(np.mean(values)), spread, float(np.sqrt(np.sum(errors**2)) / n), n)
+    with np.errstate(invalid="ignore"):  # a row without density makes the mean -inf, and its spread unknown
+        spread = float(np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+    return Mean(float(np.mean(values)) if n else float("nan"), spread, float(np.sqrt(np.sum(errors**2)) / max(n, 1)), n)
+
+
+PER_ROW = tuple(field.name for field in dataclasses.fields(Evidence) if field.name != "tolerance")
+"""The fields that have one entry a row."""

@@ -4,7 +4,7 @@ from tightbound.learn.baselines import LearnedBaseline, LeaveOneOut, MovingAvera
 from tightbound.learn.checkpoint import digest, from_bytes, named_arrays, to_bytes, with_arrays
 from tightbound.learn.dataset import Dataset, batch_shape, binarise
 from tightbound.learn.epoch import mean_bound, mutual_information
-from tightbound.learn.exact import exact_posterior, gap_of_best_diagonal
+from tightbound.learn.exact import check_linear_gaussian, exact_posterior, gap_of_best_diagonal, plain_prior
 from tightbound.learn.gradients import (
     AbstractGradient,
     DoublyReparameterised,
@@ -101,6 +101,7 @@ __all__ = [
     "Vimco",
     "batch_shape",
     "binarise",
+    "check_linear_gaussian",
     "check_pair",
     "digest",
     "draw",
@@ -113,6 +114,7 @@ __all__ = [
     "mean_bound",
     "mutual_information",
     "named_arrays",
+    "plain_prior",
     "tied",
     "to_bytes",
     "with_arrays",

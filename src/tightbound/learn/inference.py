@@ -152,7 +152,7 @@ class PerDatum(AbstractInference):
     family: AbstractFamily
     refinement: Refinement
     start: Any = None
-    """Another inference with a family, whose answer is where the loop starts (None: near the prior)."""
+    """Another inference, whose answer is where the loop starts (None: near the prior)."""
     while_learning: Refinement | None = None
     """The inner loop of a training step (None: that for a row never seen)."""
 
@@ -166,7 +166,8 @@ class PerDatum(AbstractInference):
         numbers = self.start.numbers(p, x, observed, key=jax.random.fold_in(key, _START))
         # Not by identity: compiled code sees a copy of each.
         own: Any = jax.tree.structure(self.family)
-        if own == jax.tree.structure(self.start.family):
+        familiar = isinstance(self.start, Amortised | SemiAmortised | PerDatum)
+        if familiar and own == jax.tree.structure(self.start.family):
             return numbers
         guess = self.start.member(p, numbers)
         return self.family.near(guess.mean, jnp.sqrt(guess.variance))

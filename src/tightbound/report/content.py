@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from numpy.typing import NDArray
+from .diagnostics import (
+    Array,
+    BaselineContent,
+    BracketContent,
+    CalibrationContent,
+    GapContent,
+    HealthContent,
+    RowEvidenceContent,
+)
 
-Array = NDArray[Any]
+__all__ = ["Array", "EvidenceRow", "ReportContent"]
 
 
 @dataclass(frozen=True)
 class EvidenceRow:
     """One line of the table of evidence: a number, its error, and what it is.
 
-    `kind` is one of "lower bound", "upper bound", "estimate", "exact" or "count"; `rows` is the number of rows it is
-    taken over.
+    `kind` is one of "lower bound", "upper bound", "approximate", "estimate", "exact", "count", or other words; `rows`
+    is the number of rows it is taken over.
     """
 
     quantity: str
@@ -40,6 +47,9 @@ class ReportContent:
     - `kl_per_dimension` (k,) nats; `active` (k,): is the variance of the posterior mean above 0.01?
     - `row_numbers` (m,): where the rows of `data` stand in the user's file, counted from 0.
     - `image_shape`: (height, width) or (height, width, 3) when rows are images; `labels` (m,): a colour for each row.
+    - `unit`: what log p(x) is measured in.
+    - `health`, `bracket`, `gap`, `row_evidence` (of the m rows), `calibration`, `baselines`: a section each, where
+      there is one.
     """
 
     title: str
@@ -63,6 +73,13 @@ class ReportContent:
     active: Array
     row_numbers: Array
     latent_scales: Array | None = None
+    unit: str = "nats a row, the log of a density in the data's own units"
+    health: HealthContent | None = None
+    bracket: BracketContent | None = None
+    gap: GapContent | None = None
+    row_evidence: RowEvidenceContent | None = None
+    calibration: CalibrationContent | None = None
+    baselines: BaselineContent | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together, by name, before a picture mixes up rows."""
@@ -75,6 +92,11 @@ class ReportContent:
                     f"the report's {field} must have shape {shape}, to match data {self.data.shape} and latent_means "
                     f"{self.latent_means.shape}, but has {tuple(value.shape)}: pass the values of the same rows"
                 )
+        if self.row_evidence is not None and self.row_evidence.standard_error.shape != (rows,):
+            raise ValueError(
+                f"the report's row_evidence must be of the {rows} rows of data, but has "
+                f"{self.row_evidence.standard_error.shape}: pass the values of the same rows"
+            )
         if len(self.names) != columns:
             raise ValueError(
                 f"the report's names must have one name for each of the {columns} columns of data, but there are "

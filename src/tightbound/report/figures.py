@@ -7,10 +7,12 @@ figure.savefig("learning_curves.png", dpi=180)
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 
 from matplotlib.figure import Figure
 
+from . import forest, trust, uniform
 from .content import ReportContent
 from .curves import kl_per_dimension, learning_curves, log_evidence
 from .images import image_lowest_rows, image_reconstructions, image_samples
@@ -20,6 +22,7 @@ from .tables import table_reconstructions, table_samples
 __all__ = [
     "FIGURES",
     "aggregated_posterior",
+    "figures_of",
     "image_lowest_rows",
     "kl_per_dimension",
     "latent_space",
@@ -51,3 +54,22 @@ FIGURES: Mapping[str, Callable[[ReportContent], Figure]] = MappingProxyType(
         "log_evidence": log_evidence,
     }
 )
+
+
+def figures_of(content: ReportContent) -> dict[str, Callable[[], Figure]]:
+    """Return every figure that `content` has the numbers for, by name, as functions that draw it."""
+    found: dict[str, Callable[[], Figure]] = {name: partial(draw, content) for name, draw in FIGURES.items()}
+    if content.bracket is not None:
+        found["bracket"] = partial(trust.bracket, content.bracket)
+    if content.gap is not None:
+        found["gap"] = partial(trust.gap_parts, content.gap)
+    if content.row_evidence is not None:
+        found["row_evidence"] = partial(trust.row_evidence, content)
+    calibration = content.calibration
+    if calibration is not None and calibration.ranks is not None:
+        found["rank_histograms"] = partial(uniform.rank_histograms, calibration.ranks)
+    if calibration is not None and calibration.predictive is not None:
+        found["predictive_calibration"] = partial(uniform.predictive_calibration, calibration.predictive)
+    if content.baselines is not None:
+        found["baselines"] = partial(forest.baselines, content.baselines)
+    return found

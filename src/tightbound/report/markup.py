@@ -9,8 +9,41 @@ from typing import NewType
 from matplotlib.figure import Figure
 
 from .style import inline_png, inline_svg
+from .stylesheet import STYLESHEET
 
 Markup = NewType("Markup", str)
+
+
+def document(title: str, parts: Iterable[Markup]) -> str:
+    """Return a whole HTML page, which needs no other file, no network and no script."""
+    head = join(
+        [
+            Markup('<meta charset="utf-8">'),
+            Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
+            element("title", text(title)),
+            element("style", Markup(STYLESHEET)),
+        ]
+    )
+    return f'<!DOCTYPE html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n{join(parts)}\n</body>\n</html>\n'
+
+
+def opening(title: str, summary: str) -> Markup:
+    """Return the heading of a page and what it is about."""
+    lines = [element("h1", text(title))]
+    return join([*lines, element("p", text(summary), class_="summary")] if summary else lines)
+
+
+def notes(messages: Sequence[str]) -> Markup:
+    """Return a box of messages; nothing where there are none."""
+    if not messages:
+        return Markup("")
+    items = join(element("li", text(message)) for message in messages)
+    return element("aside", join([element("h2", text("Worth knowing")), element("ul", items)]), id="messages")
+
+
+def footer(unit: str) -> Markup:
+    """Return the last line of a page, which says what log p(x) is measured in."""
+    return element("footer", text(f"Written by tightbound. log p(x) is in {unit}."))
 
 
 def text(value: object) -> Markup:

@@ -1,74 +1,73 @@
 """The page: sections in the order in which a person asks, each a function from content to HTML.
 
-A new section is one function and one line in `SECTIONS`.
+A new section is one function and one line in `SECTIONS`; one that needs optional content says when it is there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from . import figures, words
+from . import figures, trust_sections, words
 from .choose import finite, lowest_rows, robust_scores
 from .content import Array, EvidenceRow, ReportContent
-from .markup import Markup, cell, element, heading, join, paragraph, picture, section, table, text
+from .markup import (
+    Markup,
+    cell,
+    document,
+    element,
+    footer,
+    heading,
+    join,
+    notes,
+    opening,
+    paragraph,
+    picture,
+    section,
+    table,
+    text,
+)
 from .style import label_text
-from .stylesheet import STYLESHEET
 from .words import Words
 
 MOST_ROWS = 12
-MOST_COLUMNS = 7
+MOST_COLUMNS = 6
 FAR = 3.0  # robust standard deviations from which a cell is marked,
 NOTABLE = 2.0  # and from which the furthest of its row is
 
 
 def render(content: ReportContent) -> str:
     """Return the whole report as one HTML page, which needs no other file, no network and no script."""
-    head = join(
-        [
-            Markup('<meta charset="utf-8">'),
-            Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-            element("title", text(content.title)),
-            element("style", Markup(STYLESHEET)),
-        ]
-    )
-    top = join([element("h1", text(content.title)), element("p", text(content.summary), class_="summary")])
-    parts = [top, _messages(content), _contents(), *(show(content) for _, _, show in _sections())]
-    parts.append(
-        element("footer", text("Written by tightbound. Densities are in nats a row, in the data's own units."))
-    )
-    return f'<!DOCTYPE html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n{join(parts)}\n</body>\n</html>\n'
+    shown = [part for part in SECTIONS if part.present(content)]
+    parts = [opening(content.title, content.summary), notes(content.messages), _contents(shown)]
+    parts += [section(part.name, part.title, part.body(content)) for part in shown]
+    return document(content.title, [*parts, footer(content.unit)])
 
 
-def _sections() -> list[tuple[str, str, Callable[[ReportContent], Markup]]]:
-    """Return the sections with their headings in place."""
-    return [(name, title, _titled(name, title, body)) for name, title, body in SECTIONS]
+@dataclass(frozen=True)
+class Section:
+    """One section: the name to link to, its title, its body, and whether the content has it."""
+
+    name: str
+    title: str
+    body: Callable[[ReportContent], Markup]
+    present: Callable[[ReportContent], bool] = lambda content: True
 
 
-def _titled(name: str, title: str, body: Callable[[ReportContent], Markup]) -> Callable[[ReportContent], Markup]:
-    return lambda content: section(name, title, body(content))
-
-
-def _contents() -> Markup:
-    links = [element("li", element("a", text(title), href=f"#{name}")) for name, title, _ in SECTIONS]
+def _contents(shown: Sequence[Section]) -> Markup:
+    links = [element("li", element("a", text(part.title), href=f"#{part.name}")) for part in shown]
     return element("nav", element("ul", join(links)), aria_label="Contents")
-
-
-def _messages(content: ReportContent) -> Markup:
-    if not content.messages:
-        return Markup("")
-    items = join(element("li", text(message)) for message in content.messages)
-    return element("aside", join([element("h2", text("Worth knowing")), element("ul", items)]), id="messages")
 
 
 def _evidence(content: ReportContent) -> Markup:
     names = ("Quantity", "Value", "Unit", "What it is", "Method", "Rows")
     head = [heading(name, number=name in ("Value", "Rows")) for name in names]
     caption = (
-        "± is one standard error. A lower bound cannot exceed the true value except by its error; an estimate can lie "
-        "on either side."
+        "± is one standard error. A lower bound cannot exceed the true value except by its error, an upper bound "
+        "cannot fall below it except by its error; an estimate, or an approximate value, can lie on either side."
     )
     return table(head, [_evidence_cells(row) for row in content.evidence], caption, class_="evidence")
 
@@ -117,7 +116,8 @@ def _lowest(content: ReportContent) -> Markup:
     head = [heading("Row", number=True), heading("log\u00a0p(x), nats", number=True)]
     head += [heading(label_text(content.names[column], 24), number=True) for column in columns]
     rows = [_lowest_cells(content, int(row), scores[place], columns) for place, row in enumerate(chosen)]
-    return table(head, rows, _lowest_caption(content, len(columns)), class_="lowest")
+    wide = f"--columns:{len(columns) + 2}"
+    return table(head, rows, _lowest_caption(content, len(columns)), class_="lowest", style=wide)
 
 
 def _columns_furthest_out(scores: Array) -> Array:
@@ -170,18 +170,29 @@ def _samples(content: ReportContent) -> Markup:
     return _figure(figures.samples, "samples", words.samples, dense=dense)(content)
 
 
-SECTIONS: tuple[tuple[str, str, Callable[[ReportContent], Markup]], ...] = (
-    ("evidence", "Evidence", _evidence),
-    ("learning", "Learning curves", _figure(figures.learning_curves, "learning-curves", words.learning_curves)),
-    ("samples", "Samples beside data", _samples),
-    (
+SECTIONS: tuple[Section, ...] = (
+    Section("evidence", "Evidence", _evidence),
+    Section("health", "Health of the fit", trust_sections.health, lambda content: content.health is not None),
+    Section("bracket", "log p(x) from both sides", trust_sections.bracket, lambda content: content.bracket is not None),
+    Section("gap", "What the ELBO loses", trust_sections.gap, lambda content: content.gap is not None),
+    Section(
+        "row-evidence",
+        "How sure log p(x) of each row is",
+        trust_sections.row_evidence,
+        lambda content: content.row_evidence is not None,
+    ),
+    Section("learning", "Learning curves", _figure(figures.learning_curves, "learning-curves", words.learning_curves)),
+    Section("samples", "Samples beside data", _samples),
+    Section(
         "reconstructions",
         "Reconstructions",
         _figure(figures.reconstructions, "reconstructions", words.reconstructions, True),
     ),
-    ("latent", "Latent space", _latent),
-    ("kl", "KL of each latent dimension", _figure(figures.kl_per_dimension, "kl", words.kl_per_dimension)),
-    ("log-evidence", "log p(x) over rows", _figure(figures.log_evidence, "log-evidence", words.log_evidence)),
-    ("lowest", "Rows with the lowest log p(x)", _lowest),
-    ("settings", "Settings", _settings),
+    Section("latent", "Latent space", _latent),
+    Section("kl", "KL of each latent dimension", _figure(figures.kl_per_dimension, "kl", words.kl_per_dimension)),
+    Section("log-evidence", "log p(x) over rows", _figure(figures.log_evidence, "log-evidence", words.log_evidence)),
+    Section("calibration", "Calibration", trust_sections.calibration, lambda content: content.calibration is not None),
+    Section("baselines", "Simple models", trust_sections.baselines, lambda content: content.baselines is not None),
+    Section("lowest", "Rows with the lowest log p(x)", _lowest),
+    Section("settings", "Settings", _settings),
 )

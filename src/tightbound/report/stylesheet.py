@@ -37,11 +37,27 @@ thead th { font-weight: 600; font-size: .82rem; color: var(--muted); border-bott
 tbody .number { white-space: nowrap; }
 .error { color: var(--muted); }
 .kind { white-space: nowrap; }
-.lowest { font-size: .84rem; }
-.lowest td, .lowest th { padding-left: .35rem; padding-right: .35rem; }
-.lowest thead th { overflow-wrap: break-word; max-width: 8rem; }
+.lowest { font-size: .8rem; table-layout: fixed; width: min(100%, var(--columns) * 7rem); min-width: 0; }
+.lowest td, .lowest th { padding-left: .3rem; padding-right: .3rem; overflow-wrap: anywhere; }
+.lowest th:first-child { width: 3.6rem; }
 .lowest .far { background: var(--sand); font-weight: 600; }
 .lowest small { display: block; font-weight: 400; font-size: .76rem; color: var(--orange); }
+h3 { font-size: 1rem; margin: 1.4rem 0 .5rem; }
+.health { width: 100%; }
+.small { font-size: .84rem; margin-bottom: 1.2rem; width: 100%; }
+.health, .small { line-height: 1.4; }
+.health { font-size: .84rem; }
+.health th, .health td, .small th, .small td { padding-right: .8rem; overflow-wrap: break-word; }
+.small th:last-child, .small td:last-child, .health td:last-child { padding-right: 0; }
+.health small, .small small { display: block; font-weight: 400; font-size: .76rem; color: var(--muted); }
+.health .measured { white-space: normal; min-width: 6.5rem; max-width: 10rem; }
+.health .verdict { min-width: 6rem; }
+.mark { white-space: nowrap; font-weight: 600; }
+.mark.problem, .flagged { color: var(--orange); }
+.mark.problem { background: var(--sand); padding: 0 .3rem; margin-left: -.3rem; }
+.mark.unknown, .mark.fine { font-weight: 400; color: var(--muted); }
+.wide { margin-bottom: 1rem; }
+figure .wide { margin-bottom: 0; }
 .missing { color: var(--muted); }
 .settings th { font-weight: 400; color: var(--muted); width: 35%; }
 .settings td, .settings th { overflow-wrap: anywhere; }
@@ -52,6 +68,8 @@ footer { margin-top: 2.5rem; padding-top: .75rem; border-top: 1px solid var(--ru
   h1 { font-size: 1.5rem; }
   .picture svg, .picture img { min-width: calc(var(--share) * 27rem); }
   .evidence { min-width: 40rem; }
+  .health, .small { min-width: 32rem; }
+  .lowest { width: calc(var(--columns) * 5.4rem); }
 }
 @media print {
   @page { margin: 16mm 15mm; }

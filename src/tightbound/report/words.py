@@ -25,7 +25,24 @@ from .content import Array, ReportContent
 from .curves import MOST_BARS
 from .images import MOST_LOWEST, MOST_RECONSTRUCTIONS, MOST_SAMPLES, intensity_range
 from .latent import MOST_LABELS, is_scale, label_groups
+from .numbers import nats, plural, short, with_error
 from .tables import MOST_PAIRED, MOST_RECONSTRUCTED
+
+__all__ = [
+    "Words",
+    "aggregated",
+    "kl_per_dimension",
+    "latent_space",
+    "learning_curves",
+    "log_evidence",
+    "lowest",
+    "nats",
+    "plural",
+    "reconstructions",
+    "samples",
+    "short",
+    "with_error",
+]
 
 
 @dataclass(frozen=True)
@@ -34,34 +51,6 @@ class Words:
 
     alt: str
     caption: str
-
-
-def nats(value: float) -> str:
-    """Return a number of nats with as many decimals as matter."""
-    decimals = 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
-    return f"{value:.{decimals}f}"
-
-
-def short(value: float) -> str:
-    """Return a value in four significant digits."""
-    return f"{value:.4g}"
-
-
-def plural(count: int, noun: str) -> str:
-    """Return "1 row", "2 rows", "1,200 rows"."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
-
-
-def with_error(value: float, standard_error: float | None) -> tuple[str, str]:
-    """Return value and standard error, the error in two significant digits and the value as fine as its error."""
-    if standard_error is None or not np.isfinite(standard_error) or not np.isfinite(value):
-        return (f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:,.5g}"), ""
-    if standard_error <= 0:
-        return f"{value:,.6g}", "0"
-    decimals = max(0, 1 - int(np.floor(np.log10(standard_error))))
-    if decimals > 6:
-        return f"{value:,.6f}", f"{standard_error:.1e}"
-    return f"{value:,.{decimals}f}", f"{standard_error:,.{decimals}f}"
 
 
 def learning_curves(content: ReportContent) -> Words:

@@ -1,0 +1,293 @@
+"""log p(x) of every row as well as the time allows: cheap estimates for all, dear ones for the rows that need them."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, final
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+from numpy.typing import NDArray
+
+from tightbound.evidence.annealing import (
+    CHAINS_AT_ONCE,
+    N_SCOUTS,
+    annealed_evidence,
+    equal_steps,
+    information_length,
+)
+from tightbound.evidence.exact import FEW_STATES, exact_evidence, exact_method
+from tightbound.evidence.importance import importance_evidence
+from tightbound.evidence.result import PER_ROW, Evidence, Method, Reliability
+from tightbound.learn import CONVERGED, AbstractInference, Amortised, PerDatum, Refinement, SemiAmortised, plain_prior
+from tightbound.model import DiagonalGaussianFamily, GenerativeModel, n_states
+
+METHODS = ("auto", "adaptive", "importance", "defensive", "refined", "annealed", "exact")
+TOLERANCE = 0.1
+"""Standard error that is asked for when nothing is said, nats a row."""
+DEFENSIVE_SHARE = 0.1
+REFINING_STEPS = 50
+LADDER = (50, 200, 800)
+"""Temperatures of the annealing that hard rows go through, one after the other."""
+_MORE = 10
+_HOPEFUL = 1.5
+"""A rung is tried when the error that it promises is at most so many tolerances; the last one always is."""
+_ROWS_AT_ONCE = 256
+_RUNG = 2**32 - 7
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, rows done, and rows to do."""
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Partial:
+    """A scoring on its way, which can be kept and gone on from."""
+
+    evidence: Evidence
+    """Of all rows; those never reached have a NaN estimate."""
+    rung: NDArray[np.int64]
+    """(n,) the last rung that each row has been through; -1: none."""
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Rung:
+    """One method at one effort."""
+
+    words: str
+    estimate: Callable[[NDArray[Any], NDArray[np.bool_] | None], Evidence]
+    rows_at_once: int
+    promised: Callable[[Evidence], NDArray[np.float64]]
+    """The standard error to expect of rows that got so far."""
+
+
+def log_evidence(
+    p: GenerativeModel,
+    q: AbstractInference,
+    x: NDArray[Any],
+    observed: NDArray[np.bool_] | None = None,
+    *,
+    method: str = "auto",
+    tolerance: float = TOLERANCE,
+    time_limit: float | None = None,
+    n_samples: int = 1000,
+    n_steps: int = 200,
+    n_chains: int = 16,
+    resample: bool = False,
+    key: PRNGKeyArray,
+    on_progress: Progress | None = None,
+    partial: Partial | None = None,
+    on_partial: Callable[[Partial], None] | None = None,
+) -> Evidence:
+    """log p(x) of every row, with its error, by the method asked for or by as much work as each row needs.
+
+    - "auto": "exact" where the model allows it at the cost of sampling, else "adaptive".
+    - "adaptive": `n_samples` importance samples for all rows; rows whose standard error is above `tolerance` or whose
+      weights are unreliable go on to ten times as many, to a refined q, and to annealing from it with 50, 200 and 800
+      temperatures, until they are good or `time_limit` is over. What did not get there is flagged by `reliability`.
+    - "importance", "defensive", "refined", "annealed", "exact": that one alone.
+
+    Args:
+        p, q, x, observed: model, inference, rows (n, d) in the model's units, and which cells count.
+        tolerance: standard error asked for, nats a row ("auto" and "adaptive").
+        time_limit: seconds after which no row goes on (None: no limit).
+        n_samples: importance samples a row.
+        n_steps, n_chains, resample: of "annealed"; of "adaptive" the chains.
+        key: the noise; with it and a row's content its estimate is fixed, whatever other rows there are, and however
+            often the work was interrupted (unless the time limit was met).
+        on_progress: called with words, rows done and rows to do.
+        partial, on_partial: where to go on from, and what is called after each piece of work (adaptive alone).
+
+    Returns an `Evidence`. Raises `ValueError` for an unknown method, a method that the model does not have, or a time
+    limit that leaves some row without any estimate.
+    Example: `log_evidence(vae.model_, vae.inference_, x, key=jax.random.key(0)).mean()` in the model's units.
+    """
+    _check(method, tolerance, time_limit)
+    if method == "auto":
+        method = "exact" if _cheaply_exact(p) else "adaptive"
+    if method == "adaptive":
+        rungs = ladder(p, q, n_samples=n_samples, n_chains=n_chains, key=key)
+        climb = _Climb(rungs, tolerance, time_limit, on_progress, on_partial)
+        return climb(x, observed, partial)
+
+    def progress(done: int) -> None:
+        if on_progress is not None:
+            on_progress(f"scoring ({method})", done, len(x))
+
+    options: dict[str, Any] = {"key": key, "on_progress": progress}
+    if method == "exact":
+        return exact_evidence(p, q, x, observed, **options)
+    if method == "annealed":
+        counts: dict[str, Any] = {"n_steps": n_steps, "n_chains": n_chains, "resample": resample}
+        return annealed_evidence(p, q, x, observed, **counts, **options)
+    if method == "refined":
+        return _named_refined(importance_evidence(p, refined(p, q), x, observed, n_samples=n_samples, **options))
+    share = DEFENSIVE_SHARE if method == "defensive" else 0.0
+    return importance_evidence(p, q, x, observed, n_samples=n_samples, defensive=share, **options)
+
+
+def refined(p: GenerativeModel, q: AbstractInference, steps: int = REFINING_STEPS) -> AbstractInference:
+    """q with an inner loop of `steps` ascents for every row, in its own family where it has one."""
+    own = q.refinement.steps if isinstance(q, SemiAmortised | PerDatum) else 0
+    loop = Refinement(max(steps, own), tolerance=CONVERGED)
+    if isinstance(q, Amortised | SemiAmortised):
+        return SemiAmortised(q.encoder, loop)
+    if isinstance(q, PerDatum):
+        return PerDatum(q.family, loop, q)
+    if n_states(plain_prior(p)) is not None:
+        return q
+    return PerDatum(DiagonalGaussianFamily(p.prior.dim), loop, q)
+
+
+def ladder(p: GenerativeModel, q: AbstractInference, *, n_samples: int, n_chains: int, key: PRNGKeyArray) -> list[Rung]:
+    """What "adaptive" tries, cheapest first."""
+
+    def importance(q: AbstractInference, n: int, which: int) -> Callable[..., Evidence]:
+        keyed = key if which == 0 else jax.random.fold_in(key, _RUNG - which)
+        return lambda x, observed: importance_evidence(p, q, x, observed, n_samples=n, key=keyed)
+
+    better = refined(p, q)
+    more = _MORE * n_samples
+    closer = importance(better, n_samples, 2)
+    rungs = [
+        Rung("importance sampling", importance(q, n_samples, 0), _ROWS_AT_ONCE, _nothing_known),
+        Rung(f"{more:,} importance samples", importance(q, more, 1), _ROWS_AT_ONCE, _with_more_samples),
+        Rung("refining q", lambda x, observed: _named_refined(closer(x, observed)), _ROWS_AT_ONCE, _nothing_known),
+    ]
+    if n_states(plain_prior(p)) is not None:
+        return rungs
+    length: list[NDArray[np.float64]] = []
+
+    def annealed(k: int) -> Callable[..., Evidence]:
+        def estimate(x: NDArray[Any], observed: NDArray[np.bool_] | None) -> Evidence:
+            if not length:  # measured once, when the first row needs it
+                length.append(information_length(p, better, key=key))
+            return annealed_evidence(
+                p, better, x, observed, n_chains=n_chains, schedule=equal_steps(length[0], k), key=keys[k]
+            )
+
+        return estimate
+
+    keys = {k: jax.random.fold_in(key, _RUNG - k) for k in LADDER}
+    at_once = max(1, CHAINS_AT_ONCE // (n_chains + N_SCOUTS))
+    for k in LADDER:
+        rungs.append(Rung(f"annealing, {k} temperatures", annealed(k), at_once, _with_longer_chains(k)))
+    return rungs
+
+
+class _Climb:
+    """Takes rows up the ladder, piece by piece."""
+
+    def __init__(
+        self,
+        rungs: list[Rung],
+        tolerance: float,
+        time_limit: float | None,
+        on_progress: Progress | None,
+        on_partial: Callable[[Partial], None] | None,
+    ):
+        self._rungs, self._tolerance, self._limit = rungs, tolerance, time_limit
+        self._on_progress, self._on_partial = on_progress, on_partial
+        self._start = time.monotonic()
+
+    def __call__(self, x: NDArray[Any], observed: NDArray[np.bool_] | None, partial: Partial | None) -> Evidence:
+        at = partial or Partial(_blank(len(x), self._tolerance), np.full(len(x), -1))
+        at = dataclasses.replace(at, evidence=dataclasses.replace(at.evidence, tolerance=self._tolerance))
+        for number, rung in enumerate(self._rungs):
+            rows = self._who(at, number)
+            for done, piece in _pieces(rows, rung.rows_at_once):
+                if self._over(number, at, len(x)):
+                    return at.evidence
+
+                found = rung.estimate(x[piece], None if observed is None else observed[piece])
+
+                at = _advanced(at, piece, found, number)
+                if self._on_partial is not None:
+                    self._on_partial(at)
+                if self._on_progress is not None:
+                    self._on_progress(rung.words, done + len(piece), len(rows))
+        return at.evidence
+
+    def _who(self, at: Partial, number: int) -> NDArray[np.intp]:
+        """The rows that this rung is for."""
+        if number == 0:
+            return np.flatnonzero(at.rung < 0)
+        flags = at.evidence.reliability
+        needy = np.array([f not in (Reliability.GOOD, Reliability.NOT_FINITE) for f in flags], dtype=bool)
+        hopeful = self._rungs[number].promised(at.evidence) <= _HOPEFUL * self._tolerance
+        last = number == len(self._rungs) - 1
+        return np.flatnonzero(needy & (at.rung < number) & (hopeful | last))
+
+    def _over(self, number: int, at: Partial, n: int) -> bool:
+        if self._limit is None or time.monotonic() - self._start < self._limit:
+            return False
+        if number == 0:
+            reached = int(np.sum(at.rung >= 0))
+            raise ValueError(
+                f"time_limit must leave time for the first importance samples of every row; {self._limit:g} s were "
+                f"enough for {reached:,} of {n:,} rows; allow more, or score fewer rows."
+            )
+        return True
+
+
+def _pieces(rows: NDArray[np.intp], size: int) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    return ((start, rows[start : start + size]) for start in range(0, len(rows), size))
+
+
+def _advanced(at: Partial, rows: NDArray[np.intp], found: Evidence, number: int) -> Partial:
+    spent = at.evidence.work[rows]
+    found = dataclasses.replace(found, work=found.work + spent)
+    evidence = at.evidence.with_rows(rows, found, elbo=number == 0)
+    rung = at.rung.copy()
+    rung[rows] = number
+    return Partial(evidence, rung)
+
+
+def _blank(n: int, tolerance: float) -> Evidence:
+    empty: dict[str, Any] = {name: np.full(n, np.nan) for name in PER_ROW}
+    empty.update({name: np.zeros(n, np.int64) for name in ("n_samples", "work", "n_discarded")})
+    empty["method"] = np.full(n, Method.IMPORTANCE, dtype=object)
+    return Evidence(**empty, tolerance=tolerance)
+
+
+def _nothing_known(evidence: Evidence) -> NDArray[np.float64]:
+    return np.zeros(evidence.n_rows)
+
+
+def _with_more_samples(evidence: Evidence) -> NDArray[np.float64]:
+    # With k-hat above 0.7 the error falls so slowly that ten times the samples would not show.
+    return np.where(evidence.khat <= 0.7, evidence.standard_error / _MORE**0.5, np.inf)
+
+
+def _with_longer_chains(k: int) -> Callable[[Evidence], NDArray[np.float64]]:
+    def promised(evidence: Evidence) -> NDArray[np.float64]:
+        if k == LADDER[0]:
+            return np.zeros(evidence.n_rows)
+        # The variance of log w falls as 1 / K (Neal, 2001); weights near log-normal: cv^2 = exp(variance) - 1.
+        c = np.maximum(evidence.n_samples, 1)
+        variance = np.log(np.maximum(c / np.maximum(evidence.ess, 1), 1)) * LADDER[LADDER.index(k) - 1] / k
+        return np.asarray(np.sqrt(np.expm1(variance) / c))
+
+    return promised
+
+
+def _named_refined(evidence: Evidence) -> Evidence:
+    # The loop's four draws a step, with their gradients, are work too.
+    work = evidence.work + 12 * REFINING_STEPS
+    return dataclasses.replace(evidence, method=np.full(evidence.n_rows, Method.REFINED, dtype=object), work=work)
+
+
+def _cheaply_exact(p: GenerativeModel) -> bool:
+    method = exact_method(p)
+    return method is not None and (method is not Method.ENUMERATION or (n_states(plain_prior(p)) or 0) <= FEW_STATES)
+
+
+def _check(method: str, tolerance: float, time_limit: float | None) -> None:
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}; auto is usual.")
+    if not tolerance > 0:
+        raise ValueError(f"tolerance must be above 0 nats; got {tolerance!r}; 0.1 is usual.")
+    if time_limit is not None and not time_limit > 0:
+        raise ValueError(f"time_limit must be above 0 seconds; got {time_limit!r}; leave it out for no limit.")

@@ -1,0 +1,106 @@
+"""Hamiltonian moves along the path q^(1-b) p(x, z)^b, in the coordinates in which q has location 0 and scale 1."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from tightbound.model import AbstractDistribution, FullGaussian, GenerativeModel
+from tightbound.model.distributions import Latent, Mask, Scalar
+
+
+class Point(NamedTuple):
+    """A place of a chain with what is known there, so that no gradient is taken twice: both ends of the path."""
+
+    u: Latent
+    """Coordinates: z = loc + scale u."""
+    log_q: Scalar
+    log_joint: Scalar
+    grad_q: Latent
+    grad_joint: Latent
+    odd: Bool[Array, ""]
+    """Whether log p(x, z) was not a number here."""
+
+    @property
+    def log_weight(self) -> Scalar:
+        """log p(x, z) - log q(z): what a step of the path adds, for each unit of b."""
+        return jnp.where(self.odd | (self.log_joint == -jnp.inf), -jnp.inf, self.log_joint - self.log_q)
+
+
+class Path(eqx.Module):
+    """The two ends for one row: q, and p(x, z) as a function of z; nats."""
+
+    p: GenerativeModel
+    q: AbstractDistribution
+    x: Array
+    observed: Mask
+    loc: Latent
+    scale: Array
+    """(k,) standard deviations of q, or (k, k) its Cholesky factor where q has one."""
+
+    def place(self, u: Latent) -> Latent:
+        """z of coordinates u."""
+        return self.loc + (self.scale @ u if self.scale.ndim == 2 else self.scale * u)
+
+    def coordinates(self, z: Latent) -> Latent:
+        """u of z."""
+        away = z - self.loc
+        if self.scale.ndim == 2:
+            return jax.scipy.linalg.solve_triangular(self.scale, away, lower=True)
+        return away / self.scale
+
+    def point(self, u: Latent) -> Point:
+        """Both log densities (with respect to z) and their gradients at u."""
+        log_q, grad_q = jax.value_and_grad(lambda u: self.q.log_prob(self.place(u)))(u)
+        log_joint, grad_joint = jax.value_and_grad(lambda u: self.p.log_joint(self.x, self.place(u), self.observed))(u)
+        # A place where the decoder overflows has no density, and no slope that a chain could follow.
+        odd = jnp.isnan(log_joint) | (log_joint == jnp.inf)
+        log_joint = jnp.where(odd, -jnp.inf, log_joint)
+        return Point(u, log_q, log_joint, _finite(grad_q), _finite(grad_joint), odd)
+
+
+def path_of(p: GenerativeModel, q: AbstractDistribution, x: Array, observed: Mask) -> Path:
+    """The path of one row, in q's own coordinates: its Cholesky factor, or its standard deviations."""
+    if isinstance(q, FullGaussian):
+        return Path(p, q, x, observed, q.loc, q.scale_tril)
+    return Path(p, q, x, observed, q.mean, q.variance**0.5)
+
+
+def log_density(at: Point, b: Scalar) -> Scalar:
+    """(1 - b) log q + b log p(x, z), with 0 log 0 = 0."""
+    return (1 - b) * at.log_q + jnp.where(b == 0, 0.0, b * at.log_joint)
+
+
+def move(
+    path: Path, at: Point, b: Scalar, step_size: Scalar, n_leapfrog: int, *, key: PRNGKeyArray
+) -> tuple[Point, Scalar]:
+    """One Hamiltonian move that leaves q^(1-b) p(x, z)^b as it is; the new place, and the acceptance probability.
+
+    `n_leapfrog` steps from a fresh momentum N(0, I), then the Metropolis decision: as many gradients as steps, for
+    that at the start is known. Source: Neal (2011), sections 3 and 4.
+    """
+    key_momentum, key_accept = jax.random.split(key)
+    momentum = jax.random.normal(key_momentum, at.u.shape, at.u.dtype)
+
+    def slope(at: Point) -> Latent:
+        return (1 - b) * at.grad_q + b * at.grad_joint
+
+    def leapfrog(_: Array, carry: tuple[Point, Latent]) -> tuple[Point, Latent]:
+        here, momentum = carry
+        momentum = momentum + 0.5 * step_size * slope(here)
+        there = path.point(here.u + step_size * momentum)
+        return there, momentum + 0.5 * step_size * slope(there)
+
+    there, last = jax.lax.fori_loop(0, n_leapfrog, leapfrog, (at, momentum))
+    gain = log_density(there, b) - log_density(at, b) + 0.5 * (momentum @ momentum - last @ last)
+    # From a place without density any other is better; to one that is not a number, none.
+    gain = jnp.where(jnp.isnan(gain), jnp.where(log_density(at, b) == -jnp.inf, 0.0, -jnp.inf), gain)
+    acceptance = jnp.exp(jnp.minimum(gain, 0))
+    accepted = jax.random.uniform(key_accept, (), at.u.dtype) < acceptance
+    return jax.tree.map(lambda new, old: jnp.where(accepted, new, old), there, at), acceptance
+
+
+def _finite(gradient: Float[Array, " k"]) -> Float[Array, " k"]:
+    return jnp.where(jnp.isfinite(gradient), gradient, 0)

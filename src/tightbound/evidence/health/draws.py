@@ -1,0 +1,171 @@
+"""The draws that the checks rest on: from the model with the ranks of what was drawn, and from q on held-out rows."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import logsumexp
+from jaxtyping import Array, PRNGKeyArray
+from numpy.typing import NDArray
+
+from tightbound.learn import AbstractInference
+from tightbound.model import (
+    AbstractDistribution,
+    DiagonalGaussian,
+    FullGaussian,
+    GenerativeModel,
+    LowRankGaussian,
+    sample_and_log_prob,
+)
+
+Mask = NDArray[np.bool_] | None
+
+N_RANKS = 99
+"""Draws of q that a simulated latent is ranked among: 100 possible ranks."""
+N_POSTERIOR = 100
+"""Importance draws of z for every held-out row."""
+MIXTURE_ROWS = 512
+"""Rows whose mixture stands for the aggregated posterior; information is capped at their logarithm, 6.2 nats."""
+_SIMULATED_AT_ONCE = 256
+_ROWS_AT_ONCE = 64
+WIDTHS = (0.6744897501960817, 1.6448536269514722)
+"""The half-widths of the central 50 % and 90 % intervals of a standard Gaussian."""
+_GAUSSIANS = (DiagonalGaussian, FullGaussian, LowRankGaussian)
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Simulated:
+    """Draws (x*, z*) of the model, and where each z_j* lies among draws of q(z | x*)."""
+
+    x: NDArray[Any]
+    """(m, d)."""
+    z: NDArray[Any]
+    """(m, k)."""
+    pit: NDArray[Any]
+    """(m, k) (rank + a uniform number) / (N_RANKS + 1), ties broken at random: uniform on (0, 1) when q is right."""
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """Draws of q for every held-out row, and what they say of its cells."""
+
+    numbers: NDArray[Any]
+    """(n, m) what q found for the row."""
+    z: NDArray[Any]
+    """(n, k) one draw of q."""
+    log_q: NDArray[Any]
+    """(n,) its log density, nats."""
+    ess: NDArray[Any]
+    """(n,) effective sample size of N_POSTERIOR importance draws."""
+    uncertain: NDArray[Any]
+    """(n, d) what the posterior's own width adds to the variance of scores: the variance of mean_j(z) / variance_j."""
+    inside: NDArray[Any]
+    """(n, d, 2) posterior probability that the cell lies in the central 50 % and 90 % intervals."""
+    pit: NDArray[Any]
+    """(n, d) F(x_j | z) with one posterior draw z."""
+
+
+def has_gaussian_cells(p: GenerativeModel) -> bool:
+    """Whether p(x | z) is Gaussian, so that every cell's distribution function follows from its mean and variance."""
+
+    def decoded(key: PRNGKeyArray) -> AbstractDistribution:
+        return p.decoder(p.prior.sample(key=key))
+
+    return isinstance(eqx.filter_eval_shape(decoded, jax.random.key(0)), _GAUSSIANS)
+
+
+def simulate(p: GenerativeModel, q: AbstractInference, n: int, observed: Mask, *, key: PRNGKeyArray) -> Simulated:
+    """n draws (x*, z*) of the model with the ranks of z*; draw i has the missing cells of row i (modulo the rows)."""
+    keys = jax.random.split(key, n)
+
+    def run(rows: NDArray[np.int64]) -> tuple[Array, ...]:
+        mask = None if observed is None else jnp.asarray(observed[rows % len(observed)])
+        return _simulate(p, q, keys[rows], mask)
+
+    return Simulated(*_in_chunks(run, n, _SIMULATED_AT_ONCE))
+
+
+def draw(p: GenerativeModel, q: AbstractInference, x: NDArray[Any], observed: Mask, *, key: PRNGKeyArray) -> Drawn:
+    """What q says of every held-out row, and how its cells lie in the decoder's distributions."""
+    keys = jax.random.split(key, len(x))
+
+    def run(rows: NDArray[np.int64]) -> tuple[Array, ...]:
+        mask = None if observed is None else jnp.asarray(observed[rows])
+        return _draw(p, q, jnp.asarray(x[rows]), mask, keys[rows])
+
+    return Drawn(*_in_chunks(run, len(x), _ROWS_AT_ONCE))
+
+
+def log_aggregated(p: GenerativeModel, q: AbstractInference, drawn: Drawn) -> NDArray[Any]:
+    """log of (1/n) sum_i q(z | x_i) at the draw of each of the first n <= MIXTURE_ROWS rows, (n,) nats.
+
+    Source: Hoffman and Johnson (2016).
+    """
+    n = min(len(drawn.z), MIXTURE_ROWS)
+    rows = np.minimum(np.arange(MIXTURE_ROWS), n - 1)
+    numbers, valid = jnp.asarray(drawn.numbers[rows]), jnp.arange(MIXTURE_ROWS) < n
+
+    def run(rows: NDArray[np.int64]) -> tuple[Array, ...]:
+        return (_log_mixture(p, q, numbers, valid, jnp.asarray(drawn.z[rows])),)
+
+    return _in_chunks(run, n, _ROWS_AT_ONCE)[0]
+
+
+def _in_chunks(run: Callable[[NDArray[np.int64]], tuple[Array, ...]], n: int, size: int) -> tuple[NDArray[Any], ...]:
+    # The ragged end is filled up with its last row and cut off again: one shape, one program.
+    starts = range(0, n, size)
+    parts = [jax.device_get(run(np.minimum(np.arange(start, start + size), n - 1))) for start in starts]
+    return tuple(np.concatenate([part[j] for part in parts])[:n] for j in range(len(parts[0])))
+
+
+@eqx.filter_jit
+def _simulate(p: GenerativeModel, q: AbstractInference, keys: Array, observed: Array | None) -> tuple[Array, ...]:
+    def one(key: PRNGKeyArray, observed: Array | None) -> tuple[Array, ...]:
+        key_joint, key_search, key_q, key_ties = jax.random.split(key, 4)
+        x, z = p.sample(key=key_joint)
+        posterior = q(p, x, observed, key=key_search)
+        draws = jax.vmap(lambda k: posterior.sample(key=k))(jax.random.split(key_q, N_RANKS))
+        below, ties = jnp.sum(draws < z[None, :], axis=0), jnp.sum(draws == z[None, :], axis=0)
+        return x, z, (below + jax.random.uniform(key_ties, z.shape) * (ties + 1)) / (N_RANKS + 1)
+
+    return jax.vmap(one, in_axes=(0, None if observed is None else 0))(keys, observed)
+
+
+@eqx.filter_jit
+def _draw(p: GenerativeModel, q: AbstractInference, x: Array, observed: Array | None, keys: Array) -> tuple[Array, ...]:
+    def one(x: Array, observed: Array | None, key: PRNGKeyArray) -> tuple[Array, ...]:
+        key_search, key_q, key_choice = jax.random.split(key, 3)
+        numbers = q.numbers(p, x, observed, key=key_search)
+
+        def weighed(key: PRNGKeyArray) -> tuple[Array, ...]:
+            z, log_q = sample_and_log_prob(q.member(p, numbers), key=key)
+            cells = p.decoder(z)
+            log_w = cells.log_prob(x, observed) + p.prior.log_prob(z) - log_q
+            return z, log_q, log_w, cells.mean, cells.variance
+
+        z, log_q, log_w, mean, variance = jax.vmap(weighed)(jax.random.split(key_q, N_POSTERIOR))
+        log_w = jnp.where(jnp.isnan(log_w), -jnp.inf, log_w)
+        score = jnp.where(True if observed is None else observed[None, :], (x[None, :] - mean) / variance**0.5, 0)
+        w = jnp.where(jnp.all(jnp.isneginf(log_w)), 1 / N_POSTERIOR, jax.nn.softmax(log_w))
+        uncertain = w @ (mean - (w @ mean)[None, :]) ** 2 / (w @ variance)
+        inside = jnp.stack([w @ (jnp.abs(score) < width) for width in WIDTHS], axis=1)
+        chosen = jax.random.choice(key_choice, N_POSTERIOR, p=w)
+        pit = jax.scipy.stats.norm.cdf(score[chosen])
+        return numbers, z[0], log_q[0], 1 / jnp.sum(w**2), uncertain, inside, pit
+
+    return jax.vmap(one, in_axes=(0, None if observed is None else 0, 0))(x, observed, keys)
+
+
+@eqx.filter_jit
+def _log_mixture(p: GenerativeModel, q: AbstractInference, numbers: Array, valid: Array, z: Array) -> Array:
+    def one(z: Array) -> Array:
+        each = jax.vmap(lambda a: q.member(p, a).log_prob(z))(numbers)
+        return logsumexp(jnp.where(valid, each, -jnp.inf)) - jnp.log(jnp.sum(valid).astype(each.dtype))
+
+    return jax.vmap(one)(z)
