@@ -26,27 +26,32 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evidence": {"model", "learn"},
     "choices": {"model", "learn"},  # words to objects
     "progress": {"learn"},
-    "fitted": INNER,
+    "fitted": INNER | {"settings"},
     "planning": INNER | {"choices", "settings"},
     "resuming": INNER | {"settings"},
     "fitting": INNER | {"fitted", "planning", "resuming", "settings"},
     "report": INNER | {"fitted"},
-    "overview": INNER | {"fitted", "progress", "report"},
+    "examination": INNER | {"fitted"},  # gap, bracket, health and simple models of a fitted model
+    "exhibits": INNER | {"examination", "report"},  # what the report shows of them
+    "overview": INNER | {"examination", "exhibits", "fitted", "progress", "report"},
     "persistence": INNER | {"fitted"},
-    "estimator": INNER | {"fitted", "fitting", "persistence", "planning", "progress", "resuming", "settings"},
-    "commands": INNER
-    | {"fitted", "fitting", "overview", "persistence", "planning", "progress", "report", "resuming", "settings"},
-    "cli": {"settings"},
+    "estimator": INNER | {"examination", "fitted", "fitting", "persistence", "planning", "progress", "resuming", "settings"},
+    "scores": INNER | {"fitted", "resuming"},  # a scoring's rows on disk
+    "commands": set(),  # everything but the command line itself; filled in below
+    "options": {"settings"},  # of the command line
+    "cli": {"options"},
     "__init__": set(),
     "__main__": {"cli"},
 }
+
+MAY_IMPORT["commands"] = set(MAY_IMPORT) - {"cli", "estimator", "options", "__init__", "__main__"}
 
 # These arrows only inside a function (or for the type checker): importing the one does not import the other.
 LAZY: dict[str, set[str]] = {
     "persistence": {"estimator"},
     "estimator": {"overview", "report"},
     "cli": set(MAY_IMPORT) - {"cli", "__init__", "__main__"},
-    "__init__": {"estimator", "evidence", "fitted", "persistence"},
+    "__init__": {"estimator", "evidence", "examination", "fitted", "persistence"},
 }
 
 # A heavy library, and the only modules that may import it.
@@ -58,7 +63,7 @@ AT_HOME: dict[str, tuple[str, ...]] = {
         "tightbound.data.files",
     ),
     "matplotlib": ("tightbound.report",),
-    "typer": ("tightbound.cli",),
+    "typer": ("tightbound.cli", "tightbound.options"),
     "pandas": ("tightbound.data.frames",),
     "torch": (),
 }

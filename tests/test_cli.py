@@ -20,7 +20,7 @@ from tightbound import __version__, cli, load
 from tightbound.progress import FitProgress
 from tightbound.settings import DEFAULTS
 
-COMMANDS = ("fit", "evaluate", "score", "encode", "reconstruct", "sample", "report", "info", "demo")
+COMMANDS = ("fit", "evaluate", "score", "compare", "encode", "reconstruct", "sample", "report", "info", "demo")
 X = tiny.numbers().to_numpy()
 
 
@@ -137,7 +137,20 @@ def test_info_says_what_a_model_is():
 
 
 OUTPUTS = {
-    "score": ("row", "log_evidence", "standard_error", "elbo", "elbo_standard_error", "ess", "khat", "reliability"),
+    "score": (
+        "row",
+        "log_evidence",
+        "standard_error",
+        "elbo",
+        "elbo_standard_error",
+        "ess",
+        "khat",
+        "n_samples",
+        "work",
+        "kind",
+        "method",
+        "reliability",
+    ),
     "encode": ("z0",),
     "reconstruct": ("a", "b", "c"),
 }
@@ -341,7 +354,7 @@ def test_options_reach_the_fit(tmp_path, monkeypatch):
         seen.update(settings, seed=seed)
         raise ValueError("Enough.")
 
-    monkeypatch.setattr("tightbound.commands.fit_table", fit_table)
+    monkeypatch.setattr("tightbound.commands.learning.fit_table", fit_table)
     flags = {name: ",".join(map(str, value)) if isinstance(value, tuple) else value for name, value in given.items()}
     switches = ["--" + name for name, value in flags.items() if value is True]
     flags = {name: value for name, value in flags.items() if value is not True}
@@ -442,7 +455,7 @@ def test_an_error_is_one_sentence_and_status_2(tmp_path, monkeypatch, arguments,
 
 
 def test_a_bug_is_not_dressed_up_as_an_error(monkeypatch):
-    monkeypatch.setattr("tightbound.commands._load", lambda path: {}["no"])
+    monkeypatch.setattr("tightbound.commands.judging.load", lambda path: {}["no"])
     with pytest.raises(KeyError):
         run("info", MODEL)
 
@@ -451,7 +464,7 @@ def test_a_full_memory_gets_its_sentence(monkeypatch):
     def full(path):
         raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 64384018448 bytes.")
 
-    monkeypatch.setattr("tightbound.commands._load", full)
+    monkeypatch.setattr("tightbound.commands.judging.load", full)
     assert "memory is used up" in run("info", MODEL).failed()
 
 
@@ -459,7 +472,7 @@ def test_a_path_without_rights(monkeypatch):
     def refused(path):
         raise PermissionError(13, "Permission denied", "/root/x")
 
-    monkeypatch.setattr("tightbound.commands._load", refused)
+    monkeypatch.setattr("tightbound.commands.judging.load", refused)
     assert (
         run("info", MODEL).failed() == "/root/x cannot be used (Permission denied); check the path and its permissions."
     )

@@ -23,10 +23,25 @@ import pytest
 from tightbound import VAE, cli
 
 N = 40
-SETTINGS = {"latent_dim": 1, "hidden_sizes": (8,), "epochs": 3, "n_importance_samples": 20, "random_state": 0}
+SETTINGS = {
+    "latent_dim": 1,
+    "hidden_sizes": (8,),
+    "epochs": 3,
+    "n_importance_samples": 20,
+    "random_state": 0,
+    "scoring_method": "importance",
+}
 SMALLEST = {"network": "linear", "validation_fraction": 0}
 """What makes the smallest program to compile, where a test needs one of its own."""
-OPTIONS = ("--latent-dim=1", "--hidden-sizes=8", "--epochs=3", "--n-importance-samples=20", "--quiet")
+OPTIONS = (
+    "--latent-dim=1",
+    "--hidden-sizes=8",
+    "--epochs=3",
+    "--n-importance-samples=20",
+    "--scoring-method=importance",
+    "--no-checks",
+    "--quiet",
+)
 """The same settings on the command line, so that the same compiled programs are used."""
 SMALLEST_OPTIONS = (*OPTIONS, "--network=linear", "--validation-fraction=0")
 

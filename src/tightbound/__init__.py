@@ -4,17 +4,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tightbound.estimator import VAE, load
-    from tightbound.evidence import Evidence, Reliability
+    from tightbound.evidence import Evidence, Reliability, compare
+    from tightbound.examination import Examination
 
 __version__ = "0.1.0"
 
-__all__ = ["VAE", "Evidence", "Reliability", "__version__", "load"]
+__all__ = ["VAE", "Evidence", "Examination", "Reliability", "__version__", "compare", "load"]
 
 _HOMES = {
     "VAE": "tightbound.estimator",
     "load": "tightbound.estimator",
     "Evidence": "tightbound.evidence",
+    "Examination": "tightbound.examination",
     "Reliability": "tightbound.evidence",
+    "compare": "tightbound.evidence",
 }
 
 

@@ -1,20 +1,33 @@
-"""The command line: `tightbound fit`, `evaluate`, `score`, `encode`, `reconstruct`, `sample`, `report`, `info`, `demo`.
+"""The command line: `tightbound fit`, `evaluate`, `score`, `compare`, `encode`, `reconstruct`, `sample`, `report`, ...
 
 Only names and help live here, so that `--help` answers at once; the work is in `tightbound.commands`.
 """
 
 import importlib
-import inspect
 import os
 import sys
 import warnings
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from tightbound import __version__
-from tightbound.settings import SETTINGS, Setting
+from tightbound.options import (
+    Checks,
+    Data,
+    Drop,
+    Json,
+    Key,
+    Label,
+    Model,
+    Quiet,
+    Refine,
+    Rows,
+    Train,
+    TrainKey,
+    with_scoring,
+    with_settings,
+)
 
 INTERRUPTED = 130
 """What typer returns when the user has pressed Ctrl-C."""
@@ -26,75 +39,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Data = Annotated[
-    str,
-    typer.Argument(
-        metavar="DATA",
-        help="A .csv, .tsv (also .gz), .parquet, .npy or .npz file, a folder of images, 'digits', or - (CSV on stdin).",
-    ),
-]
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="The folder of a fitted model.")]
-Key = Annotated[str | None, typer.Option("--array", "-a", help="Name of the array in an .npz file.")]
-Label = Annotated[
-    str | None,
-    typer.Option(
-        "--label",
-        help="Column (or .npz array) that colours pictures; it is not modelled. A named column is remembered: later "
-        "data may have it or not.",
-    ),
-]
-Drop = Annotated[
-    list[str] | None,
-    typer.Option("--drop", help="Column to leave out (repeat for more); remembered like the label."),
-]
-Rows = Annotated[
-    str,
-    typer.Option(
-        "--output", "-o", help="Where to write rows: .csv, .tsv, .parquet, .npy, .npz, or - for CSV on stdout."
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
-Samples = Annotated[
-    int | None,
-    typer.Option("--n-importance-samples", "-s", help="Draws of z a row (default: as the model was fitted)."),
-]
-
-Refine = Annotated[
-    int,
-    typer.Option(
-        "--refine", metavar="STEPS", min=0, help="Refine q for every row by so many steps of an inner loop (0: not)."
-    ),
-]
-
-
-def _setting_parameter(setting: Setting) -> inspect.Parameter:
-    flag = "--" + setting.name.replace("_", "-")
-    kind: Any = str if setting.kind is tuple else setting.kind
-    if setting.choices:
-        kind = Literal[setting.choices]
-    annotation: Any = Annotated[
-        kind if setting.default is not None and setting.kind is not tuple else kind | None,
-        typer.Option(
-            f"{flag}/--no-{flag[2:]}" if setting.kind is bool else flag,
-            help=setting.help,
-            metavar="N,N,..." if setting.kind is tuple else None,
-            rich_help_panel=setting.group,
-        ),
-    ]
-    return inspect.Parameter(
-        setting.name, inspect.Parameter.KEYWORD_ONLY, default=setting.default, annotation=annotation
-    )
-
-
-def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one option for every setting of a fit, from the table in `tightbound.settings`."""
-    signature = inspect.signature(command)
-    own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    given = [_setting_parameter(setting) for setting in SETTINGS if setting.name != "verbose"]
-    command.__signature__ = signature.replace(parameters=[*own, *given])  # type: ignore[attr-defined]
-    return command
-
 
 def _run(name: str, **arguments: Any) -> None:
     getattr(importlib.import_module("tightbound.commands"), name)(**arguments)
@@ -102,7 +46,7 @@ def _run(name: str, **arguments: Any) -> None:
 
 
 @app.command()
-@_with_settings
+@with_settings
 def fit(
     data: Data,
     *,
@@ -116,6 +60,7 @@ def fit(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a fit that was interrupted.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing model.")] = False,
     report: Annotated[bool, typer.Option(help="Write report.html into the model's folder.")] = True,
+    checks: Checks = True,
     as_json: Json = False,
     quiet: Quiet = False,
     **settings: Any,
@@ -132,6 +77,7 @@ def fit(
         resume=resume,
         overwrite=overwrite,
         with_report=report,
+        checks=checks,
         as_json=as_json,
         quiet=quiet,
         settings=settings,
@@ -139,6 +85,7 @@ def fit(
 
 
 @app.command()
+@with_scoring
 def evaluate(
     model: Model,
     data: Data,
@@ -146,12 +93,15 @@ def evaluate(
     array: Key = None,
     label: Label = None,
     drop: Drop = None,
-    n_importance_samples: Samples = None,
+    train: Train = None,
+    train_array: TrainKey = None,
+    checks: Checks = True,
     refine: Refine = 0,
     as_json: Json = False,
     quiet: Quiet = False,
+    **scoring: Any,
 ) -> None:
-    """Print log p(x), ELBO and the state of the latents for DATA: value, standard error, unit, bound or estimate."""
+    """Say how far to trust a model on DATA: log p(x) with its error, both sides, the gap in its parts, its health."""
     _run(
         "evaluate",
         model=model,
@@ -159,7 +109,10 @@ def evaluate(
         array=array,
         label=label,
         drop=drop or (),
-        n_samples=n_importance_samples,
+        train=train,
+        train_array=train_array,
+        checks=checks,
+        scoring=scoring,
         refine=refine,
         as_json=as_json,
         quiet=quiet,
@@ -167,6 +120,7 @@ def evaluate(
 
 
 @app.command()
+@with_scoring
 def score(
     model: Model,
     data: Data,
@@ -175,11 +129,15 @@ def score(
     array: Key = None,
     label: Label = None,
     drop: Drop = None,
-    n_importance_samples: Samples = None,
     refine: Refine = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a scoring that was interrupted.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start again where an interrupted scoring lies.")
+    ] = False,
     quiet: Quiet = False,
+    **scoring: Any,
 ) -> None:
-    """Write log p(x) of every row with standard error, ELBO, effective sample size, k-hat and reliability."""
+    """Write log p(x) of every row with standard error, ELBO, effective sample size, k-hat, method and reliability."""
     _run(
         "score",
         model=model,
@@ -188,8 +146,44 @@ def score(
         array=array,
         label=label,
         drop=drop or (),
-        n_samples=n_importance_samples,
+        scoring=scoring,
         refine=refine,
+        resume=resume,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
+
+
+@app.command()
+@with_scoring
+def compare(
+    models_and_data: Annotated[
+        list[str], typer.Argument(metavar="MODEL... DATA", help="The folders of two or more models, then the data.")
+    ],
+    *,
+    output: Annotated[str, typer.Option("--output", "-o", help="The page to write (.html).")] = "comparison.html",
+    array: Key = None,
+    label: Label = None,
+    drop: Drop = None,
+    train: Train = None,
+    train_array: TrainKey = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    **scoring: Any,
+) -> None:
+    """Compare models on the same rows: paired differences of log p(x), and which of them are within the errors."""
+    _run(
+        "compare",
+        models=models_and_data[:-1],
+        data=models_and_data[-1],
+        output=output,
+        array=array,
+        label=label,
+        drop=drop or (),
+        train=train,
+        train_array=train_array,
+        scoring=scoring,
+        as_json=as_json,
         quiet=quiet,
     )
 
@@ -242,6 +236,7 @@ def sample(
 
 
 @app.command()
+@with_scoring
 def report(
     model: Model,
     data: Data,
@@ -250,8 +245,11 @@ def report(
     array: Key = None,
     label: Label = None,
     drop: Drop = None,
-    n_importance_samples: Samples = None,
+    train: Train = None,
+    train_array: TrainKey = None,
+    checks: Checks = True,
     quiet: Quiet = False,
+    **scoring: Any,
 ) -> None:
     """Write the report of a model on DATA: one self-contained HTML page of tables and pictures."""
     _run(
@@ -262,7 +260,10 @@ def report(
         array=array,
         label=label,
         drop=drop or (),
-        n_samples=n_importance_samples,
+        train=train,
+        train_array=train_array,
+        checks=checks,
+        scoring=scoring,
         quiet=quiet,
     )
 

@@ -3,8 +3,7 @@
 import math
 import os
 import warnings
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, Self, final
 
 import numpy as np
@@ -15,12 +14,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from tightbound.data import Encoding, Table, as_table
 from tightbound.evidence import Evidence
+from tightbound.examination import Examination, examination
 from tightbound.fitted import FittedModel
 from tightbound.fitting import check_factories, fit_table, use_compilation_cache
 from tightbound.persistence import load_model, save_model
 from tightbound.planning import Plan
 from tightbound.progress import FitProgress
-from tightbound.resuming import Checkpointing
+from tightbound.resuming import checkpointing_at
 from tightbound.settings import DEFAULTS, LARGEST_SEED, check_number, check_settings
 
 _NOT_SETTINGS = ("encoder_network", "decoder_network", "checkpoint")
@@ -79,7 +79,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         validation_fraction: share of rows held out for early stopping (None: a tenth, at most 2,000 rows; 0: none).
         patience: epochs without a better validation bound before stopping (None: a quarter of `epochs`, at least 20;
             0: never stop early).
-        n_importance_samples: draws of z a row in `score_samples`, `score` and `evidence`.
+        n_importance_samples: draws of z a row to begin with in `score_samples`, `score` and `evidence`.
+        scoring_method, tolerance: how log p(x) is found ("auto": exactly where that is cheap, else by as much work as
+            each row needs), and the standard error to work for, nats a row; see `evidence.log_evidence`.
         dtype: "float32" or "float64", of all computations.
         random_state: seed or RandomState; the same seed on the same machine gives the same bits.
         verbose: 0 is silent, 1 shows progress.
@@ -146,6 +148,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         validation_fraction: float | None = None,
         patience: int | None = None,
         n_importance_samples: int = 1000,
+        scoring_method: str = "auto",
+        tolerance: float = 0.1,
         dtype: str = "float32",
         random_state: Any = None,
         verbose: int = 0,
@@ -164,7 +168,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.temperature, self.kl_schedule, self.kl_warmup_steps = temperature, kl_schedule, kl_warmup_steps
         self.epochs, self.batch_size, self.learning_rate = epochs, batch_size, learning_rate
         self.validation_fraction, self.patience = validation_fraction, patience
-        self.n_importance_samples, self.dtype, self.random_state = n_importance_samples, dtype, random_state
+        self.n_importance_samples, self.scoring_method = n_importance_samples, scoring_method
+        self.tolerance, self.dtype, self.random_state = tolerance, dtype, random_state
         self.verbose, self.encoder_network, self.decoder_network = verbose, encoder_network, decoder_network
         self.checkpoint = checkpoint
 
@@ -197,7 +202,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 validation=held_out,
                 encoder_network=self.encoder_network,
                 decoder_network=self.decoder_network,
-                checkpointing=_checkpointing(self.checkpoint, resume),
+                checkpointing=checkpointing_at(self.checkpoint, resume),
                 on_plan=announce,
                 on_epoch=progress.epoch,
             )
@@ -268,12 +273,14 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         _check_count(n)
         return self._fitted().sample_posterior(self._table(X), int(n), _seed(random_state))
 
-    def evidence(self, X: Any, n_samples: int | None = None) -> Evidence:
-        """ELBO and log p(x) of every row with standard error, effective sample size and Pareto k-hat.
+    def evidence(self, X: Any, n_samples: int | None = None, **options: Any) -> Evidence:
+        """ELBO and log p(x) of every row with standard error, reliability, method and work.
 
         Args:
             X: rows.
             n_samples: importance samples a row (None: `n_importance_samples`).
+            options: further arguments of `tightbound.evidence.log_evidence`: method and tolerance (by default the
+                estimator's), time_limit (seconds), n_steps, n_chains and resample of annealing.
 
         Returns an `Evidence`: nats a row, densities in the user's units.
         """
@@ -281,10 +288,31 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_number("n_samples", n_samples, 1, math.inf, "1000 is usual")
         table = self._table(X)
         use_compilation_cache()
-        return self.fitted_.evidence(table, int(n_samples))
+        options = {"method": self.scoring_method, "tolerance": self.tolerance, **options}
+        return self.fitted_.evidence(table, int(n_samples), **options)
+
+    def examine(
+        self, X: Any, train: Any = None, *, checks: Sequence[str] = ("gap", "bracket", "health", "baselines")
+    ) -> Examination:
+        """How far to trust the model on rows `X` that it was not fitted to.
+
+        The gap log p(x) - ELBO in its parts, log p(x) from both sides, the health of the fit, and simple models beside
+        it; each is a field of what is returned, with a readable `repr`.
+
+        Args:
+            X: rows, held out if possible.
+            train: the rows it was fitted to: for simple models, copies among samples, an overfitted encoder.
+            checks: which of these to make.
+
+        Example: `vae.examine(X_test, X_train).verdicts`.
+        """
+        table = self._table(X)
+        return examination(
+            self.fitted_, table, self.evidence(X), train=None if train is None else self._table(train), checks=checks
+        )
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
-        """log p(x) of every row's observed cells, (n,) nats, by importance sampling with q."""
+        """log p(x) of every row's observed cells, (n,) nats, by `scoring_method`."""
         return self.evidence(X).log_evidence
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -364,13 +392,3 @@ def _seed(random_state: Any, repeatable: bool = False) -> int:
 def _check_count(n: Any) -> None:
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
         raise ValueError(f"n must be a whole number of at least 1; got {n!r}; say how many draws you want.")
-
-
-def _checkpointing(path: str | os.PathLike[str] | None, resume: bool) -> Checkpointing | None:
-    if path is None:
-        if resume:
-            raise ValueError(
-                "resume=True must come with a checkpoint file, but checkpoint is None; set VAE(checkpoint=...)."
-            )
-        return None
-    return Checkpointing(Path(path), resume)

@@ -13,7 +13,7 @@ from jaxtyping import Array
 from numpy.typing import NDArray
 
 from tightbound.data import Encoding, Rows, Table
-from tightbound.evidence import Evidence, Latents, encode, importance_evidence
+from tightbound.evidence import Evidence, Latents, encode, log_evidence, nothing_observed
 from tightbound.learn import (
     CONVERGED,
     AbstractInference,
@@ -26,6 +26,7 @@ from tightbound.learn import (
     SemiAmortised,
 )
 from tightbound.model import AbstractFamily, Specification, make_family
+from tightbound.settings import DEFAULTS
 
 _ROWS_AT_ONCE = 256
 REFINABLE = ("diagonal", "full", "mixture", "planar")
@@ -79,26 +80,33 @@ class FittedModel:
             return encode(self.pair.p, self.pair.q, rows.x, rows.observed)
 
     def evidence(
-        self, table: Table, n_samples: int, *, seed: int | None = None, on_progress: Callable[[int], None] | None = None
+        self, table: Table, n_samples: int | None = None, *, seed: int | None = None, **options: Any
     ) -> Evidence:
-        """log p(x) of every row with its error, in nats as a density in the user's units."""
-        rows = self.rows(table)
+        """log p(x) of every row with its error, in nats as a density in the user's units.
+
+        Args:
+            table: the rows.
+            n_samples: importance samples a row (None: as the model was fitted).
+            seed: of the noise (None: the fit's own).
+            options: further arguments of `evidence.log_evidence`; method and tolerance default to the model's own.
+        """
+        rows, settings = self.rows(table), {**DEFAULTS, **self.summary.settings}
+        options = {"method": settings["scoring_method"], "tolerance": settings["tolerance"], **options}
         with precision(self.specification.dtype):
-            result = importance_evidence(
+            result = log_evidence(
                 self.pair.p,
                 self.pair.q,
                 rows.x,
                 rows.observed,
-                n_samples=n_samples,
+                n_samples=int(settings["n_importance_samples"]) if n_samples is None else n_samples,
                 key=jax.random.key(self.summary.seed if seed is None else seed),
-                on_progress=on_progress,
+                **options,
             )
-        result = dataclasses.replace(
-            result, log_evidence=result.log_evidence + rows.log_jacobian, elbo=result.elbo + rows.log_jacobian
-        )
-        return (
-            result if rows.observed is None else _with_blank_rows(result, np.logical_not(np.any(rows.observed, axis=1)))
-        )
+        result = result.shifted(rows.log_jacobian)
+        if rows.observed is None:
+            return result
+        blank = np.flatnonzero(~rows.observed.any(axis=1))
+        return result.with_rows(blank, nothing_observed(len(blank)), elbo=False)
 
     def refined(self, steps: int = 100, posterior: str | None = None, start: str = "encoder") -> "FittedModel":
         """The same p with a q that is refined for every row by up to `steps` ascents of its bound.
@@ -168,17 +176,6 @@ def _family_for(model: FittedModel, posterior: str | None) -> AbstractFamily:
         )
     options: dict[str, Any] = {"n_components": spec.n_components, "dtype": spec.dtype, "key": jax.random.key(0)}
     return make_family(str(posterior), spec.latent_dim, **options)
-
-
-def _with_blank_rows(result: Evidence, blank: NDArray[np.bool_]) -> Evidence:
-    # Nothing was observed of these rows, and log p(nothing) = 0 is known without sampling.
-    return dataclasses.replace(
-        result,
-        log_evidence=np.where(blank, 0.0, result.log_evidence),
-        standard_error=np.where(blank, 0.0, result.standard_error),
-        ess=np.where(blank, result.n_samples, result.ess),
-        khat=np.where(blank, -np.inf, result.khat),
-    )
 
 
 def _keys(seed: int, n: int) -> NDArray[Any]:

@@ -1,15 +1,20 @@
 """What a fitted model says of a table, gathered for the screen and the report."""
 
 import dataclasses
+import shutil
+import textwrap
+from collections.abc import Sequence
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tightbound import exhibits
 from tightbound.data import Table
-from tightbound.evidence import Evidence, Latents
+from tightbound.evidence import Evidence, Latents, Mean, mean_over_rows
+from tightbound.examination import CHECKS, THIS_MODEL, Examination, examination
 from tightbound.fitted import FittedModel
-from tightbound.progress import RowProgress, duration
+from tightbound.progress import WorkProgress, duration
 from tightbound.report import EvidenceRow, ReportContent
 from tightbound.report.words import plural, with_error
 
@@ -17,6 +22,9 @@ MOST_REPORTED_ROWS = 2000
 """A report scores at most so many rows, spread evenly over the table."""
 _MOST_HELD_OUT_ROWS = 500
 _SAMPLES_SHOWN = 500
+FEWEST_HELD_OUT = 20
+"""With fewer held-out rows all rows are examined, and simple models, which have seen most of them, are left out."""
+NATS = "nats a row"
 
 _PRIORS = {
     "standard": "a standard Gaussian prior",
@@ -46,13 +54,11 @@ _INFERENCES = {
     "exact": "the exact posterior",
 }
 
-_Row = tuple[str, float, float | None, str, str, str, int]
-
 
 @final
 @dataclasses.dataclass(frozen=True)
 class Overview:
-    """A table's evidence and latents under a model."""
+    """A table's evidence and latents under a model, and how far to trust them."""
 
     model: FittedModel
     table: Table
@@ -62,106 +68,114 @@ class Overview:
     """Where the rows stand in the user's file, counted from 0."""
     held_out: Evidence | None = None
     """Of rows that the parameters were not fitted to, where `table` has rows that they were."""
+    examined: Examination = dataclasses.field(default_factory=Examination)
+    """Of the held-out rows where there are any."""
 
     def evidence_rows(self) -> tuple[EvidenceRow, ...]:
         """One table: quantity, value, standard error, unit, bound or estimate, method, rows."""
-        evidence, latents, n = self.evidence, self.latents, self.evidence.n_rows
-        mean, elbo = evidence.mean(), evidence.mean_elbo()
-        gap = evidence.log_evidence - evidence.elbo
-        gap_error = float(np.std(gap, ddof=1) / np.sqrt(n)) if n > 1 else None
-        samples = f"{evidence.n_samples:,} samples a row"
-        method = f"importance sampling with {self._words_for_q()}, {samples}"
-        kl = float(latents.total_kl.mean())
-        rows = [
-            ("log p(x)", mean.value, _known(mean.standard_error), "nats a row", "estimate", method, n),
-            *self._held_out_rows(method),
-            (
-                "ELBO",
-                elbo.value,
-                _known(elbo.standard_error),
-                "nats a row",
-                "lower bound",
-                f"mean log weight, {samples}",
-                n,
-            ),
-            (
-                "log p(x) - ELBO",
-                float(gap.mean()),
-                gap_error,
-                "nats a row",
-                "estimate",
-                "difference of the two; estimates KL(q || posterior)",
-                n,
-            ),
-            *self._bits_rows(method),
-            (
-                "Monte Carlo error of log p(x)",
-                mean.monte_carlo_error,
-                None,
-                "nats a row",
-                "estimate",
-                "delta method",
-                n,
-            ),
-            ("rows with unreliable log p(x)", evidence.n_unreliable, None, f"of {n:,}", "count", "k-hat, ess", n),
-            (
-                "active units",
-                int(latents.active.sum()),
-                None,
-                f"of {len(latents.active)}",
-                "count",
-                "variance of posterior mean > 0.01",
-                n,
-            ),
-            ("mean KL(q || prior)", kl, None, "nats a row", *self._kind_of_kl(), n),
+        return (
+            *self._log_evidence_rows(),
+            *self._gap_rows(),
+            *self._bracket_rows(),
+            *self._baseline_rows(),
+            *self._state_rows(),
+        )
+
+    def _log_evidence_rows(self) -> list[EvidenceRow]:
+        evidence, elbo = self.evidence, self.evidence.mean_elbo()
+        rows = [_mean_row("log p(x)", evidence.mean(), _kind(evidence), self._how(evidence))]
+        if self.held_out is not None:
+            held_out = self.held_out
+            rows.append(_mean_row("log p(x) of held-out rows", held_out.mean(), _kind(held_out), self._how(held_out)))
+        rows.append(_mean_row("ELBO", elbo, "lower bound", f"mean log weight of {self._words_for_q()}"))
+        gap = mean_over_rows(evidence.log_evidence - evidence.elbo, evidence.standard_error)
+        rows.append(_mean_row("log p(x) - ELBO", gap, "estimate", "estimates KL(q || posterior)"))
+        if self.model.encoding.likelihood == "bernoulli" and len(self.table.shape) > 1:
+            mean, nats = evidence.mean(), np.log(2) * self.model.encoding.n_features
+            bits = dataclasses.replace(mean, value=-mean.value / nats, standard_error=mean.standard_error / nats)
+            rows.append(_mean_row("-log2 p(x) per pixel", bits, _kind(evidence), "as log p(x)", "bits"))
+        return rows
+
+    def _gap_rows(self) -> list[EvidenceRow]:
+        rows = []
+        for gap, of in ((self.examined.gap, ""), (self.examined.gap_of_training_rows, ", training")):
+            if gap is not None:
+                how = ("log p(x) - best ELBO of q's family", "best ELBO of q's family - ELBO")
+                for name, mean, method in (
+                    ("approximation gap", gap.mean_approximation(), how[0]),
+                    ("amortisation gap", gap.mean_amortisation(), how[1]),
+                ):
+                    rows.append(_mean_row(f"{name}{of}", mean, "estimate", method))
+        return rows
+
+    def _bracket_rows(self) -> list[EvidenceRow]:
+        rows = []
+        simulated, real = self.examined.bracket, self.examined.real_bracket
+        if simulated is not None:
+            rows.append(
+                _mean_row("bracket, simulated rows: width", simulated.gap(), "upper - lower", simulated.how_both)
+            )
+        if real is not None and real.converged.any():
+            lower, upper = real.means()
+            rows.append(_mean_row("log p(x) of some, from below", lower, "lower bound", real.how_lower))
+            rows.append(_mean_row("log p(x) of these, from above", upper, "approximate", real.how_both))
+        return rows
+
+    def _baseline_rows(self) -> list[EvidenceRow]:
+        ranked = self.examined.comparison
+        if ranked is None:
+            return []
+        best = max((name for name in ranked.names if name != THIS_MODEL), key=lambda name: ranked.mean(name).value)
+        over = ranked.difference(THIS_MODEL, best)
+        gain = Mean(over.value, over.standard_error, over.monte_carlo_error, ranked.n_rows)
+        details = self.examined.details
+        return [
+            _mean_row(f"simple: {best}", ranked.mean(best), "exact", details.get(best, "")),
+            _mean_row("this model - that", gain, "estimate", "paired difference of log p(x)"),
         ]
-        return tuple(EvidenceRow(*row) for row in rows)
+
+    def _state_rows(self) -> list[EvidenceRow]:
+        evidence, latents, n = self.evidence, self.latents, self.evidence.n_rows
+        kl = mean_over_rows(latents.total_kl.astype(float), np.zeros(n))
+        kind = ("exact", "closed form") if latents.exact_kl else ("estimate", "100 draws of q a row")
+        error = evidence.mean().monte_carlo_error
+        flagged, active = evidence.n_unreliable, int(latents.active.sum())
+        rules = "k-hat, effective samples, tolerance"
+        variance = "variance of posterior mean > 0.01"
+        noise = EvidenceRow("Monte Carlo error of log p(x)", error, None, NATS, "estimate", "delta method", n)
+        return [
+            *([] if _kind(evidence) == "exact" else [noise]),
+            EvidenceRow("rows with unreliable log p(x)", flagged, None, f"of {n:,}", "count", rules, n),
+            EvidenceRow("active units", active, None, f"of {len(latents.active)}", "count", variance, n),
+            _mean_row("mean KL(q || prior)", kl, *kind),
+        ]
 
     def _words_for_q(self) -> str:
         steps = self.model.refined_by
         return "q" if steps is None else f"q refined by {steps} steps"
 
-    def _kind_of_kl(self) -> tuple[str, str]:
-        return ("exact", "closed form") if self.latents.exact_kl else ("estimate", "100 draws of q a row")
-
-    def _held_out_rows(self, method: str) -> list[_Row]:
-        if self.held_out is None:
-            return []
-        mean = self.held_out.mean()
-        error = _known(mean.standard_error)
-        return [("log p(x) of held-out rows", mean.value, error, "nats a row", "estimate", method, mean.n_rows)]
-
-    def _bits_rows(self, method: str) -> list[_Row]:
-        if self.model.encoding.likelihood != "bernoulli" or len(self.table.shape) == 1:
-            return []
-        mean, nats = self.evidence.mean(), np.log(2) * self.model.encoding.n_features
-        error = _known(mean.standard_error / nats)
-        return [("-log2 p(x) per pixel", -mean.value / nats, error, "bits", "estimate", method, mean.n_rows)]
+    def _how(self, evidence: Evidence) -> str:
+        refined = "" if self.model.refined_by is None else f", with {self._words_for_q()}"
+        return f"{evidence.how}{refined}"
 
     def __str__(self) -> str:
-        """The table of evidence in plain text, at most 80 characters wide."""
-        lines = [("quantity", "value", "", "unit", "what it is")]
-        for row in self.evidence_rows():
-            value, error = with_error(row.value, row.standard_error)
-            if row.kind != "count" and not error:
-                value = f"{row.value:.3g}"
-            lines.append((row.quantity, value, f"± {error}" if error else "", row.unit, row.kind))
-        widths = [max(len(line[column]) for line in lines) for column in range(4)]
+        """The table of evidence in plain text, as wide as the terminal, and what to do below it."""
         n, held_out = self.evidence.n_rows, self.held_out
         seen = "" if held_out is None else f", training rows included; {plural(held_out.n_rows, 'row')} held out"
-        return "\n".join(
-            [
-                f"{self.table.source}: {plural(n, 'row')}{seen}",
-                "",
-                *(
-                    f"{name:<{widths[0]}}  {value:>{widths[1]}} {error:<{widths[2]}}  {unit:<{widths[3]}}  {kind}"
-                    for name, value, error, unit, kind in lines
-                ),
-                "",
-                f"log p(x) by importance sampling with {self._words_for_q()}, {self.evidence.n_samples:,} samples a",
-                "row; ± is one standard error over rows.",
-            ]
-        )
+        width = min(max(shutil.get_terminal_size((100, 24)).columns, 72), 132)
+        shown = as_text(self.evidence_rows(), width)
+        wrapped = [
+            textwrap.fill(line, width, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
+            for line in self.conclusions()
+        ]
+        note = f"In {self.unit()}, unless it says otherwise; ± is one standard error over rows."
+        return "\n".join([f"{self.table.source}: {plural(n, 'row')}{seen}", "", shown, "", note, *wrapped])
+
+    def conclusions(self) -> tuple[str, ...]:
+        """What follows from it all, a sentence each: problems first."""
+        health = self.examined.health
+        said = [] if health is None or health.problems else ["No problem was found in the health of the fit."]
+        return (*self.examined.verdicts, *said, *self.examined.left_out)
 
     def content(self, title: str) -> ReportContent:
         """Everything that the page shows."""
@@ -192,6 +206,13 @@ class Overview:
             kl_per_dimension=self.latents.kl_per_dimension,
             active=self.latents.active,
             row_numbers=self.row_numbers,
+            unit=self.unit(),
+            health=exhibits.health(self.examined),
+            bracket=exhibits.bracket(self.examined),
+            gap=exhibits.gap(self.examined),
+            row_evidence=exhibits.row_evidence(self.evidence),
+            calibration=exhibits.calibration(self.examined, self.model.encoding.modelled_names),
+            baselines=exhibits.baselines(self.examined),
         )
 
     def paragraph(self) -> str:
@@ -224,9 +245,7 @@ class Overview:
 
     def unit(self) -> str:
         """What log p(x) is measured in."""
-        if self.model.encoding.likelihood == "bernoulli":
-            return "nats a row, the log of a probability"
-        return "nats a row, the log of a density in the data's units"
+        return unit_of(self.model)
 
     def _settings(self) -> dict[str, str]:
         # What was left to the program to choose is shown as it was chosen, where the model says so.
@@ -240,42 +259,89 @@ class Overview:
         }
 
 
+def unit_of(model: FittedModel) -> str:
+    """What log p(x) of a model is measured in."""
+    if model.encoding.likelihood == "bernoulli":
+        return f"{NATS}, the log of a probability"
+    return f"{NATS}, the log of a density in the data's units"
+
+
 def overview(
     model: FittedModel,
     table: Table,
     *,
-    n_samples: int,
+    n_samples: int | None = None,
     most_rows: int | None = None,
     held_out: Table | None = None,
+    train: Table | None = None,
+    checks: Sequence[str] = CHECKS,
     progress: bool = False,
+    **options: Any,
 ) -> Overview:
-    """Score and encode a table.
+    """Score, encode and examine a table.
 
     Args:
         model, table: what is looked at, and on which rows.
-        n_samples: importance samples a row.
+        n_samples: importance samples a row (None: as the model was fitted).
         most_rows: take at most so many rows, spread evenly.
-        held_out: rows that the parameters were not fitted to, to be scored beside `table` (500 of them at most).
-        progress: show a bar in a terminal.
+        held_out: rows that the parameters were not fitted to, to be scored beside `table` (500 of them at most), and
+            examined in its place.
+        train: the rows that they were fitted to.
+        checks: what to examine (`examination.CHECKS`); none to score alone.
+        progress: show what is being done and the time left.
+        options: further arguments of `evidence.log_evidence`.
     """
     table = model.encoding.schema.check(table)
     rows = _spread(table.n_rows, most_rows)
     table = table.take(rows)
     unseen = None if held_out is None else held_out.take(_spread(held_out.n_rows, _MOST_HELD_OUT_ROWS))
-    with RowProgress(progress, table.n_rows, "scoring") as shown:
-        evidence = model.evidence(table, n_samples, on_progress=shown)
-    guard = None if unseen is None else model.evidence(unseen, n_samples)
-    return Overview(model, table, evidence, model.latents(table), rows, guard)
+    with WorkProgress(progress) as shown:
+        evidence = model.evidence(table, n_samples, on_progress=shown, **options)
+        guard = None if unseen is None else model.evidence(unseen, n_samples, on_progress=shown, **options)
+        subject, of_subject = (table, evidence) if unseen is None or guard is None else (unseen, guard)
+        if subject.n_rows < FEWEST_HELD_OUT <= table.n_rows:
+            subject, of_subject = table, evidence
+            checks = [check for check in checks if check != "baselines"]
+        found = examination(model, subject, of_subject, train=train, checks=checks, on_progress=shown)
+    return Overview(model, table, evidence, model.latents(table), rows, guard, found)
+
+
+def _mean_row(name: str, mean: Mean, kind: str, method: str, unit: str = NATS) -> EvidenceRow:
+    return EvidenceRow(name, mean.value, exhibits.known(mean.standard_error), unit, kind, method, mean.n_rows)
+
+
+def _kind(evidence: Evidence) -> str:
+    """What log p(x) is over all rows: its expectation is a lower bound, but its error is known."""
+    return "exact" if all(method.exact for method in evidence.method) else "estimate"
+
+
+def as_text(rows: Sequence[EvidenceRow], width: int) -> str:
+    """The table of evidence in plain text, at most `width` characters wide; methods are wrapped."""
+    head = ("quantity", "value", "", "what it is", "rows", "method")
+    lines = [head, *(_text_cells(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(5)]
+    before = sum(widths) + 9
+    text = []
+    for name, value, error, kind, n, method in lines:
+        start = f"{name:<{widths[0]}}  {value:>{widths[1]}} {error:<{widths[2]}}  {kind:<{widths[3]}}  {n:>{widths[4]}}"
+        parts = textwrap.wrap(method, max(width - before, 16)) or [""]
+        text.append(f"{start}  {parts[0]}".rstrip())
+        text += [f"{'':<{before}}{part}" for part in parts[1:]]
+    return "\n".join(text)
+
+
+def _text_cells(row: EvidenceRow) -> tuple[str, ...]:
+    value, error = with_error(row.value, row.standard_error)
+    if row.kind != "count" and not error:
+        value = f"{row.value:.3g}"
+    after = f"± {error}" if error else row.unit if row.kind == "count" else ""
+    return row.quantity, value, after, row.kind, f"{row.rows:,}", row.method
 
 
 def _spread(n: int, most: int | None) -> NDArray[np.intp]:
     if most is None or n <= most:
         return np.arange(n)
     return np.unique(np.linspace(0, n - 1, most).round().astype(np.intp))
-
-
-def _known(error: float) -> float | None:
-    return None if error != error else error
 
 
 def _words(value: Any) -> str:

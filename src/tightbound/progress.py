@@ -75,35 +75,65 @@ class FitProgress:
 
 
 @final
-class RowProgress:
-    """Rows done and time left of a scoring, on standard error; shown in a terminal only."""
+class WorkProgress:
+    """What is being done, how much of it, and the time left, on standard error: live in a terminal, else a line now
+    and then."""
 
-    def __init__(self, enabled: bool, n_rows: int, what: str):
-        console = Console(file=sys.stderr)
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.completed}/{task.total} rows"),
-            TimeRemainingColumn(compact=True),
-            console=console,
-            transient=True,
-            disable=not (enabled and console.is_terminal),
-        )
-        self._task = self._progress.add_task(what, total=n_rows)
+    def __init__(self, enabled: bool, stream: TextIO | None = None):
+        self._console = Console(file=stream or sys.stderr)
+        self._enabled = enabled
+        self._live: Progress | None = None
+        self._words = ""
+        self._started = self._last_line = time.monotonic()
+        self._already = 0
 
-    def __enter__(self) -> "RowProgress":
-        self._progress.start()
+    def __enter__(self) -> "WorkProgress":
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        if self._live is not None:
+            self._live.stop()
 
-    def __call__(self, rows_done: int) -> None:
-        """So many rows are done."""
-        self._progress.update(self._task, completed=rows_done)
+    def message(self, text: str) -> None:
+        """One sentence for the user."""
+        if self._enabled:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def __call__(self, words: str, done: int, total: int) -> None:
+        """So much of this is done."""
+        if not self._enabled:
+            return
+        now = time.monotonic()
+        if words != self._words:
+            self._words, self._started, self._already = words, now, done
+        if self._console.is_terminal:
+            self._show_live(words, done, total)
+        elif now - self._last_line >= _SECONDS_BETWEEN_LINES:
+            worked = done - self._already
+            left = (now - self._started) * (total - done) / worked if worked > 0 else 0
+            said = f", {duration(left)} left" if left > 0 else ""
+            self._console.print(f"{words}: {done:,} of {total:,}{said}", markup=False, highlight=False)
+            self._last_line = now
+
+    def _show_live(self, words: str, done: int, total: int) -> None:
+        if self._live is None:
+            self._live = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.completed}/{task.total}"),
+                TimeRemainingColumn(compact=True),
+                console=self._console,
+                transient=True,
+            )
+            self._live.start()
+            self._live.add_task(words, total=total, completed=done)
+        task = self._live.tasks[0]
+        if task.description != words:
+            self._live.reset(task.id, description=words, total=total, completed=done)
+        self._live.update(task.id, completed=done)
 
 
 def bounds_text(record: EpochRecord) -> str:

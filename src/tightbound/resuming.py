@@ -1,8 +1,9 @@
-"""Checkpoints of a running fit: when they are written, and whether one may be gone on from."""
+"""Checkpoints of a running fit or scoring: when they are written, and whether one may be gone on from."""
 
 import dataclasses
 import hashlib
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 
 from tightbound import learn
 from tightbound.data import Table, atomic_write
-from tightbound.settings import DEFAULTS
+from tightbound.settings import DEFAULTS, SETTINGS
 
 
 @final
@@ -23,6 +24,17 @@ class Checkpointing:
     path: Path
     resume: bool = False
     every_seconds: float = 10.0
+
+
+def checkpointing_at(path: str | os.PathLike[str] | None, resume: bool) -> Checkpointing | None:
+    """The checkpointing of a fit by an estimator (None: none)."""
+    if path is None:
+        if resume:
+            raise ValueError(
+                "resume=True must come with a checkpoint file, but checkpoint is None; set VAE(checkpoint=...)."
+            )
+        return None
+    return Checkpointing(Path(path), resume)
 
 
 class Keeper:
@@ -64,13 +76,19 @@ def read_checkpoint(
 
 def fingerprint(tables: Sequence[Table], settings: Mapping[str, Any], seed: int) -> str:
     """Identifies data (validation rows included), settings and seed, so that a fit is never resumed with others."""
+    digest = _digest_of(tables)
+    beside = {"verbose", *(setting.name for setting in SETTINGS if setting.group == "Scoring")}
+    relevant = {k: v for k, v in json_settings(settings).items() if k not in beside}
+    digest.update(json.dumps([relevant, seed], sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _digest_of(tables: Sequence[Table]) -> Any:
     digest = hashlib.sha256()
     for table in tables:
         digest.update(json.dumps([list(table.names), str(table.values.dtype), table.n_rows]).encode())
         digest.update(np.ascontiguousarray(table.values).tobytes())
-    relevant = {k: v for k, v in json_settings(settings).items() if k not in ("verbose", "n_importance_samples")}
-    digest.update(json.dumps([relevant, seed], sort_keys=True).encode())
-    return digest.hexdigest()
+    return digest
 
 
 def json_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

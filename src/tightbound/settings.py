@@ -310,6 +310,23 @@ SETTINGS: tuple[Setting, ...] = (
         least=1,
         usual="1000 is usual",
     ),
+    Setting(
+        "scoring_method",
+        str,
+        "auto",
+        "How log p(x) is found; auto: exactly where that is cheap, else by as much work as each row needs.",
+        ("auto", "adaptive", "importance", "defensive", "refined", "annealed", "exact"),
+        "Scoring",
+    ),
+    Setting(
+        "tolerance",
+        float,
+        0.1,
+        "Standard error of log p(x) that auto works for, nats a row.",
+        group="Scoring",
+        least=1e-6,
+        usual="0.1 is usual",
+    ),
     Setting("dtype", str, "float32", "Precision of all computations.", ("float32", "float64"), "Learning"),
     Setting(
         "random_state",

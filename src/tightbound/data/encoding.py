@@ -78,6 +78,11 @@ class Encoding:
         """Number of modelled columns, m."""
         return len(self.kept)
 
+    @property
+    def modelled_names(self) -> tuple[str, ...]:
+        """Names of the modelled columns, (m,)."""
+        return tuple(self.schema.names[j] for j in self.kept)
+
     def encode(
         self, table: Table, *, dtype: str = "float32", draw: bool = False, seed: int = 0, expected_by: str = "the model"
     ) -> Rows:
@@ -113,6 +118,15 @@ class Encoding:
         if draw:
             return Rows(self._filled(table, "uint8", 255 // scale), observed, jacobian, True)
         return Rows(self._binarised(table, dtype, 255 // scale, seed), observed, jacobian, False)
+
+    def on_grid(self, x: np.ndarray) -> np.ndarray:
+        """(n, m) in model units, moved to the nearest value of each column's grid: as recorded data would be."""
+        columns = [self.schema.columns[j] for j in self.kept]
+        step, start = (np.array([getattr(c, key) or 0.0 for c in columns]) for key in ("resolution", "minimum"))
+        values = self.loc + self.scale * x.astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            moved = np.where(step > 0, np.rint((values - start) / step) * step + start, values)
+        return ((moved - self.loc) / self.scale).astype(x.dtype)
 
     def decode(self, x: np.ndarray) -> np.ndarray:
         """(..., m) in model units as (..., d) float64 in the user's: constants are filled in, empty columns are NaN.

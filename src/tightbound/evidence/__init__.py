@@ -1,25 +1,44 @@
-"""How far to trust it: log p(x) estimates with errors, the latent space, and baselines with an exact likelihood."""
+"""How far to trust it: log p(x) from both sides, the gap, the health of a fit, simple models, comparisons."""
 
 from tightbound.evidence.annealing import annealed_evidence, information_schedule
 from tightbound.evidence.automatic import METHODS, TOLERANCE, Partial, log_evidence, refined
+from tightbound.evidence.baselines import Baseline, fit_baselines
 from tightbound.evidence.bracket import Bracket, approximate_bracket, bidirectional
+from tightbound.evidence.comparison import Comparison, Difference, compare
 from tightbound.evidence.exact import exact_evidence, exact_method
 from tightbound.evidence.gap import Gap, advice, decompose_gap
+from tightbound.evidence.health import Finding, Health, History, Verdict, encoder_overfitting, examine
 from tightbound.evidence.importance import importance_evidence
 from tightbound.evidence.latents import Latents, encode
 from tightbound.evidence.made import MADE, BernoulliCells, GaussianCells, MadeFit, fit_made, make_made
 from tightbound.evidence.pareto import khat_threshold, pareto_khat
-from tightbound.evidence.result import Evidence, Kind, Mean, Method, Reliability
+from tightbound.evidence.result import (
+    PER_ROW,
+    Evidence,
+    Kind,
+    Mean,
+    Method,
+    Reliability,
+    mean_over_rows,
+    nothing_observed,
+)
 
 __all__ = [
     "MADE",
     "METHODS",
+    "PER_ROW",
     "TOLERANCE",
+    "Baseline",
     "BernoulliCells",
     "Bracket",
+    "Comparison",
+    "Difference",
     "Evidence",
+    "Finding",
     "Gap",
     "GaussianCells",
+    "Health",
+    "History",
     "Kind",
     "Latents",
     "MadeFit",
@@ -27,20 +46,27 @@ __all__ = [
     "Method",
     "Partial",
     "Reliability",
+    "Verdict",
     "advice",
     "annealed_evidence",
     "approximate_bracket",
     "bidirectional",
+    "compare",
     "decompose_gap",
     "encode",
+    "encoder_overfitting",
     "exact_evidence",
     "exact_method",
+    "examine",
+    "fit_baselines",
     "fit_made",
     "importance_evidence",
     "information_schedule",
     "khat_threshold",
     "log_evidence",
     "make_made",
+    "mean_over_rows",
+    "nothing_observed",
     "pareto_khat",
     "refined",
 ]

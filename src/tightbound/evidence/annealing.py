@@ -16,7 +16,7 @@ from tightbound.evidence.importance import INNER_LOOP, chunks, row_hashes, take
 from tightbound.evidence.pareto import pareto_khat, tail_length
 from tightbound.evidence.result import Evidence, Method
 from tightbound.learn import AbstractInference, plain_prior
-from tightbound.model import GenerativeModel, n_states, sample_and_log_prob
+from tightbound.model import GenerativeModel, n_states
 
 CHAINS_AT_ONCE = 2000
 """Chains in flight, those of all rows together."""
@@ -33,6 +33,7 @@ _FIRST_STEP = 0.5
 _ADAPTATION = 0.4
 GROUP = 8
 """Chains that resample among each other; groups stay independent, and so give the standard error."""
+_USUAL = {"n_steps": 50, "n_chains": 16, "n_leapfrog": N_LEAPFROG, "chains_at_once": CHAINS_AT_ONCE, "n_moves": 200}
 _PILOT_ROWS, _PILOT_STEPS, _PILOT_CHAINS = 32, 32, 8
 _ANNEALING, _PILOT, _SIMULATED = 2**32 - 4, 2**32 - 5, 2**32 - 6
 
@@ -51,7 +52,26 @@ class Annealed(NamedTuple):
     increments: Float[Array, "t c"]
     """log p(x, z) - log q(z) at the start of each step, all chains."""
     odd: Array
-    """How many of the counted chains began where log p(x, z) is not a number."""
+    """Which of the counted chains began where log p(x, z) is not a number."""
+
+
+class Sum(NamedTuple):
+    """A running sum and what rounding has taken from it: in float32 a thousand terms alike would miss by 0.01 %."""
+
+    value: Array
+    lost: Array
+
+    def plus(self, term: Array) -> "Sum":
+        """With one more term. Source: Knuth (1997), section 4.2.2, theorem B."""
+        value = self.value + term
+        part = value - self.value
+        error = (self.value - (value - part)) + (term - part)
+        return Sum(value, self.lost + jnp.where(jnp.isfinite(error), error, 0))
+
+    @property
+    def total(self) -> Array:
+        """The sum."""
+        return self.value + self.lost
 
 
 def annealed_evidence(
@@ -85,8 +105,9 @@ def annealed_evidence(
         n_leapfrog: gradients a move.
         schedule: (K + 1,) b_0 ... b_K (None: `information_schedule` of this model).
         resample: sequential Monte Carlo: groups of 8 chains drop low weights for copies of high ones on the way.
-            The standard error is then over groups.
-        chains_at_once: how many are held in memory, all rows together.
+            The standard error, the effective size and `n_samples` are then of groups.
+        chains_at_once: how many are held in memory, all rows together. A row with more chains than that takes several
+            passes, each with noise and scouts of its own; else it changes nothing.
 
     Returns an `Evidence` in the model's units; its `elbo` is the mean first weight's, that of q.
     Raises `ValueError` for models with discrete latents and numbers that cannot be used.
@@ -94,9 +115,11 @@ def annealed_evidence(
     (2006) for resampling.
     """
     check_continuous(p)
-    _check_counts(n_steps if schedule is None else len(schedule) - 1, n_chains, n_leapfrog, resample)
+    check_counts(n_steps=n_steps, n_chains=n_chains, n_leapfrog=n_leapfrog, chains_at_once=chains_at_once)
+    _check_groups(n_chains, resample)
     if schedule is None:
         schedule = information_schedule(p, q, n_steps, key=key)
+    b = _checked(schedule, x.dtype)
     unit = GROUP if resample else 1
     at_once = max(unit, min(n_chains, (chains_at_once - N_SCOUTS) // unit * unit))
     passes = -(-n_chains // at_once)
@@ -108,15 +131,14 @@ def annealed_evidence(
         rows = take(x, start, size, rows_at_once)
         mask = None if observed is None else take(observed, start, size, rows_at_once)
         given = (jnp.asarray(rows), None if mask is None else jnp.asarray(mask), jnp.asarray(row_hashes(rows, mask)))
-        b = jnp.asarray(schedule, x.dtype)
-        found = [jax.device_get(_anneal_rows(p, q, *given, b, i, *options, key=key)) for i in range(passes)]
+        found = [jax.device_get(_anneal_rows(p, q, *given, b, jnp.uint32(i), *options, key=key)) for i in range(passes)]
         log_w, first, odd = (np.concatenate([f[j] for f in found], axis=1)[:size] for j in range(3))
         parts.append((log_w[:, :n_chains].astype(float), first[:, :n_chains].astype(float), odd[:, :n_chains]))
         if on_progress is not None:
             on_progress(start + size)
     log_w, first, odd = (np.concatenate([part[j] for part in parts]) for j in range(3))
     # The scouts' gradients count too: they are work that was done.
-    work = (n_chains + passes * N_SCOUTS) * (1 + 3 * n_leapfrog * (len(schedule) - 2))
+    work = (n_chains + passes * N_SCOUTS) * (1 + 3 * n_leapfrog * (len(b) - 2))
     return summarised(log_w, first, odd, group=unit, work=work)
 
 
@@ -144,8 +166,10 @@ def information_length(p: GenerativeModel, q: AbstractInference, *, key: PRNGKey
     keyed = jax.random.fold_in(key, _PILOT)
     values = np.asarray(_pilot(p, q, x, hashes, jnp.asarray(grid, x.dtype), key=keyed), float)
     # (rows, steps, chains); a robust spread, for a single chain far out would take all steps for itself.
-    low, high = np.quantile(np.where(np.isfinite(values), values, np.nan), [0.15, 0.85], axis=2)
-    spread = np.sqrt(np.mean(np.nan_to_num(high - low) ** 2, axis=0)) / 2.07
+    finite = np.isfinite(values)
+    known = np.where(finite, values, np.where(finite.any(axis=2, keepdims=True), np.nan, 0))
+    low, high = np.nanquantile(known, [0.15, 0.85], axis=2)
+    spread = np.sqrt(np.mean((high - low) ** 2, axis=0)) / 2.07
     # Never less than a tenth of the mean anywhere: the pilot is short, and a flat stretch is cheap to be careful in.
     speed = np.maximum(spread, 0.1 * spread.mean() + 1e-12)
     return np.concatenate([[0], np.cumsum(speed * np.diff(grid))])
@@ -188,7 +212,7 @@ def _anneal_rows(
     observed: Bool[Array, "n d"] | None,
     hashes: UInt32[Array, " n"],
     schedule: Float[Array, " t"],
-    which: Any,
+    which: Array,
     n_chains: int,
     n_leapfrog: int,
     resample: bool,
@@ -217,16 +241,16 @@ def forward(
 ) -> Annealed:
     """Chains of one row from q to the posterior: `n_chains` that count, and the scouts."""
     key_start, key_moves, key_resample = jax.random.split(key, 3)
-    z = jax.vmap(lambda k: sample_and_log_prob(path.q, key=k)[0])(jax.random.split(key_start, n_chains + N_SCOUTS))
-    points = jax.vmap(path.point)(jax.vmap(path.coordinates)(z))
+    u = jax.vmap(lambda k: path.draw(key=k))(jax.random.split(key_start, n_chains + N_SCOUTS))
+    points = jax.vmap(path.point)(u)
     odd = points.odd[:n_chains]
-    longest = jnp.log(jnp.asarray(FURTHEST / n_leapfrog, z.dtype))
+    longest = jnp.log(jnp.asarray(FURTHEST / n_leapfrog, u.dtype))
 
-    def step(carry: tuple[Point, Array, Array], t: Array) -> tuple[tuple[Point, Array, Array], tuple[Array, Array]]:
+    def step(carry: tuple[Point, Sum, Array], t: Array) -> tuple[tuple[Point, Sum, Array], tuple[Array, Array]]:
         points, log_w, log_step = carry
         b = schedule[t]
         values = points.log_weight
-        log_w = log_w + (b - schedule[t - 1]) * values[:n_chains]
+        log_w = log_w.plus((b - schedule[t - 1]) * values[:n_chains])
         if resample:
             points, log_w = _resampled(points, log_w, n_chains, key=jax.random.fold_in(key_resample, t))
         keys = jax.random.split(jax.random.fold_in(key_moves, t), n_chains + N_SCOUTS)
@@ -237,14 +261,15 @@ def forward(
         return (points, log_w, log_step), (used, values)
 
     n_steps = schedule.shape[0] - 1
-    first_step = jnp.minimum(jnp.log(jnp.asarray(_FIRST_STEP, z.dtype)), longest)
-    start = (points, jnp.zeros(n_chains, z.dtype), first_step)
+    first_step = jnp.minimum(jnp.log(jnp.asarray(_FIRST_STEP, u.dtype)), longest)
+    nothing = jnp.zeros(n_chains, u.dtype)
+    start = (points, Sum(nothing, nothing), first_step)
     # No move at b = 1: it would change no weight.
     (points, log_w, log_step), (sizes, values) = jax.lax.scan(step, start, jnp.arange(1, n_steps))
     last = points.log_weight
-    log_w = log_w + (schedule[n_steps] - schedule[n_steps - 1]) * last[:n_chains]
+    log_w = log_w.plus((schedule[n_steps] - schedule[n_steps - 1]) * last[:n_chains])
     sizes = jnp.concatenate([sizes, jnp.exp(log_step)[None]])
-    return Annealed(log_w, points.u[:n_chains], sizes, jnp.concatenate([values, last[None]]), odd)
+    return Annealed(log_w.total, points.u[:n_chains], sizes, jnp.concatenate([values, last[None]]), odd)
 
 
 def reverse(
@@ -257,34 +282,37 @@ def reverse(
     """
     points = jax.vmap(path.point)(start)
     n_steps = schedule.shape[0] - 1
-    log_w = (schedule[n_steps] - schedule[n_steps - 1]) * points.log_weight
+    first = (schedule[n_steps] - schedule[n_steps - 1]) * points.log_weight
 
-    def step(carry: tuple[Point, Array], t: Array) -> tuple[tuple[Point, Array], None]:
+    def step(carry: tuple[Point, Sum], t: Array) -> tuple[tuple[Point, Sum], None]:
         points, log_w = carry
         keys = jax.random.split(jax.random.fold_in(key, t), start.shape[0])
         b, size = schedule[t], step_size[t - 1]
         points, _ = jax.vmap(lambda at, k: move(path, at, b, size, n_leapfrog, key=k))(points, keys)
-        return (points, log_w + (b - schedule[t - 1]) * points.log_weight), None
+        return (points, log_w.plus((b - schedule[t - 1]) * points.log_weight)), None
 
-    return jax.lax.scan(step, (points, log_w), jnp.arange(n_steps - 1, 0, -1))[0][1]
+    start_sum = Sum(first, jnp.zeros_like(first))
+    return jax.lax.scan(step, (points, start_sum), jnp.arange(n_steps - 1, 0, -1))[0][1].total
 
 
-def _resampled(points: Point, log_w: Array, n_chains: int, *, key: PRNGKeyArray) -> tuple[Point, Array]:
+def _resampled(points: Point, log_w: Sum, n_chains: int, *, key: PRNGKeyArray) -> tuple[Point, Sum]:
     """Within each group whose effective size is below half: systematic resampling, and equal weights after it."""
-    grouped = log_w.reshape(-1, GROUP)
+    grouped = log_w.total.reshape(-1, GROUP)
     total = logsumexp(grouped, axis=1, keepdims=True)
     share = jnp.exp(grouped - jnp.where(jnp.isfinite(total), total, 0))
     poor = 1 / jnp.maximum(jnp.sum(share**2, axis=1), 1e-30) < 0.5 * GROUP
     poor = poor & jnp.isfinite(total[:, 0])
-    offset = jax.random.uniform(key, (len(grouped), 1), log_w.dtype)
-    marks = (jnp.arange(GROUP) + offset) / GROUP
+    # From 0 (without) to 1 (with): a mark at 0 would pick a first chain whose weight is zero.
+    offset = 1 - jax.random.uniform(key, (len(grouped), 1), grouped.dtype)
+    marks = (jnp.arange(GROUP)[None, :] + offset) / GROUP
     cumulative = jnp.cumsum(share, axis=1)
     picked = jax.vmap(jnp.searchsorted)(cumulative / cumulative[:, -1:], marks).clip(0, GROUP - 1)
     own = jnp.arange(GROUP)[None, :]
     source = (jnp.where(poor[:, None], picked, own) + GROUP * jnp.arange(len(grouped))[:, None]).reshape(-1)
     index = jnp.concatenate([source, jnp.arange(n_chains, points.u.shape[0])])
-    level = jnp.broadcast_to(total - jnp.log(GROUP).astype(log_w.dtype), grouped.shape)
-    log_w = jnp.where(poor[:, None], level, grouped).reshape(-1)
+    level = jnp.broadcast_to(total - jnp.log(GROUP).astype(grouped.dtype), grouped.shape).reshape(-1)
+    changed = jnp.repeat(poor, GROUP)
+    log_w = Sum(jnp.where(changed, level, log_w.value), jnp.where(changed, 0, log_w.lost))
     return jax.tree.map(lambda leaf: leaf[index], points), log_w
 
 
@@ -325,7 +353,7 @@ def logmeanexp(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
     """log of the mean of exp(values) along an axis; -inf where all are."""
     top = values.max(axis=axis, keepdims=True)
     safe = np.where(np.isfinite(top), top, 0)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         return np.asarray(np.log(np.mean(np.exp(values - safe), axis=axis)) + np.squeeze(safe, axis=axis))
 
 
@@ -338,12 +366,28 @@ def check_continuous(p: GenerativeModel) -> None:
         )
 
 
-def _check_counts(n_steps: int, n_chains: int, n_leapfrog: int, resample: bool) -> None:
-    for name, value, usual in (("n_steps", n_steps, 50), ("n_chains", n_chains, 16), ("n_leapfrog", n_leapfrog, 3)):
-        if not isinstance(value, int | np.integer) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}; {usual} is usual.")
+def check_counts(least: int = 1, **counts: int) -> None:
+    """Refuse numbers of steps, chains, ... that are not whole or below `least` (`ValueError`)."""
+    for name, value in counts.items():
+        if not isinstance(value, int | np.integer) or value < least:
+            usual = _USUAL.get(name, 100)
+            raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}; {usual} is usual.")
+
+
+def _check_groups(n_chains: int, resample: bool) -> None:
     if resample and n_chains % GROUP:
         raise ValueError(
             f"n_chains must be a multiple of {GROUP} with resample=True, for chains resample in groups of that size; "
             f"got {n_chains}; 32 is usual."
         )
+
+
+def _checked(schedule: Schedule, dtype: Any) -> Array:
+    """The temperatures in the precision of the chains, where no two may be the same."""
+    b = np.asarray(schedule, dtype)
+    if b.ndim != 1 or len(b) < 2 or b[0] != 0 or b[-1] != 1 or not np.all(np.diff(b) > 0):
+        raise ValueError(
+            f"schedule must rise from 0 to 1, each temperature above the one before; got {b!r}; leave it out for one "
+            "that fits the model."
+        )
+    return jnp.asarray(b)

@@ -19,7 +19,7 @@ from tightbound.evidence.annealing import (
 )
 from tightbound.evidence.exact import FEW_STATES, exact_evidence, exact_method
 from tightbound.evidence.importance import importance_evidence
-from tightbound.evidence.result import PER_ROW, Evidence, Method, Reliability
+from tightbound.evidence.result import CAREFUL_KHAT, CAREFUL_SLOPE, PER_ROW, Evidence, Method, Reliability
 from tightbound.learn import CONVERGED, AbstractInference, Amortised, PerDatum, Refinement, SemiAmortised, plain_prior
 from tightbound.model import DiagonalGaussianFamily, GenerativeModel, n_states
 
@@ -34,6 +34,8 @@ _MORE = 10
 _HOPEFUL = 1.5
 """A rung is tried when the error that it promises is at most so many tolerances; the last one always is."""
 _ROWS_AT_ONCE = 256
+_ANNEALED_AT_ONCE = 16
+"""Few, for a piece costs as much as a full one however few rows are left."""
 _RUNG = 2**32 - 7
 
 Progress = Callable[[str, int, int], None]
@@ -105,9 +107,11 @@ def log_evidence(
     Example: `log_evidence(vae.model_, vae.inference_, x, key=jax.random.key(0)).mean()` in the model's units.
     """
     _check(method, tolerance, time_limit)
-    if method == "auto":
-        method = "exact" if _cheaply_exact(p) else "adaptive"
-    if method == "adaptive":
+    if method == "auto" and _cheaply_exact(p):
+        found = log_evidence(p, q, x, observed, method="exact", key=key, on_progress=on_progress)
+        return dataclasses.replace(found, tolerance=tolerance)
+    if method in ("auto", "adaptive"):
+        _check_adaptive(n_samples, n_chains, partial, len(x))
         rungs = ladder(p, q, n_samples=n_samples, n_chains=n_chains, key=key)
         climb = _Climb(rungs, tolerance, time_limit, on_progress, on_partial)
         return climb(x, observed, partial)
@@ -148,30 +152,35 @@ def ladder(p: GenerativeModel, q: AbstractInference, *, n_samples: int, n_chains
         keyed = key if which == 0 else jax.random.fold_in(key, _RUNG - which)
         return lambda x, observed: importance_evidence(p, q, x, observed, n_samples=n, key=keyed)
 
+    def closer(n: int, which: int) -> Callable[..., Evidence]:
+        estimate = importance(better, n, which)
+        return lambda x, observed: _named_refined(estimate(x, observed))
+
     better = refined(p, q)
     more = _MORE * n_samples
-    closer = importance(better, n_samples, 2)
     rungs = [
         Rung("importance sampling", importance(q, n_samples, 0), _ROWS_AT_ONCE, _nothing_known),
         Rung(f"{more:,} importance samples", importance(q, more, 1), _ROWS_AT_ONCE, _with_more_samples),
-        Rung("refining q", lambda x, observed: _named_refined(closer(x, observed)), _ROWS_AT_ONCE, _nothing_known),
     ]
-    if n_states(plain_prior(p)) is not None:
+    if better is q:
         return rungs
+    rungs.append(Rung("refining q", closer(n_samples, 2), _ROWS_AT_ONCE, _nothing_known))
+    if n_states(plain_prior(p)) is not None:
+        words = f"{more:,} importance samples of a refined q"
+        return [*rungs, Rung(words, closer(more, 3), _ROWS_AT_ONCE, _with_more_samples)]
     length: list[NDArray[np.float64]] = []
 
     def annealed(k: int) -> Callable[..., Evidence]:
         def estimate(x: NDArray[Any], observed: NDArray[np.bool_] | None) -> Evidence:
             if not length:  # measured once, when the first row needs it
                 length.append(information_length(p, better, key=key))
-            return annealed_evidence(
-                p, better, x, observed, n_chains=n_chains, schedule=equal_steps(length[0], k), key=keys[k]
-            )
+            counts: dict[str, Any] = {"n_chains": n_chains, "chains_at_once": at_once * (n_chains + N_SCOUTS)}
+            return annealed_evidence(p, better, x, observed, schedule=equal_steps(length[0], k), key=keys[k], **counts)
 
         return estimate
 
     keys = {k: jax.random.fold_in(key, _RUNG - k) for k in LADDER}
-    at_once = max(1, CHAINS_AT_ONCE // (n_chains + N_SCOUTS))
+    at_once = max(1, min(_ANNEALED_AT_ONCE, CHAINS_AT_ONCE // (n_chains + N_SCOUTS)))
     for k in LADDER:
         rungs.append(Rung(f"annealing, {k} temperatures", annealed(k), at_once, _with_longer_chains(k)))
     return rungs
@@ -257,8 +266,9 @@ def _nothing_known(evidence: Evidence) -> NDArray[np.float64]:
 
 
 def _with_more_samples(evidence: Evidence) -> NDArray[np.float64]:
-    # With k-hat above 0.7 the error falls so slowly that ten times the samples would not show.
-    return np.where(evidence.khat <= 0.7, evidence.standard_error / _MORE**0.5, np.inf)
+    # The tail stays as it is; where it would still be too heavy, more draws would not help.
+    error = evidence.standard_error / _MORE**0.5
+    return np.where(evidence.khat <= CAREFUL_KHAT - CAREFUL_SLOPE * error, error, np.inf)
 
 
 def _with_longer_chains(k: int) -> Callable[[Evidence], NDArray[np.float64]]:
@@ -284,10 +294,21 @@ def _cheaply_exact(p: GenerativeModel) -> bool:
     return method is not None and (method is not Method.ENUMERATION or (n_states(plain_prior(p)) or 0) <= FEW_STATES)
 
 
+def _check_adaptive(n_samples: Any, n_chains: Any, partial: Partial | None, n_rows: int) -> None:
+    for name, value, usual in (("n_samples", n_samples, 1000), ("n_chains", n_chains, 16)):
+        if not isinstance(value, int | np.integer) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}; {usual} is usual.")
+    if partial is not None and partial.evidence.n_rows != n_rows:
+        raise ValueError(
+            f"partial must be a scoring of these {n_rows:,} rows; it has {partial.evidence.n_rows:,}; give the same "
+            "rows, or leave it out."
+        )
+
+
 def _check(method: str, tolerance: float, time_limit: float | None) -> None:
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}; auto is usual.")
-    if not tolerance > 0:
+    if not isinstance(tolerance, float | int | np.number) or not tolerance > 0:
         raise ValueError(f"tolerance must be above 0 nats; got {tolerance!r}; 0.1 is usual.")
-    if time_limit is not None and not time_limit > 0:
+    if time_limit is not None and (not isinstance(time_limit, float | int | np.number) or not time_limit > 0):
         raise ValueError(f"time_limit must be above 0 seconds; got {time_limit!r}; leave it out for no limit.")

@@ -5,7 +5,7 @@ rows, and it is then fitted to all of them. All work in the model's units and ke
 """
 
 import dataclasses
-from typing import Protocol, final
+from typing import Protocol, final, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -58,6 +58,7 @@ class Baseline:
         return self.scorer(rows, seen)
 
 
+@runtime_checkable
 class Listener(Protocol):
     """Called before each fit."""
 
@@ -85,7 +86,8 @@ def fit_baselines(
         x: (n, d) training rows in the model's units; cells that are not observed may hold anything.
         observed: (n, d) which cells count; None for all. Missing ones are integrated out in every fit, too.
         likelihood: "gaussian" or "bernoulli".
-        floor: (d,) least standard deviation of each column, as the decoder's (None: a thousandth of the column's).
+        floor: (d,) least standard deviation of each column, as the decoder's (None: a thousandth of the column's, or of
+            1 where that is 0).
         made: whether to fit a MADE as well: the slowest, and often the best.
         seed: of the held-out rows, of starting points, and of MADE's weights.
         on_progress: called before each fit with how many of how many are done, and the name of the next.
@@ -98,6 +100,8 @@ def fit_baselines(
     """
     if likelihood not in LIKELIHOODS:
         raise ValueError(f"likelihood must be gaussian or bernoulli; got {likelihood!r}; choose one of those.")
+    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be a whole number from 0 to {2**32 - 1}; got {seed!r}; 0 is usual.")
     rows, seen = _checked(x, observed, likelihood)
     task = prepared(rows, seen, likelihood, _checked_floor(floor, rows, seen, likelihood), seed)
     steps = dict(GAUSSIAN if likelihood == "gaussian" else BERNOULLI)
@@ -157,7 +161,8 @@ def _checked_floor(floor: ArrayLike | None, x: Numbers, seen: Seen, likelihood: 
         return np.zeros(d)
     if floor is None:
         spread = np.sqrt(column_moments(x, seen, np.zeros(d))[1])
-        return 1e-3 * np.where(spread > 0, spread, 1.0)
+        # The mean of a constant column may be off by its last digit: that is no spread.
+        return 1e-3 * np.where(spread > 1e-12 * np.abs(x).max(axis=0), spread, 1.0)
     least = np.asarray(floor, np.float64)
     if least.shape != (d,) or not (np.isfinite(least) & (least > 0)).all():
         raise ValueError(

@@ -16,6 +16,7 @@ from tightbound.evidence.annealing import (
     N_LEAPFROG,
     N_SCOUTS,
     check_continuous,
+    check_counts,
     forward,
     information_schedule,
     logmeanexp,
@@ -50,6 +51,10 @@ class Bracket:
     rhat: NDArray[np.float64] | None = None
     """(n,) largest split R-hat of the chains that looked for the posterior; None where it is known (simulated rows)."""
 
+    def shifted(self, by: NDArray[np.float64] | float) -> "Bracket":
+        """The same with `by` nats added to both ends: the log Jacobian of a change of units."""
+        return dataclasses.replace(self, lower=self.lower + by, upper=self.upper + by)
+
     @property
     def approximate(self) -> bool:
         """Whether the upper side rests on chains that were only seen to have converged."""
@@ -65,19 +70,37 @@ class Bracket:
         width = (self.upper - self.lower)[self.converged]
         return mean_over_rows(width, np.full(len(width), np.nan))
 
+    def means(self) -> tuple[Mean, Mean]:
+        """Mean lower and mean upper end, over converged rows."""
+        ends = (self.lower[self.converged], self.upper[self.converged])
+        return mean_over_rows(ends[0], np.full(len(ends[0]), np.nan)), mean_over_rows(
+            ends[1], np.full(len(ends[1]), np.nan)
+        )
+
+    @property
+    def how_lower(self) -> str:
+        """The method of the lower end alone."""
+        return f"annealing from q, {self.n_steps} temperatures"
+
+    @property
+    def how_both(self) -> str:
+        """The method of both ends in short."""
+        return f"annealing both ways, {self.n_steps} temperatures"
+
     @property
     def how(self) -> str:
         """The method in words."""
         start = "chains that were run for long" if self.approximate else "the latents that made the rows"
-        return f"annealing from q, {self.n_steps} temperatures, {self.n_chains} chains, and back from {start}"
+        return f"{self.how_lower}, {self.n_chains} chains, and back from {start}"
 
     def __repr__(self) -> str:
         gap = self.gap()
         kind = "approximate, on given rows" if self.approximate else "on rows simulated from the model"
+        lower, upper = (mean_over_rows(a[self.converged], a[self.converged]).value for a in (self.lower, self.upper))
         lines = [
             f"Bracket of log p(x), {kind}: {gap.n_rows} of {len(self.lower)} rows, nats a row",
-            f"  lower  {self.lower[self.converged].mean():.3f}",
-            f"  upper  {self.upper[self.converged].mean():.3f}",
+            f"  lower  {lower:.3f}",
+            f"  upper  {upper:.3f}",
             f"  gap    {gap.value:.3f} +- {gap.standard_error:.3f}",
         ]
         if self.approximate and not self.converged.all():
@@ -104,17 +127,24 @@ def bidirectional(
 
     Args:
         p, q: the model and the q to start from.
-        n_rows: how many rows to simulate.
+        n_rows: how many rows to simulate; those that are not finite, for the decoder overflowed, are left out.
         n_steps, n_chains: as for `annealed_evidence`.
         key: noise.
 
-    Returns a `Bracket` in the model's units. Raises `ValueError` for discrete latents.
+    Returns a `Bracket` in the model's units. Raises `ValueError` for discrete latents and numbers that cannot be used.
     Source: Grosse, Ghahramani and Adams (2015); Wu, Burda, Salakhutdinov and Grosse (2017).
     """
     check_continuous(p)
+    check_counts(n_rows=n_rows, n_steps=n_steps, n_chains=n_chains)
     x, z = simulate(p, n_rows, key=jax.random.fold_in(key, _SIMULATED_ROWS))
+    usable = np.isfinite(x).all(axis=1)
+    if not usable.any():
+        raise ValueError(
+            f"The model must make rows of finite numbers for its bracket; none of {n_rows} was finite; look at its "
+            "samples, or fit it again."
+        )
     schedule = information_schedule(p, q, n_steps, key=key)
-    return _run(p, q, np.asarray(x), None, np.asarray(z), schedule, n_chains, 0, key, on_progress)
+    return _run(p, q, np.asarray(x)[usable], None, np.asarray(z)[usable], schedule, n_chains, 0, key, on_progress)
 
 
 def approximate_bracket(
@@ -138,11 +168,10 @@ def approximate_bracket(
     Args: as for `bidirectional`, with the rows x (n, d) and observed cells; n_moves: of the long run.
     """
     check_continuous(p)
-    if n_chains < 4 or n_moves < 8:
-        raise ValueError(
-            f"n_chains must be at least 4 and n_moves at least 8, or R-hat says nothing; got {n_chains} and {n_moves}; "
-            f"16 and {N_MOVES} are usual."
-        )
+    check_counts(n_steps=n_steps)
+    # Fewer, and R-hat says nothing.
+    check_counts(least=4, n_chains=n_chains)
+    check_counts(least=8, n_moves=n_moves)
     observed = None if observed is None or observed.all() else observed
     schedule = information_schedule(p, q, n_steps, key=key)
     return _run(p, q, x, observed, None, schedule, n_chains, n_moves, key, on_progress)

@@ -145,7 +145,7 @@ class Comparison:
                 f"The baseline {top.name} gives every row a density, and {model} gives none to "
                 f"{_listed(self.rows_not_finite(model))}: look for values far outside the training data."
             )
-        ours = "; the model's own number is a lower bound in expectation" if np.any(self._row(model)[1] > 0) else ""
+        ours = "; the model's own number is a lower bound in expectation" if np.any(self._row(model)[1] > 1e-3) else ""
         return (
             f"The baseline {top.name} explains these rows better than {model} by {top.value:.{_digits(top)}f} ± "
             f"{top.standard_error:.{_digits(top)}f} nats a row: fit {model} for longer or enlarge it, or use the "

@@ -49,7 +49,8 @@ def exact_evidence(
 
     - Linear-Gaussian models: log p(x) = log p(x, z) - log p(z | x) at the posterior's mean, for any z (Chib, 1995).
     - Discrete latents: log sum_z p(x, z) over all of their states.
-    - One or two continuous latents: `quadrature`, whose own estimate of its error is the standard error.
+    - One or two continuous latents: `quadrature`, whose own estimate of its error is the standard error; points where
+      log p(x, z) is not a number count as no density, and are counted in `n_discarded`.
 
     Args: as for `importance_evidence`. Raises `ValueError` for any other model.
     """
@@ -72,11 +73,13 @@ def exact_evidence(
             function = _summed if method is Method.ENUMERATION else _closed_form
             values = np.asarray(function(p, *given[:2]), float)[:size]
             work = n_states(plain_prior(p)) or 1
-            found = (values, np.zeros(size), np.full(size, work))
+            found = (values, np.zeros(size), np.full(size, work), np.zeros(size, np.int64))
         parts.append((*found, *bound))
         if on_progress is not None:
             on_progress(start + size)
-    log_evidence, error, work_done, elbo, elbo_error = (np.concatenate([part[j] for part in parts]) for j in range(5))
+    log_evidence, error, work_done, odd, elbo, elbo_error = (
+        np.concatenate([part[j] for part in parts]) for j in range(6)
+    )
     n = len(x)
     return Evidence(
         log_evidence=log_evidence,
@@ -88,7 +91,7 @@ def exact_evidence(
         n_samples=np.zeros(n, np.int64),
         method=np.full(n, method, dtype=object),
         work=work_done.astype(np.int64) + _ELBO_DRAWS,
-        n_discarded=np.zeros(n, np.int64),
+        n_discarded=odd,
     )
 
 

@@ -43,6 +43,12 @@ class Gap:
     """(n,) ELBO(q)."""
     elbo_standard_error: NDArray[np.float64]
 
+    def shifted(self, by: NDArray[np.float64]) -> "Gap":
+        """The same with `by` (n,) nats added to log p(x) and both ELBOs: the log Jacobian of a change of units."""
+        return dataclasses.replace(
+            self, evidence=self.evidence.shifted(by), best_elbo=self.best_elbo + by, elbo=self.elbo + by
+        )
+
     @property
     def approximation(self) -> NDArray[np.float64]:
         """(n,) log p(x) - ELBO(q*)."""

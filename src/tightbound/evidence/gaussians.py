@@ -173,7 +173,7 @@ def fit_gaussians(
     full = filled(x, seen, centre)
     # Cells filled with a mean have no spread of their own: without it the first covariances would start too small.
     lost = np.zeros(x.shape[1]) if seen is None else (~seen).mean(axis=0) * pooled
-    shares = seeded(full - centre, k, rng)
+    shares = seeded((full - centre) / np.sqrt(pooled), k, rng)
     first = maximise(shares, [full] * k, [float(s.sum()) * np.diag(lost) for s in shares.T])
     return climb(first, step, tolerance=tolerance, most=most)
 
@@ -202,13 +202,13 @@ def probabilistic_pca(mean: Numbers, scatter: Numbers, n_factors: int, floor: Nu
     """N(mean, W W^T + sigma^2 I) of greatest likelihood for this scatter (d, d), in closed form.
 
     W = U (L - sigma^2 I)^(1/2) from the `n_factors` largest eigenvalues L; sigma^2 is the mean of the others. Where
-    sigma is below a column's floor, that column's noise is raised to it.
+    sigma is below a column's floor, that column's noise is raised to it (and W shrinks by as much, on average).
     Source: Tipping and Bishop (1999), equations 7 and 8.
     """
     values, vectors = np.linalg.eigh(scatter)
-    noise = max(float(np.mean(values[:-n_factors])), 0.0)
-    top = vectors[:, -n_factors:] * np.sqrt(np.maximum(values[-n_factors:] - noise, 0.0))
-    return single(mean, top @ top.T + np.diag(np.maximum(noise, floor**2)))
+    noise = np.maximum(np.mean(values[:-n_factors]), floor**2)
+    top = vectors[:, -n_factors:] * np.sqrt(np.maximum(values[-n_factors:] - np.mean(noise), 0.0))
+    return single(mean, top @ top.T + np.diag(noise))
 
 
 def factor_analysis(

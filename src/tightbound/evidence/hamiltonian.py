@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from tightbound.model import AbstractDistribution, FullGaussian, GenerativeModel
+from tightbound.model import AbstractDistribution, FullGaussian, GenerativeModel, Transformed
 from tightbound.model.distributions import Latent, Mask, Scalar
 
 
@@ -15,13 +15,14 @@ class Point(NamedTuple):
     """A place of a chain with what is known there, so that no gradient is taken twice: both ends of the path."""
 
     u: Latent
-    """Coordinates: z = loc + scale u."""
+    """Coordinates: z = loc + scale u, or what a flow makes of that."""
     log_q: Scalar
+    """With respect to loc + scale u, as the next."""
     log_joint: Scalar
     grad_q: Latent
     grad_joint: Latent
     odd: Bool[Array, ""]
-    """Whether log p(x, z) was not a number here."""
+    """Whether log p(x, z) or log q(z) was not a number here."""
 
     @property
     def log_weight(self) -> Scalar:
@@ -38,39 +39,66 @@ class Path(eqx.Module):
     observed: Mask
     loc: Latent
     scale: Array
-    """(k,) standard deviations of q, or (k, k) its Cholesky factor where q has one."""
+    """(k,) standard deviations of q (of a flow: its base's), or (k, k) its Cholesky factor where q has one."""
 
-    def place(self, u: Latent) -> Latent:
-        """z of coordinates u."""
-        return self.loc + (self.scale @ u if self.scale.ndim == 2 else self.scale * u)
+    def draw(self, *, key: PRNGKeyArray) -> Latent:
+        """Coordinates of a draw of q."""
+        if isinstance(self.q, Transformed):
+            return self._white(self.q.base.sample(key=key))
+        return self.coordinates(self.q.sample(key=key))
 
     def coordinates(self, z: Latent) -> Latent:
         """u of z."""
-        away = z - self.loc
+        if isinstance(self.q, Transformed):
+            z, _ = self.q.bijection.inverse(z, self.q.context)
+        return self._white(z)
+
+    def point(self, u: Latent) -> Point:
+        """Both log densities and their gradients at u."""
+        log_q, grad_q = jax.value_and_grad(self._log_q)(u)
+        log_joint, grad_joint = jax.value_and_grad(self._log_joint)(u)
+        # A place where the decoder overflows has no density, and no slope that a chain could follow.
+        odd = ~(log_joint < jnp.inf) | ~(log_q < jnp.inf)
+        log_joint, log_q = jnp.where(odd, -jnp.inf, log_joint), jnp.where(log_q < jnp.inf, log_q, -jnp.inf)
+        return Point(u, log_q, log_joint, _finite(grad_q), _finite(grad_joint), odd)
+
+    def _coloured(self, u: Latent) -> Latent:
+        return self.loc + (self.scale @ u if self.scale.ndim == 2 else self.scale * u)
+
+    def _white(self, v: Latent) -> Latent:
+        away = v - self.loc
         if self.scale.ndim == 2:
             return jax.scipy.linalg.solve_triangular(self.scale, away, lower=True)
         return away / self.scale
 
-    def point(self, u: Latent) -> Point:
-        """Both log densities (with respect to z) and their gradients at u."""
-        log_q, grad_q = jax.value_and_grad(lambda u: self.q.log_prob(self.place(u)))(u)
-        log_joint, grad_joint = jax.value_and_grad(lambda u: self.p.log_joint(self.x, self.place(u), self.observed))(u)
-        # A place where the decoder overflows has no density, and no slope that a chain could follow.
-        odd = jnp.isnan(log_joint) | (log_joint == jnp.inf)
-        log_joint = jnp.where(odd, -jnp.inf, log_joint)
-        return Point(u, log_q, log_joint, _finite(grad_q), _finite(grad_joint), odd)
+    # Of a flow z = T(v) both densities are taken with respect to v, log base(v) and log p(x, T(v)) + log |det dT/dv|:
+    # their difference is the same, and none of them needs the inverse of T, which may take a pass for every latent.
+
+    def _log_q(self, u: Latent) -> Scalar:
+        v = self._coloured(u)
+        return self.q.base.log_prob(v) if isinstance(self.q, Transformed) else self.q.log_prob(v)
+
+    def _log_joint(self, u: Latent) -> Scalar:
+        v = self._coloured(u)
+        if isinstance(self.q, Transformed):
+            z, log_det = self.q.bijection.forward(v, self.q.context)
+            return self.p.log_joint(self.x, z, self.observed) + log_det
+        return self.p.log_joint(self.x, v, self.observed)
 
 
 def path_of(p: GenerativeModel, q: AbstractDistribution, x: Array, observed: Mask) -> Path:
-    """The path of one row, in q's own coordinates: its Cholesky factor, or its standard deviations."""
+    """The path of one row, in q's own coordinates: its Cholesky factor, its base's where it is a flow, or its standard
+    deviations."""
     if isinstance(q, FullGaussian):
         return Path(p, q, x, observed, q.loc, q.scale_tril)
+    if isinstance(q, Transformed):
+        return Path(p, q, x, observed, q.base.loc, q.base.scale)
     return Path(p, q, x, observed, q.mean, q.variance**0.5)
 
 
 def log_density(at: Point, b: Scalar) -> Scalar:
     """(1 - b) log q + b log p(x, z), with 0 log 0 = 0."""
-    return (1 - b) * at.log_q + jnp.where(b == 0, 0.0, b * at.log_joint)
+    return jnp.where(b == 1, 0.0, (1 - b) * at.log_q) + jnp.where(b == 0, 0.0, b * at.log_joint)
 
 
 def move(
@@ -83,23 +111,31 @@ def move(
     """
     key_momentum, key_accept = jax.random.split(key)
     momentum = jax.random.normal(key_momentum, at.u.shape, at.u.dtype)
+    there, last = leapfrog(path, at, momentum, b, step_size, n_leapfrog)
+    gain = log_density(there, b) - log_density(at, b) + 0.5 * (momentum @ momentum - last @ last)
+    # From a place without density any other is better; to one that is not a number, none.
+    lost = (log_density(at, b) == -jnp.inf) & jnp.all(jnp.isfinite(there.u))
+    gain = jnp.where(jnp.isnan(gain), jnp.where(lost, 0.0, -jnp.inf), gain)
+    acceptance = jnp.exp(jnp.minimum(gain, 0))
+    accepted = jax.random.uniform(key_accept, (), at.u.dtype) < acceptance
+    return jax.tree.map(lambda new, old: jnp.where(accepted, new, old), there, at), acceptance
+
+
+def leapfrog(
+    path: Path, at: Point, momentum: Latent, b: Scalar, step_size: Scalar, n_steps: int
+) -> tuple[Point, Latent]:
+    """Where `n_steps` leapfrog steps lead, and the momentum there; backwards, with -momentum, they lead back."""
 
     def slope(at: Point) -> Latent:
         return (1 - b) * at.grad_q + b * at.grad_joint
 
-    def leapfrog(_: Array, carry: tuple[Point, Latent]) -> tuple[Point, Latent]:
+    def step(_: Array, carry: tuple[Point, Latent]) -> tuple[Point, Latent]:
         here, momentum = carry
         momentum = momentum + 0.5 * step_size * slope(here)
         there = path.point(here.u + step_size * momentum)
         return there, momentum + 0.5 * step_size * slope(there)
 
-    there, last = jax.lax.fori_loop(0, n_leapfrog, leapfrog, (at, momentum))
-    gain = log_density(there, b) - log_density(at, b) + 0.5 * (momentum @ momentum - last @ last)
-    # From a place without density any other is better; to one that is not a number, none.
-    gain = jnp.where(jnp.isnan(gain), jnp.where(log_density(at, b) == -jnp.inf, 0.0, -jnp.inf), gain)
-    acceptance = jnp.exp(jnp.minimum(gain, 0))
-    accepted = jax.random.uniform(key_accept, (), at.u.dtype) < acceptance
-    return jax.tree.map(lambda new, old: jnp.where(accepted, new, old), there, at), acceptance
+    return jax.lax.fori_loop(0, n_steps, step, (at, momentum))
 
 
 def _finite(gradient: Float[Array, " k"]) -> Float[Array, " k"]:

@@ -38,7 +38,7 @@ class Moments(eqx.Module):
     tail: Float[Array, "*n t"]
     """The largest log weights so far."""
     discarded: Float[Array, "*n"]
-    """How many weights were not a number."""
+    """How many weights were not a number, or infinite."""
 
 
 class Weights(eqx.Module):
@@ -184,8 +184,8 @@ def _empty(n_rows: int, n_samples: int, dtype: Any) -> Moments:
 
 
 def _updated(moments: Moments, weights: Weights, valid: Bool[Array, " c"]) -> Moments:
-    # A NaN weight (overflow in the decoder at a rare z) counts as weight zero: it lowers the estimate, never hides.
-    discarded = valid & jnp.isnan(weights.log_weight)
+    # A weight that is NaN or infinite (overflow in the decoder at a rare z) counts as zero: it lowers the estimate.
+    discarded = valid & _odd(weights.log_weight)
     log_w = jnp.where(valid & ~discarded, weights.log_weight, -jnp.inf)
     maximum = jnp.maximum(moments.maximum, jnp.max(log_w))
     safe = jnp.where(jnp.isfinite(maximum), maximum, 0)
@@ -194,23 +194,28 @@ def _updated(moments: Moments, weights: Weights, valid: Bool[Array, " c"]) -> Mo
     # Chan, Golub and LeVeque (1979): merging means and squared deviations of two groups.
     counted = valid & weights.from_q
     n = jnp.sum(counted).astype(log_w.dtype)
-    finite = jnp.where(counted, jnp.where(jnp.isnan(weights.bound), -jnp.inf, weights.bound), 0)
+    finite = jnp.where(counted, jnp.where(_odd(weights.bound), -jnp.inf, weights.bound), 0)
     mean = jnp.sum(finite) / jnp.maximum(n, 1)
     m2 = jnp.sum(jnp.where(counted, (finite - mean) ** 2, 0))
     count = moments.count + n
     share = n / jnp.maximum(count, 1)
-    delta = mean - moments.mean_log
+    # Once the mean is -inf it stays there; its spread is not a number then.
+    delta = jnp.where(moments.mean_log == -jnp.inf, 0, mean - moments.mean_log)
     tail_size = moments.tail.shape[0]
     return Moments(
         maximum=maximum,
         sum_w=moments.sum_w * shrink + jnp.sum(w),
         sum_w2=moments.sum_w2 * shrink**2 + jnp.sum(w**2),
-        mean_log=moments.mean_log + delta * share,
+        mean_log=moments.mean_log + jnp.where(n > 0, delta * share, 0),
         m2_log=moments.m2_log + m2 + delta**2 * moments.count * share,
         count=count,
         tail=jax.lax.top_k(jnp.concatenate([moments.tail, log_w]), tail_size)[0],
         discarded=moments.discarded + jnp.sum(discarded),
     )
+
+
+def _odd(log_weight: Array) -> Array:
+    return jnp.isnan(log_weight) | (log_weight == jnp.inf)
 
 
 def _summary(moments: Moments, size: int, n_samples: int) -> dict[str, NDArray[Any]]:

@@ -4,8 +4,8 @@ With cells that are independent within a component, a sum over the observed ones
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Protocol, TypeVar, final
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar, final, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ PRIOR_ROWS = 1.0
 ROWS_AT_ONCE = 5_000
 
 
+@runtime_checkable
 class Mixture(Protocol):
     """Anything with a log joint density of the component and the observed cells."""
 
@@ -31,10 +32,16 @@ class Mixture(Protocol):
 def log_density(mixture: Mixture, x: Numbers, seen: Seen = None) -> Numbers:
     """log sum_k w_k p_k(observed cells of x) of every row, (n,), nats; 0 for a row without observed cells."""
     parts = [np.zeros(0)]
+    for rows, mask in _in_parts(x, seen):
+        parts.append(logsumexp(mixture.joint(rows, mask), axis=1))
+    return np.concatenate(parts)
+
+
+def _in_parts(x: Numbers, seen: Seen) -> Iterator[tuple[Numbers, Seen]]:
+    """`ROWS_AT_ONCE` rows after the others: what a density makes of them in between is of their size."""
     for start in range(0, len(x), ROWS_AT_ONCE):
         chunk = slice(start, start + ROWS_AT_ONCE)
-        parts.append(logsumexp(mixture.joint(x[chunk], None if seen is None else seen[chunk]), axis=1))
-    return np.concatenate(parts)
+        yield x[chunk], None if seen is None else seen[chunk]
 
 
 @final
@@ -53,10 +60,10 @@ class DiagonalGaussians:
         """log w_k + sum over observed j of log N(x_j; mean_kj, variance_kj), (n, K)."""
         # The square is written out, so that the work is three matrix products; near 0 it loses no digits.
         shift = self.weights @ self.means
-        mask = np.ones_like(x) if seen is None else seen.astype(np.float64)
-        u = np.where(mask > 0, x - shift, 0.0)
+        u = x - shift if seen is None else np.where(seen, x - shift, 0.0)
         means, precisions = self.means - shift, 1 / self.variances
-        constant = mask @ (np.log(2 * np.pi * self.variances) + means**2 * precisions).T
+        each = np.log(2 * np.pi * self.variances) + means**2 * precisions
+        constant = each.sum(axis=1) if seen is None else seen.astype(np.float64) @ each.T
         return np.log(self.weights) - 0.5 * (constant + u**2 @ precisions.T) + u @ (means * precisions).T
 
 
@@ -72,8 +79,10 @@ class Bernoullis:
 
     def joint(self, x: Numbers, seen: Seen) -> Numbers:
         """log w_k + sum over observed j of log Bernoulli(x_j; probs_kj), (n, K)."""
-        ones, zeros = (x, 1 - x) if seen is None else (x * seen, (1 - x) * seen)
-        return np.log(self.weights) + ones @ np.log(self.probs).T + zeros @ np.log1p(-self.probs).T
+        zeros = np.log1p(-self.probs)
+        ones = x if seen is None else x * seen
+        constant = zeros.sum(axis=1) if seen is None else seen.astype(np.float64) @ zeros.T
+        return np.log(self.weights) + constant + ones @ (np.log(self.probs) - zeros).T
 
 
 State = TypeVar("State")
@@ -97,7 +106,9 @@ def climb(
 
 def responsibilities(mixture: Mixture, x: Numbers, seen: Seen) -> tuple[Numbers, float]:
     """p(k | observed cells of x), (n, K), and the mean log density, nats a row."""
-    joint = mixture.joint(x, seen)
+    # Complete rows in parts; with missing cells, work on a pattern of them is shared by all rows that have it.
+    parts = _in_parts(x, None) if seen is None else [(x, seen)]
+    joint = np.concatenate([mixture.joint(rows, mask) for rows, mask in parts])
     total = logsumexp(joint, axis=1)
     return np.exp(joint - total[:, None]), float(np.mean(total))
 
@@ -163,15 +174,16 @@ def fit_diagonal_gaussians(
     extra = PRIOR_ROWS if k > 1 else 0.0
     u = filled(x, seen, centre) - centre
     squares = u**2
-    mask = np.ones_like(x) if seen is None else seen.astype(np.float64)
+    mask = None if seen is None else seen.astype(np.float64)
 
     def maximise(shares: Numbers) -> DiagonalGaussians:
         # Missing cells hold u = 0: they add nothing to the sums, and `counts` leaves them out too.
-        counts = shares.T @ mask
+        counts = shares.sum(axis=0)[:, None] if mask is None else shares.T @ mask
         sums = shares.T @ u
         means = sums / np.maximum(counts, 1e-12)
-        spread = shares.T @ squares - means * sums
-        variances = (np.maximum(spread, 0) + extra * pooled) / np.maximum(counts + extra, 1e-12)
+        spread = np.maximum(shares.T @ squares - means * sums, 0)
+        known = counts + extra > 0
+        variances = np.where(known, (spread + extra * pooled) / np.where(known, counts + extra, 1), pooled)
         return DiagonalGaussians(shares_to_weights(shares), means + centre, np.maximum(variances, floor**2))
 
     def step(state: DiagonalGaussians) -> tuple[DiagonalGaussians, float]:
@@ -179,7 +191,7 @@ def fit_diagonal_gaussians(
         penalty = -0.5 * extra * float(np.sum(np.log(state.variances) + pooled / state.variances))
         return maximise(shares), value + penalty / len(x)
 
-    return climb(maximise(seeded(u, k, rng)), step, tolerance=tolerance, most=most)
+    return climb(maximise(seeded(u / np.sqrt(pooled), k, rng)), step, tolerance=tolerance, most=most)
 
 
 def smoothed_means(x: Numbers, seen: Seen) -> Numbers:

@@ -1,7 +1,7 @@
 """Adaptive quadrature of p(x, z) over one or two latents: cells are halved where their halves say otherwise."""
 
 import itertools
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -19,12 +19,48 @@ MOST_POINTS = 400_000
 _MOST_HALVINGS = 24
 _POINTS_AT_ONCE = 4096
 _REACH = 9.0
-"""Standard deviations of prior and q that the box holds: what a Gaussian has outside is below 1e-18."""
+"""Standard deviations of prior and q that the inner box holds: what a Gaussian has outside is below 1e-18."""
+_OUTER = {1: (2, 4, 8, 16, 32), 2: (3, 9, 27)}
+"""A few cells go so many times further out: the posterior of an outlier need not be near the prior, nor near q."""
+_HOPE = 0.25
+"""What a cell may hold beyond its highest node, as a part of how far log p(x, z) falls within it. Of a quadratic that
+peaks between nodes it is 0.05: a cell is not given up because all of its nodes are beside a narrow peak."""
+_RESOLVED = 30.0
+"""A cell in which log p(x, z) falls by more is halved, whatever its halves say, unless nothing can be there."""
 _NODES = {1: 9, 2: 6}
 _UNIFORM = {1: 24, 2: 8}
 _AROUND_Q = {1: (-8, -5, -3, -2, -1, 0, 1, 2, 3, 5, 8), 2: (-6, -3, -1.2, 0, 1.2, 3, 6)}
 
 Floats = NDArray[np.float64]
+
+
+class Cells(NamedTuple):
+    """Boxes of all rows side by side, and what was found in each."""
+
+    low: Floats
+    """(c, k) lower corners."""
+    width: Floats
+    """(c, k)."""
+    row: NDArray[np.int64]
+    """(c,) whose it is."""
+    value: Floats
+    """(c,) log of the integral."""
+    highest: Floats
+    """(c,) log p(x, z) at the best node."""
+    drop: Floats
+    """(c,) how far below it the worst node is that has a density."""
+    odd: NDArray[np.int64]
+    """(c,) nodes at which log p(x, z) is not a number."""
+
+    @property
+    def possible(self) -> Floats:
+        """(c,) log of what it may hold where its nodes stand beside a peak."""
+        best = self.highest + _HOPE * self.drop + np.log(self.width).sum(axis=1)
+        return np.asarray(np.logaddexp(self.value, best))
+
+    def where(self, which: NDArray[np.bool_]) -> "Cells":
+        """Some of them."""
+        return Cells(*(part[which] for part in self))
 
 
 def quadrature(
@@ -34,12 +70,13 @@ def quadrature(
     x: NDArray[Any],
     observed: NDArray[np.bool_] | None,
     size: int,
-) -> tuple[Floats, Floats, NDArray[np.int64]]:
-    """log p(x) of the first `size` rows, the estimated error of each in nats, and the points spent on each.
+) -> tuple[Floats, Floats, NDArray[np.int64], NDArray[np.int64]]:
+    """log p(x) of the first `size` rows, the estimated error of each in nats, the points spent, and those discarded.
 
-    A box that holds prior and q is cut into cells, finer around q; Gauss-Legendre in each; a cell is halved in every
-    dimension, and its pieces are kept when they add up to what it said. The error is the sum of those differences, and
-    of what rounding in log p(x, z) can do.
+    A box that holds prior and q, and some way beyond, is cut into cells, finer around q; Gauss-Legendre in each; a cell
+    is halved in every dimension, and its pieces are kept when they add up to what it said and no peak can be between
+    their nodes. The error is the sum of those differences, and of what rounding in log p(x, z) can do. Points where
+    log p(x, z) is not a number count as no density.
 
     Args:
         p: a model with one or two continuous latents.
@@ -49,52 +86,75 @@ def quadrature(
     Source: Davis and Rabinowitz (1984), section 6.2, for the scheme; Genz and Malik (1980) in several dimensions.
     """
     k = p.prior.dim
-    nodes, log_weights = _rule(k)
-    low, width, row = _first_cells(p, np.asarray(middle, float)[:size], np.asarray(scale, float)[:size])
+    rule = _rule(k)
     rows = jnp.asarray(x), None if observed is None else jnp.asarray(observed)
-    value, highest = _integrals(p, rows, low, width, row, nodes, log_weights)
-    work = np.bincount(row, minlength=size) * len(nodes)
-    kept, error = np.full(size, -np.inf), np.full(size, -np.inf)
     precision = float(np.finfo(x.dtype).eps)
+    corners = _first_cells(p, np.asarray(middle, float)[:size], np.asarray(scale, float)[:size])
+    cells = _integrated(p, rows, *corners, *rule)
+    work, odd = np.zeros(size, np.int64), np.zeros(size, np.int64)
+    kept, error = np.full(size, -np.inf), np.full(size, -np.inf)
     for _ in range(_MOST_HALVINGS):
-        total = np.logaddexp(kept, _per_row(value, row, size))
-        share = np.logaddexp(value, highest + np.log(width).sum(axis=1)) - total[row]
-        # A cell with a share that no error could make matter, even by its highest point, is done as it is.
-        small = (share < np.log(TOLERANCE * 1e-4)) | ~np.isfinite(value)
-        done = small | (work[row] > MOST_POINTS)
-        left = done & ~small
-        kept = np.logaddexp(kept, _per_row(value[done], row[done], size))
-        error = np.logaddexp(error, _per_row(value[left], row[left], size))
-        low, width, row, parent = low[~done], width[~done], row[~done], value[~done]
-        if not len(row):
+        work += np.bincount(cells.row, minlength=size) * len(rule[0])
+        odd += np.bincount(cells.row, cells.odd, minlength=size).astype(np.int64)
+        kept, error, total, parents = _settled(kept, error, cells, work)
+        if not len(parents.row):
+            cells = parents
             break
-        low, width = _halved(low, width, k)
-        row, parent_of = np.repeat(row, 2**k), np.repeat(np.arange(len(parent)), 2**k)
-        value, highest = _integrals(p, rows, low, width, row, nodes, log_weights)
-        work += np.bincount(row, minlength=size) * len(nodes)
-        difference, agrees = _agreement(parent, value, highest, total[row[:: 2**k]], precision)
-        fine = agrees[parent_of]
-        kept = np.logaddexp(kept, _per_row(value[fine], row[fine], size))
-        error = np.logaddexp(error, _per_row(difference[agrees], row[:: 2**k][agrees], size))
-        low, width, row, value, highest = low[~fine], width[~fine], row[~fine], value[~fine], highest[~fine]
-    kept = np.logaddexp(kept, _per_row(value, row, size)) if len(row) else kept
+        cells = _integrated(p, rows, *_halved(parents, k), *rule)
+        difference, agrees = _agreement(parents, cells, total[parents.row], precision)
+        fine = np.repeat(agrees, 2**k)
+        kept = np.logaddexp(kept, _per_row(cells.value[fine], cells.row[fine], size))
+        error = np.logaddexp(error, _per_row(difference[agrees], parents.row[agrees], size))
+        cells = _counted(cells, fine, work, odd, len(rule[0]))
+    kept = np.logaddexp(kept, _per_row(cells.value, cells.row, size))
+    error = np.logaddexp(error, _per_row(cells.possible, cells.row, size))
     with np.errstate(invalid="ignore", over="ignore"):
         relative = np.exp(error - kept) + precision * np.abs(np.where(np.isfinite(kept), kept, 0))
-    return kept, relative, work
+    return kept, relative, work, odd
 
 
-def _agreement(
-    parent: Floats, value: Floats, highest: Floats, total: Floats, precision: float
-) -> tuple[Floats, NDArray[np.bool_]]:
+def _settled(
+    kept: Floats, error: Floats, cells: Cells, work: NDArray[np.int64]
+) -> tuple[Floats, Floats, Floats, Cells]:
+    """What is kept of cells that need no halving, and its error; the total of each row so far; and the other cells."""
+    size = len(kept)
+    total = np.logaddexp(kept, _per_row(cells.value, cells.row, size))
+    small = _negligible(cells, total[cells.row])
+    done = small | (work[cells.row] > MOST_POINTS)
+    left = done & ~small
+    kept = np.logaddexp(kept, _per_row(cells.value[done], cells.row[done], size))
+    error = np.logaddexp(error, _per_row(cells.possible[left], cells.row[left], size))
+    return kept, error, total, cells.where(~done)
+
+
+def _negligible(cells: Cells, total: Floats) -> NDArray[np.bool_]:
+    """Whether nothing that a cell may hold matters."""
+    return (cells.possible - np.where(np.isfinite(total), total, 0) < np.log(TOLERANCE * 1e-4)) | ~np.isfinite(
+        cells.value
+    )
+
+
+def _counted(
+    cells: Cells, fine: NDArray[np.bool_], work: NDArray[np.int64], odd: NDArray[np.int64], nodes: int
+) -> Cells:
+    """The cells that are not fine yet, after those that are have been added to `work` and `odd`."""
+    work += np.bincount(cells.row[fine], minlength=len(work)) * nodes
+    odd += np.bincount(cells.row[fine], cells.odd[fine], minlength=len(odd)).astype(np.int64)
+    return cells.where(~fine)
+
+
+def _agreement(parents: Cells, pieces: Cells, total: Floats, precision: float) -> tuple[Floats, NDArray[np.bool_]]:
     """Log of |pieces - whole| of every halved cell, and whether that is small enough, or only rounding."""
-    pieces = value.reshape(len(parent), -1)
-    together = np.logaddexp.reduce(pieces, axis=1)
+    n = len(parents.row)
+    together = np.logaddexp.reduce(pieces.value.reshape(n, -1), axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        difference = np.maximum(together, parent) + np.log(-np.expm1(-np.abs(parent - together)))
-    top = highest.reshape(len(parent), -1).max(axis=1)
+        difference = np.maximum(together, parents.value) + np.log(-np.expm1(-np.abs(parents.value - together)))
+    top = pieces.highest.reshape(n, -1).max(axis=1)
     rounding = together + np.log(8 * precision * np.maximum(np.abs(top), 1))
     agrees = (difference < total + np.log(TOLERANCE / 50)) | (difference < rounding)
-    return difference, agrees
+    each = np.repeat(total, len(pieces.row) // n)
+    resolved = (pieces.drop < _RESOLVED) | _negligible(pieces, each)
+    return difference, agrees & resolved.reshape(n, -1).all(axis=1)
 
 
 def _rule(k: int) -> tuple[Floats, Floats]:
@@ -114,10 +174,7 @@ def _first_cells(p: GenerativeModel, middle: Floats, scale: Floats) -> tuple[Flo
     for i, (center, sd) in enumerate(zip(middle, scale, strict=True)):
         low = np.minimum(prior_mean - _REACH * prior_sd, center - _REACH * sd)
         high = np.maximum(prior_mean + _REACH * prior_sd, center + _REACH * sd)
-        edges = [
-            np.unique(np.concatenate([np.linspace(low[j], high[j], _UNIFORM[k]), center[j] + sd[j] * _at(k)]))
-            for j in range(k)
-        ]
+        edges = [_edges(low[j], high[j], center[j], sd[j], k) for j in range(k)]
         corner = np.array(list(itertools.product(*[e[:-1] for e in edges])))
         lows.append(corner)
         widths.append(np.array(list(itertools.product(*[np.diff(e) for e in edges]))))
@@ -125,16 +182,22 @@ def _first_cells(p: GenerativeModel, middle: Floats, scale: Floats) -> tuple[Flo
     return np.concatenate(lows), np.concatenate(widths), np.concatenate(rows)
 
 
-def _at(k: int) -> Floats:
-    return np.asarray(_AROUND_Q[k], float)
+def _edges(low: float, high: float, center: float, sd: float, k: int) -> Floats:
+    """Edges of the cells along one latent: even, finer around q, and a few further and further out."""
+    middle, half = (low + high) / 2, (high - low) / 2
+    outer = half * np.asarray(_OUTER[k], float)
+    near = center + sd * np.asarray(_AROUND_Q[k], float)
+    return np.unique(np.concatenate([middle - outer, np.linspace(low, high, _UNIFORM[k]), near, middle + outer]))
 
 
-def _halved(low: Floats, width: Floats, k: int) -> tuple[Floats, Floats]:
+def _halved(cells: Cells, k: int) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    """Lower corners, widths and rows of the 2^k pieces of each cell, one cell's after another's."""
     corners = np.array(list(itertools.product((0.0, 0.5), repeat=k)))
-    return (low[:, None, :] + corners * width[:, None, :]).reshape(-1, k), np.repeat(width / 2, 2**k, axis=0)
+    low = (cells.low[:, None, :] + corners * cells.width[:, None, :]).reshape(-1, k)
+    return low, np.repeat(cells.width / 2, 2**k, axis=0), np.repeat(cells.row, 2**k)
 
 
-def _integrals(
+def _integrated(
     p: GenerativeModel,
     rows: tuple[Array, Array | None],
     low: Floats,
@@ -142,8 +205,7 @@ def _integrals(
     row: NDArray[np.int64],
     nodes: Floats,
     log_weights: Floats,
-) -> tuple[Floats, Floats]:
-    """Log of the integral over each cell, and the highest log p(x, z) seen in it; (c,) each."""
+) -> Cells:
     m = len(nodes)
     z = (low[:, None, :] + nodes * width[:, None, :]).reshape(-1, low.shape[1])
     owner = np.repeat(row, m)
@@ -156,8 +218,14 @@ def _integrals(
             np.concatenate([of, np.repeat(of[:1], blank)]),
         )
         values[start : start + len(part)] = _log_joint(p, *rows, *map(jnp.asarray, padded))[: len(part)]
-    at_nodes = np.where(np.isnan(values), -np.inf, values).reshape(-1, m)
-    return np.logaddexp.reduce(at_nodes + log_weights, axis=1) + np.log(width).sum(axis=1), at_nodes.max(axis=1)
+    odd = np.isnan(values) | (values == np.inf)
+    at_nodes = np.where(odd, -np.inf, values).reshape(-1, m)
+    highest = at_nodes.max(axis=1)
+    lowest = np.where(np.isfinite(at_nodes), at_nodes, np.inf).min(axis=1)
+    with np.errstate(invalid="ignore"):
+        drop = np.where(np.isfinite(highest), highest - lowest, 0)
+    value = np.logaddexp.reduce(at_nodes + log_weights, axis=1) + np.log(width).sum(axis=1)
+    return Cells(low, width, row, value, highest, drop, odd.reshape(-1, m).sum(axis=1))
 
 
 @eqx.filter_jit

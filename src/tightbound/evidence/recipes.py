@@ -44,6 +44,10 @@ MOST_FULL_PARTS = 20
 """Components with whole covariance matrices: beyond it hardly a simple model."""
 MOST_PATTERN_WORK = 2e9
 """Patterns of missing cells x columns^3 that a fit with a whole covariance matrix may take a round."""
+MOST_MIXTURE_WORK = 1e11
+"""Rows x columns x components x rounds (x columns again with whole covariance matrices) that a mixture may take."""
+FEWEST_ROUNDS = 20
+"""For which a mixture has time; where it takes too long even so, it is fitted to fewer rows."""
 FEWEST_ROWS_FOR_MADE = 200
 WIDEST_GAUSSIAN_MADE = 200
 CELLS_FOR_MADE = 2e8
@@ -212,7 +216,8 @@ def _factors(task: Task, fit: Callable[[Numbers, Numbers, int], Gaussians]) -> O
 def _gaussian_mixture(task: Task) -> Outcome:
     if task.fit is None or task.guard is None:
         return (
-            f"its components are chosen on held-out rows, which takes {FEWEST_ROWS} rows; there are {len(task.all.x)}"
+            f"its components are chosen on held-out rows, which takes at least {FEWEST_ROWS} rows; "
+            f"there are {len(task.all.x)}"
         )
     part = task.fit.take(MOST_ROWS_TO_CHOOSE)
     kinds: dict[str, Callable[[Part, int, np.random.Generator, int], tuple[Mixture, tuple[float, ...]]]] = {
@@ -230,10 +235,9 @@ def _gaussian_mixture(task: Task) -> Outcome:
     k = chosen[kind][0]
     if k == 1:
         return f"one component ({kind}) explains held-out rows best"
-    mixture = _best_start(
-        lambda p, rng: kinds[kind](p, k, rng, 100), task, k * (part.x.shape[1] if "full" in kind else 1)
-    )
-    return _scored_by(mixture), f"{k} components, {kind}, chosen on held-out rows"
+    weight = k * (part.x.shape[1] if "full" in kind else 1)
+    mixture, fewer = _best_start(lambda p, rng, most: kinds[kind](p, k, rng, most), task, weight)
+    return _scored_by(mixture), f"{k} components, {kind}, chosen on held-out rows{fewer}"
 
 
 def _most_parts(part: Part, kind: str) -> int:
@@ -247,12 +251,21 @@ def _full_mixture_is_cheap(part: Part) -> bool:
 
 
 def _best_start(
-    fit: Callable[[Part, np.random.Generator], tuple[Mixture, tuple[float, ...]]], task: Task, weight: int
-) -> Mixture:
-    """The best of three fits to all rows from different starting points, or only one where that takes long."""
+    fit: Callable[[Part, np.random.Generator, int], tuple[Mixture, tuple[float, ...]]], task: Task, weight: int
+) -> tuple[Mixture, str]:
+    """The best of three fits to all rows from different starting points, or only one where that takes long.
+
+    `fit` gets rows and the most rounds; `weight` is its work for a cell and round. Also returns what to say if rows
+    were left out for the time that they would take.
+    """
+    n, d = task.shape
+    rows = min(n, int(MOST_MIXTURE_WORK / (FEWEST_ROUNDS * d * weight)))
+    part = task.all.take(rows)
+    rounds = int(np.clip(MOST_MIXTURE_WORK / (part.x.size * weight), FEWEST_ROUNDS, 200))
+    starts = 3 if part.x.size * weight < (1e7 if part.seen is None else 1e5) else 1
     rng = task.rng()
-    starts = 3 if task.all.x.size * weight < (1e7 if task.all.seen is None else 1e5) else 1
-    return max((fit(task.all, rng) for _ in range(starts)), key=lambda found: found[1][-1])[0]
+    best = max((fit(part, rng, rounds) for _ in range(starts)), key=lambda found: found[1][-1])[0]
+    return best, "" if rows == n else f", and fitted to {rows} of {n} rows to save time"
 
 
 def _independent_bernoullis(task: Task) -> Outcome:
@@ -270,8 +283,8 @@ def _bernoulli_mixture(task: Task) -> Outcome:
     k, _ = _choose(lambda k: fit_bernoullis(part.x, part.seen, k, task.rng(), most=40)[0], task.guard, len(part.x) // 5)
     if k == 1:
         return "one component explains held-out rows best, which is independent Bernoullis"
-    mixture = _best_start(lambda p, rng: fit_bernoullis(p.x, p.seen, k, rng), task, k)
-    return _scored_by(mixture), f"{k} components, chosen on held-out rows"
+    mixture, fewer = _best_start(lambda p, rng, most: fit_bernoullis(p.x, p.seen, k, rng, most=most), task, k)
+    return _scored_by(mixture), f"{k} components, chosen on held-out rows{fewer}"
 
 
 def _gaussian_made(task: Task) -> Outcome:
@@ -284,7 +297,7 @@ def _gaussian_made(task: Task) -> Outcome:
     coarsest, column = float(np.max(floors)), int(np.argmax(floors))
     if coarsest > COARSEST_FLOOR_FOR_MADE:
         return (
-            f"it has one floor for all columns, {COARSEST_FLOOR_FOR_MADE} standard deviations at most, and column "
+            f"its columns share one floor, {COARSEST_FLOOR_FOR_MADE} standard deviations at most, and column "
             f"{column} varies too little beside its own"
         )
     return _made(task, "gaussian", n_components=5, floor=coarsest)

@@ -1,5 +1,6 @@
 """The health of a fit: checks of a fitted model, each with a verdict, a threshold and one sentence."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -33,6 +34,7 @@ def examine(
     train: NDArray[Any] | None = None,
     train_observed: Mask = None,
     history: History | None = None,
+    recorded: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
     key: PRNGKeyArray,
     most_rows: int = 1000,
 ) -> Health:
@@ -44,6 +46,8 @@ def examine(
         likelihood: "gaussian" where the rows are continuous; the decoder's intervals are judged there alone.
         train, train_observed: the rows that were learnt from, for copies.
         history: bounds by epoch, for overfitting.
+        recorded: rows (m, d) as the data's instrument would have recorded them, on its grid: a classifier would else
+            tell samples by their digits alone (None: as they are).
         key: the noise of everything; also chooses the rows.
         most_rows: of more rows this many are chosen at random, and so many are drawn from the model.
 
@@ -67,7 +71,8 @@ def examine(
     ranks = calibration(simulated.pit, latents.active)
     cells = cell_fit(drawn, observed) if likelihood == "gaussian" and has_gaussian_cells(p) else None
     encoder = encoder_calibration(ranks, latents.active, len(simulated.z))
-    rows, samples, known = _comparable(x, observed, simulated.x, p, train, train_observed)
+    asis = recorded or (lambda rows: rows)
+    rows, samples, known = _comparable(asis(x), observed, asis(simulated.x), p, train, train_observed)
     likeness, samples_auc, energy = sample_likeness(samples, rows, rng=rng)
     near = None if known is None else (nearest(samples, known), nearest(rows, known))
     return Health(
@@ -97,6 +102,8 @@ def examine(
         energy=energy,
         sample_distances=None if near is None else near[0],
         held_out_distances=None if near is None else near[1],
+        n_rows=len(x),
+        n_simulated=len(simulated.z),
     )
 
 

@@ -103,6 +103,10 @@ class Health:
     """(m,) distance of each sample to its nearest training row, in standard deviations; None without training rows."""
     held_out_distances: NDArray[Any] | None
     """(m,) the same of each held-out row."""
+    n_rows: int = 0
+    """How many held-out rows were looked at."""
+    n_simulated: int = 0
+    """How many rows were drawn from the model: what `encoder_histogram` has shares of."""
 
     @property
     def problems(self) -> tuple[Finding, ...]:

@@ -1,0 +1,7 @@
+"""What the commands do: read, fit or load, compute, write. Imported when a command runs, never for `--help`."""
+
+from tightbound.commands.judging import compare, evaluate, report, score
+from tightbound.commands.learning import demo, fit
+from tightbound.commands.using import encode, info, reconstruct, sample
+
+__all__ = ["compare", "demo", "encode", "evaluate", "fit", "info", "reconstruct", "report", "sample", "score"]

@@ -1,0 +1,96 @@
+"""What several commands do: load, read, print, write."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tightbound.data import Table, read_table
+from tightbound.fitted import FittedModel
+from tightbound.fitting import use_compilation_cache
+from tightbound.overview import Overview
+from tightbound.persistence import load_model
+from tightbound.settings import check_number
+
+REPORT_FILE = "report.html"
+
+
+def load(path: str, refine: int = 0) -> FittedModel:
+    """A saved model, with a q refined by so many steps (0: its own)."""
+    use_compilation_cache()
+    fitted = load_model(path)[0]
+    return fitted.refined(refine) if refine else fitted
+
+
+def read(model: FittedModel, data: str, array: str | None, label: str | None, drop: Sequence[str]) -> Table:
+    """Data for a fitted model: what was set aside from the data that it was fitted on is set aside here too."""
+    return read_table(data, array=array, label=label, drop=tuple(drop), known=model.encoding.schema.aside)
+
+
+def read_train(model: FittedModel, train: str | None, array: str | None) -> Table | None:
+    """The rows that a model was fitted to, for what is fitted to the same rows."""
+    return None if train is None else read(model, train, array, None, ())
+
+
+def scoring_options(given: dict[str, Any]) -> dict[str, Any]:
+    """The options of a scoring that were given; those left out follow the model."""
+    check_number("--n-importance-samples", given["n_samples"] or 1, 1, math.inf, "1000 is usual")
+    check_number("--n-steps", given["n_steps"], 1, math.inf, "200 is usual")
+    check_number("--n-chains", given["n_chains"], 1, math.inf, "16 is usual")
+    for name in ("tolerance", "time_limit"):
+        value = given[name]
+        if value is not None and not value > 0:
+            raise ValueError(
+                f"--{name.replace('_', '-')} must be above 0; got {value:g}; leave it out for the default."
+            )
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def evaluation(shown: Overview) -> dict[str, Any]:
+    """An overview as plain values."""
+    evidence, held_out = shown.evidence, shown.held_out
+    return {
+        "data": shown.table.source,
+        "rows": evidence.n_rows,
+        "unit": shown.unit(),
+        "log_evidence": dataclasses.asdict(evidence.mean()),
+        "held_out_log_evidence": None if held_out is None else dataclasses.asdict(held_out.mean()),
+        "elbo": dataclasses.asdict(evidence.mean_elbo()),
+        "method": evidence.how,
+        "unreliable_rows": evidence.n_unreliable,
+        "active_units": int(shown.latents.active.sum()),
+        "kl_per_dimension": shown.latents.kl_per_dimension.tolist(),
+        "table": [dataclasses.asdict(row) for row in shown.evidence_rows()],
+        "health": [
+            {**dataclasses.asdict(finding), "verdict": finding.verdict.name.lower()}
+            for finding in (shown.examined.health.findings if shown.examined.health is not None else ())
+        ],
+        "conclusions": list(shown.conclusions()),
+    }
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One object on standard output."""
+    print(json.dumps(_finite(value), indent=1, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    # JSON knows neither NaN nor infinity: they become null.
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def words_of(value: Any) -> str:
+    """A value as a person writes it."""
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def put(stream: Any, data: bytes) -> None:
+    """Write all of it."""
+    stream.write(data)

@@ -1,0 +1,97 @@
+"""Use a fitted model: `encode`, `reconstruct`, `sample`, `info`."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from tightbound.commands.shared import load, print_json, read, words_of
+from tightbound.data import check_place, write_table
+from tightbound.fitted import FittedModel
+from tightbound.settings import LARGEST_SEED, check_number
+
+
+def encode(
+    *,
+    model: str,
+    data: str,
+    output: str,
+    array: str | None,
+    label: str | None,
+    drop: Sequence[str],
+    sd: bool,
+    refine: int,
+) -> None:
+    """Write posterior means."""
+    check_place(output)
+    fitted = load(model, refine)
+    latents = fitted.latents(read(fitted, data, array, label, drop))
+    k = latents.mean.shape[1]
+    names = [f"z{j}" for j in range(k)] + ([f"z{j}_sd" for j in range(k)] if sd else [])
+    values = np.column_stack([latents.mean, latents.sd]) if sd else latents.mean
+    write_table(output, values, names=names)
+
+
+def reconstruct(
+    *, model: str, data: str, output: str, array: str | None, label: str | None, drop: Sequence[str], refine: int
+) -> None:
+    """Write reconstructions in the columns of the data."""
+    check_place(output)
+    fitted = load(model, refine)
+    values = fitted.reconstruct(read(fitted, data, array, label, drop))
+    _write_like_data(output, fitted, values, rounded=False)
+
+
+def sample(*, model: str, n: int, output: str, random_state: int | None) -> None:
+    """Write draws from p(x)."""
+    check_number("--number", n, 1, math.inf, "say how many rows to draw")
+    seed = int(np.random.SeedSequence().generate_state(1)[0]) if random_state is None else random_state
+    check_number("--random-state", seed, 0, LARGEST_SEED, "0 is usual")
+    check_place(output)
+    fitted = load(model)
+    values, _ = fitted.sample(n, seed)
+    _write_like_data(output, fitted, values, rounded=True)
+
+
+def info(*, model: str, as_json: bool) -> None:
+    """Describe a saved model."""
+    fitted = load(model)
+    summary, schema, spec = fitted.summary, fitted.encoding.schema, fitted.specification
+    aside = [name for name in (schema.aside.label, *schema.aside.dropped) if name is not None]
+    facts: dict[str, Any] = {
+        "fitted_on": f"{summary.source}: {summary.n_train} training and {summary.n_validation} validation rows",
+        "columns": len(schema.columns),
+        "modelled_columns": spec.n_features,
+        "columns_set_aside": aside,
+        **{name: value for name, value in spec.to_json().items() if name not in ("n_features", "mask_input")},
+        "epochs": len(summary.history),
+        "best_epoch": summary.best_epoch,
+        "seconds": round(summary.seconds, 1),
+        "random_state": summary.seed,
+        "status": summary.detail,
+        "messages": list(summary.messages),
+    }
+    if as_json:
+        print_json({**facts, "names": list(schema.names), "settings": summary.settings})
+        return
+    table = RichTable(title=model, title_justify="left", title_style="bold", show_header=False, box=None)
+    for name, value in facts.items():
+        words = "\n".join(value) if name == "messages" else words_of(value)
+        table.add_row(name.replace("_", " "), words or "none")
+    console = Console()
+    with console.capture() as text:  # rich would end the program with status 1 when nobody reads on
+        console.print(table, markup=False)
+    print(text.get(), end="")
+
+
+def _write_like_data(output: str, model: FittedModel, values: np.ndarray, *, rounded: bool) -> None:
+    schema = model.encoding.schema
+    if Path(output).suffix.lower() in (".npy", ".npz"):
+        write_table(output, model.encoding.give_back(values, container="numpy", rounded=rounded))
+        return
+    flat = model.encoding.give_back(values, container="polars", rounded=rounded)
+    write_table(output, {name: flat[name].to_numpy() for name in schema.names})
