@@ -35,7 +35,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "exhibits": INNER | {"examination", "report"},  # what the report shows of them
     "overview": INNER | {"examination", "exhibits", "fitted", "progress", "report"},
     "persistence": INNER | {"fitted"},
-    "estimator": INNER | {"examination", "fitted", "fitting", "persistence", "planning", "progress", "resuming", "settings"},
+    "estimator": INNER
+    | {"examination", "fitted", "fitting", "persistence", "planning", "progress", "resuming", "settings"},
     "scores": INNER | {"fitted", "resuming"},  # a scoring's rows on disk
     "commands": set(),  # everything but the command line itself; filled in below
     "options": {"settings"},  # of the command line

@@ -119,3 +119,13 @@ def test_limits_are_inclusive_and_said_in_full():
     with pytest.raises(ValueError, match="between 0 and 4294967295; got -1"):
         check_settings({"random_state": -1})
     check_choice("objective", "iwae")
+
+
+def test_methods_of_scoring_are_those_that_there_are() -> None:
+    """The light table cannot import them, and must not part from them."""
+    from tightbound.evidence import METHODS, TOLERANCE
+
+    (setting,) = (s for s in SETTINGS if s.name == "scoring_method")
+    annotation = inspect.signature(cli.score).parameters["method"].annotation
+    assert set(setting.choices) == set(METHODS) == set(get_args(get_args(get_args(annotation)[0])[0]))
+    assert DEFAULTS["tolerance"] == TOLERANCE

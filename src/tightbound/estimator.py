@@ -80,8 +80,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         patience: epochs without a better validation bound before stopping (None: a quarter of `epochs`, at least 20;
             0: never stop early).
         n_importance_samples: draws of z a row to begin with in `score_samples`, `score` and `evidence`.
-        scoring_method, tolerance: how log p(x) is found ("auto": exactly where that is cheap, else by as much work as
-            each row needs), and the standard error to work for, nats a row; see `evidence.log_evidence`.
+        scoring_method, tolerance: how log p(x) is found, and the standard error to work for, nats a row: "auto"
+            ("exact" where that is cheap, else "adaptive": as much work as each row needs), or one of these two,
+            "importance", "defensive", "refined" and "annealed" alone; see `evidence.log_evidence`.
         dtype: "float32" or "float64", of all computations.
         random_state: seed or RandomState; the same seed on the same machine gives the same bits.
         verbose: 0 is silent, 1 shows progress.

@@ -35,6 +35,8 @@ GAP_ROWS = 100
 BRACKET_ROWS = 50
 REAL_BRACKET_ROWS = 20
 BRACKET_STEPS = 100
+PATIENCE = 60.0
+"""Seconds for which difficult rows of the gap are taken further."""
 FEWEST_ROWS = 2
 
 Progress = Callable[[str, int, int], None]
@@ -138,27 +140,34 @@ def examination(
     return found
 
 
-def _some(rows: Rows, most: int) -> tuple[NDArray[Any], NDArray[np.bool_] | None, NDArray[np.float64]]:
-    """At most so many rows with something observed, spread evenly: values, mask and log Jacobians."""
+def _some(rows: Rows, most: int) -> NDArray[np.intp]:
+    """At most so many rows with something observed, spread evenly."""
     usable = np.arange(len(rows.x)) if rows.observed is None else np.flatnonzero(rows.observed.any(axis=1))
-    chosen = usable[np.unique(np.linspace(0, len(usable) - 1, min(most, len(usable))).round().astype(np.intp))]
+    return usable[np.unique(np.linspace(0, len(usable) - 1, min(most, len(usable))).round().astype(np.intp))]
+
+
+def _these(rows: Rows, chosen: NDArray[np.intp]) -> tuple[NDArray[Any], NDArray[np.bool_] | None, NDArray[np.float64]]:
+    """Values, mask and log Jacobians."""
     return rows.x[chosen], None if rows.observed is None else rows.observed[chosen], rows.log_jacobian[chosen]
 
 
 def _with_gap(subject: _Subject, found: Examination) -> Examination:
-    def of(rows: Rows, words: str) -> Gap:
-        x, observed, jacobian = _some(rows, GAP_ROWS)
+    def of(rows: Rows, words: str, evidence: Evidence | None = None) -> Gap:
+        chosen = _some(rows, GAP_ROWS)
+        x, observed, jacobian = _these(rows, chosen)
         gap = decompose_gap(
             subject.model.pair.p,
             subject.model.pair.q,
             x,
             observed,
+            evidence=None if evidence is None else evidence.take(chosen).shifted(-jacobian),
+            patience=PATIENCE,
             key=jax.random.fold_in(subject.key, 1),
             on_progress=lambda what, done, total: subject.tell(f"{words}: {what}", done, total),
         )
         return gap.shifted(jacobian)
 
-    held_out = of(subject.rows, "gap")
+    held_out = of(subject.rows, "gap", subject.evidence)
     train = None if subject.train is None else of(subject.train, "gap of training rows")
     said = advice(held_out, train, family=subject.model.specification.posterior)
     return dataclasses.replace(found, gap=held_out, gap_of_training_rows=train, advice=said)
@@ -178,7 +187,7 @@ def _with_bracket(subject: _Subject, found: Examination) -> Examination:
         key=jax.random.fold_in(subject.key, 2),
         on_progress=lambda done: subject.tell("bracket of simulated rows", done, BRACKET_ROWS),
     ).shifted(complete)
-    x, observed, jacobian = _some(subject.rows, REAL_BRACKET_ROWS)
+    x, observed, jacobian = _these(subject.rows, _some(subject.rows, REAL_BRACKET_ROWS))
     real = approximate_bracket(
         model.pair.p,
         model.pair.q,

@@ -24,6 +24,8 @@ _MOST_HELD_OUT_ROWS = 500
 _SAMPLES_SHOWN = 500
 FEWEST_HELD_OUT = 20
 """With fewer held-out rows all rows are examined, and simple models, which have seen most of them, are left out."""
+PATIENCE = 60.0
+"""Seconds for which difficult rows are taken further, for a person who waits; `tightbound score` takes all the way."""
 NATS = "nats a row"
 
 _PRIORS = {
@@ -164,12 +166,12 @@ class Overview:
         seen = "" if held_out is None else f", training rows included; {plural(held_out.n_rows, 'row')} held out"
         width = min(max(shutil.get_terminal_size((100, 24)).columns, 72), 132)
         shown = as_text(self.evidence_rows(), width)
-        wrapped = [
-            textwrap.fill(line, width, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
-            for line in self.conclusions()
-        ]
         note = f"In {self.unit()}, unless it says otherwise; ± is one standard error over rows."
-        return "\n".join([f"{self.table.source}: {plural(n, 'row')}{seen}", "", shown, "", note, *wrapped])
+        below = [
+            textwrap.fill(line, width, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False)
+            for start, line in [("", note), *(("- ", each) for each in self.conclusions())]
+        ]
+        return "\n".join([f"{self.table.source}: {plural(n, 'row')}{seen}", "", shown, "", *below])
 
     def conclusions(self) -> tuple[str, ...]:
         """What follows from it all, a sentence each: problems first."""
@@ -185,7 +187,7 @@ class Overview:
             title=title,
             summary=self.paragraph(),
             settings=self._settings(),
-            messages=summary.messages,
+            messages=(*self.examined.verdicts, *summary.messages),
             history={
                 name: np.array([getattr(record, name) for record in summary.history], dtype=float)
                 for name in ("epoch", "train_bound", "validation_bound")
@@ -289,8 +291,9 @@ def overview(
         train: the rows that they were fitted to.
         checks: what to examine (`examination.CHECKS`); none to score alone.
         progress: show what is being done and the time left.
-        options: further arguments of `evidence.log_evidence`.
+        options: further arguments of `evidence.log_evidence`; difficult rows are taken further for `PATIENCE` seconds.
     """
+    options = {"patience": None if options.get("time_limit") else PATIENCE, **options}
     table = model.encoding.schema.check(table)
     rows = _spread(table.n_rows, most_rows)
     table = table.take(rows)

@@ -16,11 +16,10 @@ from linear_gaussian import GivenPosterior, LinearGaussian
 from tightbound.evidence import Reliability, log_evidence
 
 SHAPES = (
-    (2, 10), (2, 100), (2, 784), (3, 30), (4, 10), (5, 20), (5, 50), (5, 300), (8, 15), (8, 100),
-    (10, 40), (10, 784), (15, 30), (15, 200), (20, 60), (20, 784), (30, 30), (30, 100), (50, 100), (50, 784),
+    (2, 10), (2, 100), (5, 20), (5, 300), (8, 15), (10, 40), (20, 60), (20, 784), (30, 100), (50, 784),
 )  # fmt: skip
 """(latents, columns)."""
-SMALL_SHAPES = ((2, 10), (3, 20), (6, 12), (10, 30))
+SMALL_SHAPES = ((5, 12),)
 EXACT_BELOW = 1e-6
 """A standard error that is rounding: q is exact."""
 BAD = ("shifted", "narrow", "wide")

@@ -1,15 +1,15 @@
 """Annealing against closed forms and quadrature; its moves against known targets; its errors against their spread."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from linear_gaussian import LinearGaussian
-from scipy import integrate
 from scipy.special import logsumexp
-from walks import KEY, MODEL, apart, gaussian, nonlinear, overflowing, some_member, truth
+from walks import KEY, MODEL, apart, gaussian, nonlinear, overflowing, overflowing_log_p, some_member, truth
 
 from tightbound.evidence import Method, Reliability, annealed_evidence, importance_evidence, information_schedule
 from tightbound.evidence.annealing import GROUP, N_SCOUTS, Sum, equal_steps, forward, information_length, row_path
@@ -25,8 +25,11 @@ Q: dict[str, AbstractInference] = {
     "too narrow": MODEL.q(stretch=0.25, shift=-0.1),
     "diagonal": MODEL.q(diagonal=True),
     "one for all": gaussian([0.3, -0.2], [1.1, 0.6]),
-    **{name: some_member(name) for name in ("full", "mixture", *FLOWS)},
+    **{name: some_member(name) for name in ("full", "mixture", "planar", "iaf", "coupling")},
+    "spline": some_member("spline", spread=0.2),
 }
+QUICK = ("too wide", "too narrow", "full", "mixture", "iaf")
+"""Those whose mean weight every run looks at; of the others `test_a_point_says_what_it_should` sees the densities."""
 
 
 def rows(n: int, seed: int = 0) -> np.ndarray:
@@ -36,7 +39,7 @@ def rows(n: int, seed: int = 0) -> np.ndarray:
 # The move
 
 
-B, STEP = 0.6, 1.1
+B, STEP = 0.6, 1.4
 
 
 def wrong_path(x: np.ndarray) -> tuple[Path, np.ndarray, np.ndarray]:
@@ -51,7 +54,9 @@ def wrong_path(x: np.ndarray) -> tuple[Path, np.ndarray, np.ndarray]:
     return path_of(MODEL.p(), q, jnp.asarray(x), None), inverse @ (mean - np.asarray(q.loc)), covariance
 
 
-def moved(path: Path, u: np.ndarray, n_moves: int, size: float = STEP, *, corrected: bool = True) -> tuple[np.ndarray, float]:
+def moved(
+    path: Path, u: np.ndarray, n_moves: int, size: float = STEP, *, corrected: bool = True
+) -> tuple[np.ndarray, float]:
     """Where chains are after so many moves, and their mean acceptance; without the Metropolis decision on demand."""
 
     def chain(u: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -59,7 +64,7 @@ def moved(path: Path, u: np.ndarray, n_moves: int, size: float = STEP, *, correc
             new, acceptance = move(path, at, jnp.asarray(B), jnp.asarray(size), 2, key=key)
             if not corrected:
                 momentum = jax.random.normal(key, u.shape)
-                new, _ = leapfrog(path, at, momentum, jnp.asarray(B), jnp.asarray(size), 2)
+                new, _ = leapfrog(path, at, momentum, jnp.asarray(B), jnp.asarray(0.75 * size), 2)
             return new, acceptance
 
         end, acceptance = jax.lax.scan(step, path.point(u), jax.random.split(key, n_moves))
@@ -80,7 +85,7 @@ def furthest(u: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> float:
 def test_a_move_leaves_its_target_as_it_is() -> None:
     """Exact draws of a Gaussian stay draws of it; without the Metropolis decision they do not."""
     path, mean, covariance = wrong_path(rows(1)[0])
-    start = np.random.default_rng(1).multivariate_normal(mean, covariance, size=8000)
+    start = np.random.default_rng(1).multivariate_normal(mean, covariance, size=4000)
     assert furthest(start, mean, covariance) < 5
     end, acceptance = moved(path, start, 15)
     assert 0.3 < acceptance < 0.9  # so that the decision matters
@@ -96,11 +101,31 @@ def test_a_move_finds_its_target_from_elsewhere() -> None:
     assert furthest(end, mean, covariance) < 5
 
 
+def test_a_move_does_not_go_back_and_forth() -> None:
+    """Where all steps of one length would be half a turn, log p(x, z) of a chain would never change."""
+    x = jnp.asarray(rows(1)[0])
+    q = MODEL.q(stretch=1.5)(MODEL.p(), x, key=KEY)
+    path = path_of(MODEL.p(), q, x, None)
+
+    def walk(key: jax.Array) -> jax.Array:
+        def step(at, key):
+            new, _ = move(path, at, jnp.asarray(1.0), jnp.asarray(2 / 3), 3, key=key)
+            return new, new.log_joint
+
+        return jax.lax.scan(step, path.point(path.draw(key=key)), jax.random.split(key, 100))[1]
+
+    trace = np.asarray(jax.jit(jax.vmap(walk))(jax.random.split(KEY, 200)))
+    between, within = trace.mean(axis=1).var(ddof=1), trace.var(axis=1, ddof=1).mean()
+    # Independent draws give 0.01; the variance of a mean of 100 grows with their correlation.
+    assert between / within < 0.05
+
+
 @pytest.mark.parametrize("name", ["off", "mixture", "iaf"])
 def test_leapfrog_steps_lead_back_and_keep_volume(name: str) -> None:
     path, _ = row_path(MODEL.p(), Q[name], jnp.asarray(rows(1)[0]), None, jnp.uint32(3), key=KEY)
     b, size = jnp.asarray(0.7), jnp.asarray(0.3)
 
+    @jax.jit
     def there(both: jax.Array) -> jax.Array:
         end, momentum = leapfrog(path, path.point(both[:2]), both[2:], b, size, 5)
         return jnp.concatenate([end.u, momentum])
@@ -110,7 +135,7 @@ def test_leapfrog_steps_lead_back_and_keep_volume(name: str) -> None:
     back = there(end * jnp.array([1, 1, -1, -1]))
     assert np.abs(np.asarray(end - start)).max() > 0.3
     np.testing.assert_allclose(back * jnp.array([1, 1, -1, -1]), start, atol=1e-10)
-    np.testing.assert_allclose(np.linalg.det(jax.jacfwd(there)(start)), 1, atol=1e-9)
+    np.testing.assert_allclose(np.linalg.det(jax.jit(jax.jacfwd(there))(start)), 1, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["off", "diagonal", "mixture", *FLOWS])
@@ -120,25 +145,27 @@ def test_a_point_says_what_it_should(name: str) -> None:
     path, _ = row_path(p, Q[name], x, None, jnp.uint32(3), key=KEY)
     z = path.q.sample(key=KEY)
     u = path.coordinates(z)
-    at = path.point(u)
+    point = jax.jit(lambda u: path.point(u))
+    at = point(u)
     np.testing.assert_allclose(at.log_weight, p.log_joint(x, z) - path.q.log_prob(z), rtol=1e-6, atol=1e-6)
     for value, slope in (("log_q", at.grad_q), ("log_joint", at.grad_joint)):
-        numeric = [
-            (getattr(path.point(u + e), value) - getattr(path.point(u - e), value)) / 2e-5 for e in 1e-5 * jnp.eye(2)
-        ]
+        numeric = [(getattr(point(u + e), value) - getattr(point(u - e), value)) / 2e-5 for e in 1e-5 * jnp.eye(2)]
         np.testing.assert_allclose(slope, np.array(numeric), rtol=1e-5, atol=1e-6)
 
 
 def test_what_a_chain_carries_belongs_to_its_place() -> None:
     """The densities and slopes kept from the last move are those of the place, accepted or not."""
     path, _, _ = wrong_path(rows(1)[0])
-    at = path.point(jnp.array([0.2, 0.9]))
+    step, point = (
+        jax.jit(lambda at, b, size, key: move(path, at, b, size, 2, key=key)),
+        jax.jit(lambda u: path.point(u)),
+    )
+    at = point(jnp.array([0.2, 0.9]))
     accepted = []
     for i in range(12):
-        b, size = jnp.asarray((i + 1) / 12), jnp.asarray(1.5)
-        new, _ = move(path, at, b, size, 2, key=jax.random.fold_in(KEY, i))
+        new, _ = step(at, jnp.asarray((i + 1) / 12), jnp.asarray(1.5), jax.random.fold_in(KEY, i))
         accepted.append(not np.array_equal(new.u, at.u))
-        for kept, fresh in zip(new, path.point(new.u), strict=True):
+        for kept, fresh in zip(new, point(new.u), strict=True):
             np.testing.assert_allclose(kept, fresh, rtol=1e-12)
         at = new
     assert 0 < sum(accepted) < 12
@@ -161,21 +188,30 @@ def test_each_step_of_a_move_costs_one_gradient() -> None:
 # The weights
 
 
-@pytest.mark.parametrize("resample", [False, True])
-@pytest.mark.parametrize("name", Q)
+@pytest.mark.parametrize(
+    ("name", "resample"),
+    [
+        *(pytest.param(name, False, marks=() if name in QUICK else pytest.mark.slow) for name in Q),
+        ("too wide", True),
+        pytest.param("too narrow", True, marks=pytest.mark.slow),
+        pytest.param("iaf", True, marks=pytest.mark.slow),
+    ],
+)
 def test_the_mean_weight_is_p_of_x(name: str, resample: bool) -> None:
     """E[w] = p(x) for any q, with few temperatures and short moves."""
     x = rows(3)
+    # From a q that is too narrow few temperatures leave weights of infinite variance, and errors that say nothing.
+    schedule = np.linspace(0, 1, 49) if name == "too narrow" else LINEAR
     evidence = annealed_evidence(
-        MODEL.p(), Q[name], x, n_chains=1600, n_leapfrog=2, schedule=LINEAR, resample=resample, key=KEY
+        MODEL.p(), Q[name], x, n_chains=800, n_leapfrog=2, schedule=schedule, resample=resample, key=KEY
     )
-    assert np.all(evidence.standard_error < 0.2)
+    assert np.all(evidence.standard_error < 0.3)
     assert np.all(np.abs(evidence.log_evidence - MODEL.log_p(x)) < 5 * evidence.standard_error)
-    assert np.all(evidence.n_samples == (1600 // GROUP if resample else 1600))
+    assert np.all(evidence.n_samples == (800 // GROUP if resample else 800))
     assert all(method is Method.ANNEALED for method in evidence.method)
 
 
-@pytest.mark.parametrize("resample", [False, True])
+@pytest.mark.parametrize("resample", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_missing_cells_are_integrated_out(resample: bool) -> None:
     x = rows(5, seed=3)
     observed = np.random.default_rng(3).random(x.shape) < 0.6
@@ -184,13 +220,15 @@ def test_missing_cells_are_integrated_out(resample: bool) -> None:
     x = np.where(observed, x, np.nan)
     q = MODEL.q(stretch=2.0)
     evidence = annealed_evidence(
-        MODEL.p(), q, x, observed, n_chains=1600, n_leapfrog=2, schedule=LINEAR, resample=resample, key=KEY
+        MODEL.p(), q, x, observed, n_chains=800, n_leapfrog=2, schedule=LINEAR, resample=resample, key=KEY
     )
     assert np.all(evidence.standard_error < 0.2)
     assert np.all(np.abs(evidence.log_evidence - exact) < 5 * evidence.standard_error)
 
 
-@pytest.mark.parametrize("name", ["one for all", "full", "iaf"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("one for all", marks=pytest.mark.slow), "full", pytest.param("iaf", marks=pytest.mark.slow)]
+)
 def test_a_bent_posterior_agrees_with_quadrature(name: str) -> None:
     p, q = nonlinear(), Q[name]
     x = np.random.default_rng(4).normal(size=(4, 3))
@@ -209,6 +247,7 @@ def test_one_step_is_importance_sampling() -> None:
     np.testing.assert_allclose(annealed.standard_error, sampled.standard_error, rtol=0.5)
     assert np.all(annealed.work == 800 + N_SCOUTS)
 
+    @jax.jit
     def weights(x: jax.Array) -> jax.Array:
         path, key = row_path(p, q, x, None, jnp.uint32(7), key=KEY)
         found = forward(path, jnp.array([0.0, 1.0]), 6, 3, key=key)
@@ -221,7 +260,7 @@ def test_one_step_is_importance_sampling() -> None:
 def test_the_bound_of_q_comes_along() -> None:
     """`elbo` is that of q, whatever the annealing does."""
     x, q = rows(4), MODEL.q(diagonal=True)
-    evidence = annealed_evidence(MODEL.p(), q, x, n_chains=1600, n_leapfrog=2, schedule=LINEAR, key=KEY)
+    evidence = annealed_evidence(MODEL.p(), q, x, n_chains=800, n_leapfrog=2, schedule=LINEAR, key=KEY)
     expected = MODEL.log_p(x) - MODEL.diagonal_gap
     assert np.all(np.abs(evidence.elbo - expected) < 5 * evidence.elbo_standard_error)
     assert np.all(evidence.elbo_standard_error < 0.05)
@@ -229,20 +268,20 @@ def test_the_bound_of_q_comes_along() -> None:
 
 def test_lower_in_expectation_and_tighter_with_more_temperatures() -> None:
     """Of one chain a row: E[log w] <= log p(x), and the distance falls as temperatures grow in number."""
-    x, q = rows(600), MODEL.q(stretch=2.5, shift=0.6)
+    x, q = rows(400), MODEL.q(stretch=2.5, shift=0.6)
     short = []
-    for k in (1, 4, 16, 64):
+    for k in (1, 8, 64):
         found = annealed_evidence(MODEL.p(), q, x, n_chains=1, n_leapfrog=2, schedule=np.linspace(0, 1, k + 1), key=KEY)
         short.append(MODEL.log_p(x) - found.log_evidence)
         assert apart(short[-1]) > 3
         assert np.isnan(found.standard_error).all()
-    for before, after in zip(short, short[1:], strict=False):
+    for before, after in itertools.pairwise(short):
         assert apart(before - after) > 5
     # The variance of log w, and with it the distance, falls as 1 / K (Neal, 2001).
     assert short[-1].mean() < 0.4 * short[-2].mean()
 
 
-@pytest.mark.parametrize(("resample", "n_chains"), [(False, 48), (True, 48 * GROUP)])
+@pytest.mark.parametrize(("resample", "n_chains"), [(False, 48), (True, 32 * GROUP)])
 def test_standard_errors_are_calibrated(resample: bool, n_chains: int) -> None:
     """Over 300 rows, z-scores have variance 0.7 to 1.4 and next to all lie within 3.5 of their errors."""
     x, q = rows(300, seed=5), MODEL.q(stretch=1.6, shift=0.4)
@@ -261,21 +300,24 @@ def test_resampling_happens_and_groups_are_what_counts() -> None:
     x = rows(1)[0]
     path, key = row_path(MODEL.p(), MODEL.q(stretch=4.0, shift=1.0), jnp.asarray(x), None, jnp.uint32(1), key=KEY)
     schedule = jnp.array([0.0, 0.9, 1.0])
-    plain = forward(path, schedule, 4 * GROUP, 1, key=key)
-    found = forward(path, schedule, 4 * GROUP, 1, resample=True, key=key)
+    run = jax.jit(lambda resample: forward(path, schedule, 4 * GROUP, 1, resample=resample, key=key), static_argnums=0)
+    plain, found = run(False), run(True)
     first = 0.9 * np.asarray(plain.increments[0, : 4 * GROUP]).reshape(4, GROUP)
     before = np.asarray(found.log_weight - 0.1 * found.increments[1, : 4 * GROUP]).reshape(4, GROUP)
     share = np.exp(first - logsumexp(first, axis=1, keepdims=True))
     poor = 1 / (share**2).sum(axis=1) < GROUP / 2
     assert poor.sum() > 0
-    np.testing.assert_allclose(before[poor].T, logsumexp(first[poor], axis=1) - np.log(GROUP), rtol=1e-9)
+    level = logsumexp(first[poor], axis=1, keepdims=True) - np.log(GROUP)
+    np.testing.assert_allclose(before[poor], np.repeat(level, GROUP, axis=1), rtol=1e-9)
     np.testing.assert_allclose(before[~poor], first[~poor], rtol=1e-9)
 
 
 def test_the_exact_posterior_leaves_nothing_to_chance() -> None:
     x = rows(5)
     for resample in (False, True):
-        found = annealed_evidence(MODEL.p(), Exact(), x, n_steps=6, n_chains=16, resample=resample, key=KEY)
+        found = annealed_evidence(
+            MODEL.p(), Exact(), x, schedule=LINEAR, n_chains=16, resample=resample, key=KEY, chains_at_once=EIGHT_ROWS
+        )
         np.testing.assert_allclose(found.log_evidence, MODEL.log_p(x), atol=1e-9)
         np.testing.assert_allclose(found.elbo, MODEL.log_p(x), atol=1e-9)
         assert np.all(found.standard_error < 1e-6)
@@ -298,8 +340,18 @@ def test_sums_in_float32_lose_nothing() -> None:
 # Whose noise it is
 
 
+EIGHT_ROWS = 8 * (16 + N_SCOUTS)
+
+
 def scored(x: np.ndarray, seed: int = 5, **options: object) -> np.ndarray:
-    values = {"n_chains": 16, "n_leapfrog": 2, "schedule": LINEAR, "key": jax.random.key(seed), **options}
+    values = {
+        "n_chains": 16,
+        "n_leapfrog": 2,
+        "schedule": LINEAR,
+        "key": jax.random.key(seed),
+        "chains_at_once": EIGHT_ROWS,
+    }
+    values |= options
     return annealed_evidence(MODEL.p(), Q["too wide"], x, **values).log_evidence
 
 
@@ -315,16 +367,18 @@ def test_neither_order_nor_neighbours_change_a_row(order: list[int]) -> None:
 def test_chunks_of_rows_change_nothing_and_passes_of_chains_only_noise() -> None:
     x = rows(7)
     whole = scored(x)
-    for at_once in (16 + N_SCOUTS, 3 * (16 + N_SCOUTS) + 1):
-        np.testing.assert_allclose(scored(x, chains_at_once=at_once), whole, rtol=1e-9)
+    np.testing.assert_allclose(scored(x, chains_at_once=3 * (16 + N_SCOUTS) + 1), whole, rtol=1e-9)
     assert np.all(scored(x, seed=6) != whole)
     many = {"n_chains": 800, "chains_at_once": 500}
     passes = annealed_evidence(MODEL.p(), Q["too wide"], x, schedule=LINEAR, n_leapfrog=2, key=KEY, **many)
     assert np.all(passes.n_samples == 800)
     assert np.all(np.abs(passes.log_evidence - MODEL.log_p(x)) < 5 * passes.standard_error)
-    # Each pass has noise of its own.
-    few = annealed_evidence(MODEL.p(), Q["too wide"], x, schedule=LINEAR, n_leapfrog=2, key=KEY, n_chains=496)
-    assert np.all(few.log_evidence != passes.log_evidence)
+    # Each pass has noise of its own: 496 chains, and 304 that are not the first of these.
+    again = annealed_evidence(
+        MODEL.p(), Q["too wide"], x, schedule=LINEAR, n_leapfrog=2, key=KEY, **many | {"n_chains": 496}
+    )
+    assert np.all(again.log_evidence != passes.log_evidence)
+    assert np.all(np.abs(again.standard_error / passes.standard_error - (800 / 496) ** 0.5) < 0.4)
 
 
 def test_progress_counts_rows() -> None:
@@ -357,25 +411,15 @@ def test_a_schedule_is_made_of_equal_steps() -> None:
 # What cannot be
 
 
-@pytest.mark.parametrize("resample", [False, True])
+@pytest.mark.parametrize("resample", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_places_that_are_not_a_number_count_as_zero(resample: bool) -> None:
     """E[w] is then the integral over the places that are; the draws that fell elsewhere are counted."""
-    model = LinearGaussian(np.array([[1.0], [0.6]]), np.zeros(2), 0.9)
-    p = overflowing(model.p())
-    x = model.sample(np.random.default_rng(9), 4)
-    joint = jax.jit(lambda z, x: model.p().log_joint(x, z))
-
-    def below(row: np.ndarray) -> float:
-        value, _ = integrate.quad(lambda z: float(jnp.exp(joint(jnp.array([z]), jnp.asarray(row)))), -9, 0.8, limit=200)
-        return np.log(value)
-
-    q = model.q(stretch=1.3)
-    evidence = annealed_evidence(p, q, x, schedule=LINEAR, n_chains=1600, resample=resample, key=KEY)
-    exact = np.array([below(row) for row in x])
-    assert np.all(model.log_p(x) - exact > 0.05)
+    p, x = overflowing(MODEL.p()), rows(4, seed=9)
+    exact, q = overflowing_log_p(x), MODEL.q(stretch=1.3)
+    evidence = annealed_evidence(p, q, x, schedule=LINEAR, n_chains=800, resample=resample, key=KEY)
     assert np.all(evidence.standard_error < 0.1)
     assert np.all(np.abs(evidence.log_evidence - exact) < 5 * evidence.standard_error)
-    assert np.all(np.abs(exact - model.log_p(x)) > 5 * evidence.standard_error)
+    assert np.max((MODEL.log_p(x) - exact) / evidence.standard_error) > 10
     assert np.all(evidence.n_discarded > 0)
     assert np.all(evidence.elbo == -np.inf)
 
@@ -385,7 +429,7 @@ def test_a_row_without_density_is_flagged_and_no_other() -> None:
     x[1] = np.nan
     for resample, n_chains in ((False, 16), (True, 32 * GROUP)):
         found = annealed_evidence(
-            MODEL.p(), MODEL.q(stretch=1.2), x, schedule=LINEAR, n_chains=n_chains, resample=resample, key=KEY
+            MODEL.p(), Q["too wide"], x, schedule=LINEAR, n_leapfrog=2, n_chains=n_chains, resample=resample, key=KEY
         )
         assert found.log_evidence[1] == -np.inf
         assert [flag is Reliability.NOT_FINITE for flag in found.reliability] == [False, True, False]
@@ -398,13 +442,14 @@ def test_a_place_without_density_is_left_and_never_entered() -> None:
     path = path_of(p, FullGaussian(jnp.zeros(2), jnp.eye(2)), jnp.asarray(rows(1)[0]), None)
     bad, good = path.point(jnp.array([0.9, 0.0])), path.point(jnp.array([0.7, 0.0]))
     b, size = jnp.asarray(0.5), jnp.asarray(0.4)
+    many = jax.jit(lambda at: jax.vmap(lambda key: move(path, at, b, size, 2, key=key)[0])(jax.random.split(KEY, 500)))
     assert bool(bad.odd)
     assert not bool(good.odd)
     assert float(bad.log_weight) == float(log_density(bad, b)) == -np.inf
-    ends = jax.vmap(lambda key: move(path, good, b, size, 2, key=key)[0])(jax.random.split(KEY, 500))
+    ends = many(good)
     assert not np.any(ends.odd)
     assert np.mean(np.asarray(ends.u) != 0.7) > 0.3
-    ends = jax.vmap(lambda key: move(path, bad, b, size, 2, key=key)[0])(jax.random.split(KEY, 500))
+    ends = many(bad)
     assert 0.2 < np.mean(ends.odd) < 0.8
     # At b = 1 it does not matter what q says, at b = 0 not what p says.
     nothing = good._replace(log_q=-jnp.inf)
@@ -434,7 +479,6 @@ def test_discrete_latents_are_refused() -> None:
     ("options", "words"),
     [
         ({"n_steps": 0}, "n_steps must be a whole number of at least 1; got 0; 50 is usual"),
-        ({"n_steps": 2.5}, "n_steps must be a whole number of at least 1; got 2.5"),
         ({"n_chains": 0}, "n_chains must be a whole number of at least 1; got 0; 16 is usual"),
         ({"n_leapfrog": -1}, "n_leapfrog must be a whole number of at least 1; got -1; 3 is usual"),
         ({"chains_at_once": 0}, "chains_at_once must be a whole number of at least 1; got 0"),

@@ -71,7 +71,7 @@ def test_gaussian_cells_match_scikit_learn() -> None:
     peer.precisions_cholesky_ = 1 / np.sqrt(m.variances)
     x = np.random.default_rng(1).normal(size=(50, D)) * 3
     np.testing.assert_allclose(log_density(m, x), peer.score_samples(x), rtol=1e-11)
-    shares, mean = products.responsibilities(m, x, None)
+    shares, mean = products.responsibilities(products.joint_density(m, x))
     np.testing.assert_allclose(shares, peer.predict_proba(x), atol=1e-12)
     assert mean == pytest.approx(peer.score(x), rel=1e-11)
 
@@ -271,6 +271,11 @@ def test_seeds_find_clusters_and_bear_duplicates() -> None:
     shares = seeded(x, 4, rng)
     np.testing.assert_array_equal(shares.sum(axis=1), 1)
     np.testing.assert_array_equal(np.sort(shares.T @ np.eye(4)[labels], axis=1)[:, :3], 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(products, "ROWS_TO_SEED", 100)
+        of_some = seeded(x, 4, rng)
+    np.testing.assert_array_equal(np.sort(of_some.T @ np.eye(4)[labels], axis=1)[:, :3], 0)
+    np.testing.assert_array_equal(of_some.sum(axis=1), 1)
     same = seeded(np.ones((10, 2)), 3, rng)
     np.testing.assert_array_equal(same.sum(axis=1), 1)
 

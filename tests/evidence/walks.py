@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from linear_gaussian import LinearGaussian
+from scipy import stats
 
 from tightbound.evidence import exact_evidence
 from tightbound.learn import AbstractInference
@@ -101,9 +102,16 @@ class Overflowing(eqx.Module):
         return jnp.where(z[0] > self.most, jnp.nan, self.inner(z))
 
 
-def overflowing(p: GenerativeModel) -> GenerativeModel:
+def overflowing(p: GenerativeModel, most: float = 0.8) -> GenerativeModel:
     """The model with such a decoder."""
-    return eqx.tree_at(lambda m: m.decoder.network, p, Overflowing(p.decoder.network))
+    return eqx.tree_at(lambda m: m.decoder.network, p, Overflowing(p.decoder.network, most))
+
+
+def overflowing_log_p(x: np.ndarray, most: float = 0.8) -> np.ndarray:
+    """log p(x) of `overflowing(MODEL.p())`: that of `MODEL`, times the posterior's share up to z_1 = `most`."""
+    mean = np.linalg.solve(MODEL.M, MODEL.W.T @ (x - MODEL.mu).T)[0]
+    scale = MODEL.s * np.sqrt(np.linalg.inv(MODEL.M)[0, 0])
+    return MODEL.log_p(x) + stats.norm.logcdf(most, mean, scale)
 
 
 def apart(values: np.ndarray, expected: float = 0.0) -> float:

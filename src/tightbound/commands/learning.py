@@ -53,9 +53,7 @@ def fit(
             del encoding
             plans.append(plan)
             Path(output).parent.mkdir(parents=True, exist_ok=True)
-            held = f", {len(plan.validation)} of them held out" if len(plan.validation) else ""
-            progress.message(f"{table.source}: {table.n_columns} columns, {table.n_rows} rows{held}.")
-            for message in messages:
+            for message in (_opening(table, plan), *messages):
                 progress.message(message)
 
         model = fit_table(
@@ -83,9 +81,14 @@ def fit(
     checkpoint.unlink(missing_ok=True)
     if as_json:
         print_json({"model": output, "seconds": model.summary.seconds, **evaluation(shown)})
-    else:
-        print(f"{shown}\n\nFitted in {duration(model.summary.seconds)}. {model.summary.detail}")
-        print(f"Saved {output}" + (f"; open {os.path.join(output, REPORT_FILE)}" if with_report else ""))
+        return
+    print(f"{shown}\n\nFitted in {duration(model.summary.seconds)}. {model.summary.detail}")
+    print(f"Saved {output}" + (f"; open {os.path.join(output, REPORT_FILE)}" if with_report else ""))
+
+
+def _opening(table: Table, plan: Plan) -> str:
+    held = f", {len(plan.validation)} of them held out" if len(plan.validation) else ""
+    return f"{table.source}: {table.n_columns} columns, {table.n_rows} rows{held}."
 
 
 def _check_free(output: str, checkpoint: Path, resume: bool, overwrite: bool) -> None:

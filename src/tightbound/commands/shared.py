@@ -37,15 +37,18 @@ def read_train(model: FittedModel, train: str | None, array: str | None) -> Tabl
 
 def scoring_options(given: dict[str, Any]) -> dict[str, Any]:
     """The options of a scoring that were given; those left out follow the model."""
-    check_number("--n-importance-samples", given["n_samples"] or 1, 1, math.inf, "1000 is usual")
-    check_number("--n-steps", given["n_steps"], 1, math.inf, "200 is usual")
-    check_number("--n-chains", given["n_chains"], 1, math.inf, "16 is usual")
+    for name, flag, usual in (
+        ("n_samples", "--n-importance-samples", "1000"),
+        ("n_steps", "--n-steps", "200"),
+        ("n_chains", "--n-chains", "16"),
+    ):
+        if given[name] is not None:
+            check_number(flag, given[name], 1, math.inf, f"{usual} is usual")
     for name in ("tolerance", "time_limit"):
         value = given[name]
         if value is not None and not value > 0:
-            raise ValueError(
-                f"--{name.replace('_', '-')} must be above 0; got {value:g}; leave it out for the default."
-            )
+            flag = f"--{name.replace('_', '-')}"
+            raise ValueError(f"{flag} must be above 0; got {value:g}; leave it out for the default.")
     return {name: value for name, value in given.items() if value is not None}
 
 

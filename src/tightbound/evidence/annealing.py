@@ -189,7 +189,7 @@ def simulate(p: GenerativeModel, n: int, *, key: PRNGKeyArray) -> tuple[Array, A
 
 
 @eqx.filter_jit
-def _simulate(p: GenerativeModel, keys: PRNGKeyArray) -> tuple[Array, Array]:
+def _simulate(p: GenerativeModel, keys: Array) -> tuple[Array, Array]:
     return jax.vmap(lambda key: p.sample(key=key))(keys)
 
 
@@ -387,7 +387,7 @@ def _checked(schedule: Schedule, dtype: Any) -> Array:
     b = np.asarray(schedule, dtype)
     if b.ndim != 1 or len(b) < 2 or b[0] != 0 or b[-1] != 1 or not np.all(np.diff(b) > 0):
         raise ValueError(
-            f"schedule must rise from 0 to 1, each temperature above the one before; got {b!r}; leave it out for one "
-            "that fits the model."
+            f"schedule must rise from 0 to 1, each temperature above the one before; got {b.tolist()}; leave it "
+            "out for one that fits the model."
         )
     return jnp.asarray(b)

@@ -21,7 +21,7 @@ from tightbound.evidence.exact import FEW_STATES, exact_evidence, exact_method
 from tightbound.evidence.importance import importance_evidence
 from tightbound.evidence.result import CAREFUL_KHAT, CAREFUL_SLOPE, PER_ROW, Evidence, Method, Reliability
 from tightbound.learn import CONVERGED, AbstractInference, Amortised, PerDatum, Refinement, SemiAmortised, plain_prior
-from tightbound.model import DiagonalGaussianFamily, GenerativeModel, n_states
+from tightbound.model import DiagonalGaussianFamily, FullGaussianFamily, GenerativeModel, n_states
 
 METHODS = ("auto", "adaptive", "importance", "defensive", "refined", "annealed", "exact")
 TOLERANCE = 0.1
@@ -30,6 +30,9 @@ DEFENSIVE_SHARE = 0.1
 REFINING_STEPS = 50
 LADDER = (50, 200, 800)
 """Temperatures of the annealing that hard rows go through, one after the other."""
+_FULL_UP_TO = 64
+"""Latents up to which a row's q gets a full covariance."""
+_LEAST_DRAWS = 8
 _MORE = 10
 _HOPEFUL = 1.5
 """A rung is tried when the error that it promises is at most so many tolerances; the last one always is."""
@@ -74,6 +77,7 @@ def log_evidence(
     method: str = "auto",
     tolerance: float = TOLERANCE,
     time_limit: float | None = None,
+    patience: float | None = None,
     n_samples: int = 1000,
     n_steps: int = 200,
     n_chains: int = 16,
@@ -87,14 +91,16 @@ def log_evidence(
 
     - "auto": "exact" where the model allows it at the cost of sampling, else "adaptive".
     - "adaptive": `n_samples` importance samples for all rows; rows whose standard error is above `tolerance` or whose
-      weights are unreliable go on to ten times as many, to a refined q, and to annealing from it with 50, 200 and 800
-      temperatures, until they are good or `time_limit` is over. What did not get there is flagged by `reliability`.
+      weights are unreliable go on to ten times as many, to a q refined for the row (a Gaussian one with a full
+      covariance, up to 64 latents), and to annealing from it with 50, 200 and 800 temperatures, each with draws of its
+      own, until they are good or `time_limit` is over. What did not get there is flagged by `reliability`.
     - "importance", "defensive", "refined", "annealed", "exact": that one alone.
 
     Args:
         p, q, x, observed: model, inference, rows (n, d) in the model's units, and which cells count.
         tolerance: standard error asked for, nats a row ("auto" and "adaptive").
-        time_limit: seconds after which no row goes on (None: no limit).
+        time_limit: seconds after which no row goes on (None: no limit); patience: the same, counted from when every
+            row has its first estimate, which is never cut short ("auto" and "adaptive").
         n_samples: importance samples a row.
         n_steps, n_chains, resample: of "annealed"; of "adaptive" the chains.
         key: the noise; with it and a row's content its estimate is fixed, whatever other rows there are, and however
@@ -106,14 +112,14 @@ def log_evidence(
     limit that leaves some row without any estimate.
     Example: `log_evidence(vae.model_, vae.inference_, x, key=jax.random.key(0)).mean()` in the model's units.
     """
-    _check(method, tolerance, time_limit)
+    _check(method, tolerance, time_limit, patience)
     if method == "auto" and _cheaply_exact(p):
         found = log_evidence(p, q, x, observed, method="exact", key=key, on_progress=on_progress)
         return dataclasses.replace(found, tolerance=tolerance)
     if method in ("auto", "adaptive"):
         _check_adaptive(n_samples, n_chains, partial, len(x))
         rungs = ladder(p, q, n_samples=n_samples, n_chains=n_chains, key=key)
-        climb = _Climb(rungs, tolerance, time_limit, on_progress, on_partial)
+        climb = _Climb(rungs, tolerance, time_limit, patience, on_progress, on_partial)
         return climb(x, observed, partial)
 
     def progress(done: int) -> None:
@@ -127,7 +133,8 @@ def log_evidence(
         counts: dict[str, Any] = {"n_steps": n_steps, "n_chains": n_chains, "resample": resample}
         return annealed_evidence(p, q, x, observed, **counts, **options)
     if method == "refined":
-        return _named_refined(importance_evidence(p, refined(p, q), x, observed, n_samples=n_samples, **options))
+        q = refined(p, q)
+        return _named_refined(importance_evidence(p, q, x, observed, n_samples=n_samples, **options), q)
     share = DEFENSIVE_SHARE if method == "defensive" else 0.0
     return importance_evidence(p, q, x, observed, n_samples=n_samples, defensive=share, **options)
 
@@ -145,6 +152,18 @@ def refined(p: GenerativeModel, q: AbstractInference, steps: int = REFINING_STEP
     return PerDatum(DiagonalGaussianFamily(p.prior.dim), loop, q)
 
 
+def closer_q(p: GenerativeModel, q: AbstractInference) -> AbstractInference:
+    """`refined`, but where q is Gaussian with few latents, with a full covariance: mean-field q leave heavy tails."""
+    gaussian = True
+    if isinstance(q, Amortised | SemiAmortised | PerDatum):
+        gaussian = isinstance(q.family, DiagonalGaussianFamily | FullGaussianFamily)
+    if not gaussian or n_states(plain_prior(p)) is not None or p.prior.dim > _FULL_UP_TO:
+        return refined(p, q)
+    # With fewer draws than latents the gradient of a covariance has a low rank, and its noise makes q worse.
+    loop = Refinement(REFINING_STEPS, n_samples=max(_LEAST_DRAWS, p.prior.dim), tolerance=CONVERGED)
+    return PerDatum(FullGaussianFamily(p.prior.dim), loop, q)
+
+
 def ladder(p: GenerativeModel, q: AbstractInference, *, n_samples: int, n_chains: int, key: PRNGKeyArray) -> list[Rung]:
     """What "adaptive" tries, cheapest first."""
 
@@ -154,9 +173,9 @@ def ladder(p: GenerativeModel, q: AbstractInference, *, n_samples: int, n_chains
 
     def closer(n: int, which: int) -> Callable[..., Evidence]:
         estimate = importance(better, n, which)
-        return lambda x, observed: _named_refined(estimate(x, observed))
+        return lambda x, observed: _named_refined(estimate(x, observed), better)
 
-    better = refined(p, q)
+    better = closer_q(p, q)
     more = _MORE * n_samples
     rungs = [
         Rung("importance sampling", importance(q, n_samples, 0), _ROWS_AT_ONCE, _nothing_known),
@@ -194,18 +213,21 @@ class _Climb:
         rungs: list[Rung],
         tolerance: float,
         time_limit: float | None,
+        patience: float | None,
         on_progress: Progress | None,
         on_partial: Callable[[Partial], None] | None,
     ):
-        self._rungs, self._tolerance, self._limit = rungs, tolerance, time_limit
+        self._rungs, self._tolerance, self._limit, self._patience = rungs, tolerance, time_limit, patience
         self._on_progress, self._on_partial = on_progress, on_partial
-        self._start = time.monotonic()
+        self._start = self._first_done = time.monotonic()
 
     def __call__(self, x: NDArray[Any], observed: NDArray[np.bool_] | None, partial: Partial | None) -> Evidence:
         at = partial or Partial(_blank(len(x), self._tolerance), np.full(len(x), -1))
         at = dataclasses.replace(at, evidence=dataclasses.replace(at.evidence, tolerance=self._tolerance))
         for number, rung in enumerate(self._rungs):
             rows = self._who(at, number)
+            if number == 1:
+                self._first_done = time.monotonic()
             for done, piece in _pieces(rows, rung.rows_at_once):
                 if self._over(number, at, len(x)):
                     return at.evidence
@@ -230,7 +252,10 @@ class _Climb:
         return np.flatnonzero(needy & (at.rung < number) & (hopeful | last))
 
     def _over(self, number: int, at: Partial, n: int) -> bool:
-        if self._limit is None or time.monotonic() - self._start < self._limit:
+        now = time.monotonic()
+        if number > 0 and self._patience is not None and now - self._first_done >= self._patience:
+            return True
+        if self._limit is None or now - self._start < self._limit:
             return False
         if number == 0:
             reached = int(np.sum(at.rung >= 0))
@@ -283,9 +308,10 @@ def _with_longer_chains(k: int) -> Callable[[Evidence], NDArray[np.float64]]:
     return promised
 
 
-def _named_refined(evidence: Evidence) -> Evidence:
-    # The loop's four draws a step, with their gradients, are work too.
-    work = evidence.work + 12 * REFINING_STEPS
+def _named_refined(evidence: Evidence, q: AbstractInference) -> Evidence:
+    # The loop's draws in every step, with their gradients, are work too.
+    loop = q.refinement if isinstance(q, PerDatum | SemiAmortised) else None
+    work = evidence.work + (3 * loop.n_samples * loop.steps if loop is not None else 0)
     return dataclasses.replace(evidence, method=np.full(evidence.n_rows, Method.REFINED, dtype=object), work=work)
 
 
@@ -305,10 +331,11 @@ def _check_adaptive(n_samples: Any, n_chains: Any, partial: Partial | None, n_ro
         )
 
 
-def _check(method: str, tolerance: float, time_limit: float | None) -> None:
+def _check(method: Any, tolerance: Any, time_limit: Any, patience: Any) -> None:
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}; auto is usual.")
     if not isinstance(tolerance, float | int | np.number) or not tolerance > 0:
         raise ValueError(f"tolerance must be above 0 nats; got {tolerance!r}; 0.1 is usual.")
-    if time_limit is not None and (not isinstance(time_limit, float | int | np.number) or not time_limit > 0):
-        raise ValueError(f"time_limit must be above 0 seconds; got {time_limit!r}; leave it out for no limit.")
+    for name, seconds in (("time_limit", time_limit), ("patience", patience)):
+        if seconds is not None and (not isinstance(seconds, float | int | np.number) or not seconds > 0):
+            raise ValueError(f"{name} must be above 0 seconds; got {seconds!r}; leave it out for no limit.")

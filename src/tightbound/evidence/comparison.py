@@ -9,7 +9,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tightbound.evidence.result import Mean
+from tightbound.evidence.result import Evidence, Mean
 
 Numbers = NDArray[np.float64]
 
@@ -196,24 +196,25 @@ class Comparison:
         return self.log_evidence[i], self.standard_error[i]
 
 
-def compare(log_evidence: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Comparison:
+def compare(log_evidence: Mapping[str, Evidence | tuple[ArrayLike, ArrayLike]]) -> Comparison:
     """Put models side by side that scored the same rows.
 
     Args:
-        log_evidence: name of each model to its log p(x), (n,) nats in the same units, and the Monte Carlo errors of
-            these, (n,) or one number for all; 0 where they are exact.
+        log_evidence: name of each model to the evidence of the rows, in the same units; or to log p(x), (n,) nats, and
+            its Monte Carlo errors, (n,) or one number for all; 0 where they are exact.
 
     Raises:
         ValueError: for fewer than two models, no rows, different numbers of rows, or errors that are negative.
 
-    Example: `compare({"VAE": (e.log_evidence, e.standard_error), "PCA": (pca.log_prob(x), 0.0)}).difference("VAE")`.
+    Example: `compare({"VAE": vae.evidence(x), "PCA": (pca.score_samples(x), 0.0)}).difference("VAE")`.
     """
     if len(log_evidence) < 2:
         raise ValueError(
             f"log_evidence must hold at least two models to compare; got {len(log_evidence)}; add a baseline."
         )
     values, errors = [], []
-    for name, (of_rows, noise) in log_evidence.items():
+    for name, given in log_evidence.items():
+        of_rows, noise = (given.log_evidence, given.standard_error) if isinstance(given, Evidence) else given
         row = np.asarray(of_rows, np.float64)
         if row.ndim != 1 or len(row) == 0:
             raise ValueError(
@@ -224,8 +225,8 @@ def compare(log_evidence: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Comparis
         errors.append(_checked_errors(np.asarray(noise, np.float64), row, name))
     counts = {name: len(row) for name, row in zip(log_evidence, values, strict=True)}
     if len(set(counts.values())) > 1:
-        given = ", ".join(f"{count} of {name}" for name, count in counts.items())
-        raise ValueError(f"log_evidence must be of the same rows for every model; got {given}; score the same rows.")
+        numbers = ", ".join(f"{count} of {name}" for name, count in counts.items())
+        raise ValueError(f"log_evidence must be of the same rows for every model; got {numbers}; score the same rows.")
     return Comparison(tuple(log_evidence), np.stack(values), np.stack(errors))
 
 

@@ -91,8 +91,9 @@ def decompose_gap(
     x: NDArray[Any],
     observed: NDArray[np.bool_] | None = None,
     *,
+    evidence: Evidence | None = None,
     tolerance: float = TOLERANCE,
-    time_limit: float | None = None,
+    patience: float | None = None,
     key: PRNGKeyArray,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> Gap:
@@ -100,11 +101,13 @@ def decompose_gap(
 
     log p(x) as by `log_evidence`; ELBO(q*) after `SEARCH` from q, for every row; both ELBOs by 500 draws.
 
-    Args: as for `log_evidence`. Returns a `Gap`.
+    Args: as for `log_evidence`; evidence: of these rows, where it is known already.
+
+    Returns a `Gap`.
     """
-    evidence = log_evidence(
-        p, q, x, observed, tolerance=tolerance, time_limit=time_limit, key=key, on_progress=on_progress
-    )
+    if evidence is None:
+        options: dict[str, Any] = {"tolerance": tolerance, "patience": patience, "on_progress": on_progress}
+        evidence = log_evidence(p, q, x, observed, key=key, **options)
 
     def elbo(of: AbstractInference, words: str, which: int) -> Evidence:
         def progress(done: int) -> None:

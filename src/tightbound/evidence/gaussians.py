@@ -18,6 +18,7 @@ from tightbound.evidence.products import (
     climb,
     column_moments,
     filled,
+    joint_density,
     responsibilities,
     seeded,
     shares_to_weights,
@@ -97,7 +98,10 @@ def single(mean: Numbers, covariance: Numbers) -> Gaussians:
 
 
 def _regress(mean: Numbers, covariance: Numbers, x: Numbers, seen: Seen, patterns: Patterns) -> tuple[Numbers, Numbers]:
-    """log N of the observed cells, (n,), and covariance_oo^-1 (x_o - mean_o), (n, d), 0 in missing cells."""
+    """log N of the observed cells, (n,), and covariance_oo^-1 (x_o - mean_o), (n, d), 0 in missing cells.
+
+    The mean of the missing cells given the others is mean + covariance times the latter.
+    """
     delta = x - mean if seen is None else np.where(seen, x - mean, 0.0)
     solved = np.empty_like(delta)
     log_prob = -0.5 * patterns.seen.sum(axis=1)[patterns.kind] * np.log(2 * np.pi)
@@ -159,15 +163,16 @@ def fit_gaussians(
         return Gaussians(shares_to_weights(shares), np.stack(means), np.stack(covariances))
 
     def step(state: Gaussians) -> tuple[Gaussians, float]:
-        shares, value = responsibilities(state, x, seen)
         penalty = sum(_prior(c, pooled) for c in state.covariances) if extra else 0.0
         if seen is None:
+            shares, value = responsibilities(joint_density(state, x))
             completed, spread = [x] * k, [np.zeros((x.shape[1],) * 2)] * k
         else:
-            completed = [
-                _completed(m, c, x, seen, patterns) for m, c in zip(state.means, state.covariances, strict=True)
-            ]
-            spread = [_left_over(c, s, patterns) for c, s in zip(state.covariances, shares.T, strict=True)]
+            each = list(zip(state.means, state.covariances, strict=True))
+            found = [_regress(m, c, x, seen, patterns) for m, c in each]
+            shares, value = responsibilities(np.log(state.weights) + np.stack([f[0] for f in found], axis=1))
+            completed = [np.where(seen, x, m + f[1] @ c) for (m, c), f in zip(each, found, strict=True)]
+            spread = [_left_over(c, s, patterns) for (_, c), s in zip(each, shares.T, strict=True)]
         return maximise(shares, completed, spread), value + extra * penalty / len(x)
 
     full = filled(x, seen, centre)
@@ -183,12 +188,6 @@ def _prior(covariance: Numbers, pooled: Numbers) -> float:
     return -0.5 * float(np.linalg.slogdet(covariance)[1] + np.sum(np.diag(np.linalg.inv(covariance)) * pooled))
 
 
-def _completed(mean: Numbers, covariance: Numbers, x: Numbers, seen: NDArray[np.bool_], patterns: Patterns) -> Numbers:
-    """Rows with the conditional mean of their missing cells, (n, d)."""
-    solved = _regress(mean, covariance, x, seen, patterns)[1]
-    return np.where(seen, x, mean + solved @ covariance)
-
-
 def _left_over(covariance: Numbers, share: Numbers, patterns: Patterns) -> Numbers:
     """Sum over rows of share times the conditional covariance of the missing cells, (d, d)."""
     explained = np.zeros_like(covariance)
@@ -202,12 +201,13 @@ def probabilistic_pca(mean: Numbers, scatter: Numbers, n_factors: int, floor: Nu
     """N(mean, W W^T + sigma^2 I) of greatest likelihood for this scatter (d, d), in closed form.
 
     W = U (L - sigma^2 I)^(1/2) from the `n_factors` largest eigenvalues L; sigma^2 is the mean of the others. Where
-    sigma is below a column's floor, that column's noise is raised to it (and W shrinks by as much, on average).
+    sigma is below a column's floor, that column's noise is raised to it, and W shrinks by as much along each of U.
     Source: Tipping and Bishop (1999), equations 7 and 8.
     """
     values, vectors = np.linalg.eigh(scatter)
     noise = np.maximum(np.mean(values[:-n_factors]), floor**2)
-    top = vectors[:, -n_factors:] * np.sqrt(np.maximum(values[-n_factors:] - np.mean(noise), 0.0))
+    vectors = vectors[:, -n_factors:]
+    top = vectors * np.sqrt(np.maximum(values[-n_factors:] - noise @ vectors**2, 0.0))
     return single(mean, top @ top.T + np.diag(noise))
 
 

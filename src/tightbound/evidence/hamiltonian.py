@@ -10,6 +10,9 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from tightbound.model import AbstractDistribution, FullGaussian, GenerativeModel, Transformed
 from tightbound.model.distributions import Latent, Mask, Scalar
 
+SHORTEST = 0.3
+"""Each move takes steps of its own, from this share of the step size to all of it."""
+
 
 class Point(NamedTuple):
     """A place of a chain with what is known there, so that no gradient is taken twice: both ends of the path."""
@@ -25,8 +28,8 @@ class Point(NamedTuple):
     """Whether log p(x, z) or log q(z) was not a number here."""
 
     @property
-    def log_weight(self) -> Scalar:
-        """log p(x, z) - log q(z): what a step of the path adds, for each unit of b."""
+    def log_weight(self) -> Float[Array, "*n"]:
+        """log p(x, z) - log q(z): what a step of the path adds, for each unit of b; of one place or of many."""
         return jnp.where(self.odd | (self.log_joint == -jnp.inf), -jnp.inf, self.log_joint - self.log_q)
 
 
@@ -107,9 +110,11 @@ def move(
     """One Hamiltonian move that leaves q^(1-b) p(x, z)^b as it is; the new place, and the acceptance probability.
 
     `n_leapfrog` steps from a fresh momentum N(0, I), then the Metropolis decision: as many gradients as steps, for
-    that at the start is known. Source: Neal (2011), sections 3 and 4.
+    that at the start is known. The length of the steps is random, or chains on a posterior that is narrower than q
+    could go half a turn every time, from a place to its mirror image and back. Source: Neal (2011), sections 3 and 4.
     """
-    key_momentum, key_accept = jax.random.split(key)
+    key_momentum, key_accept, key_length = jax.random.split(key, 3)
+    step_size = step_size * jax.random.uniform(key_length, (), at.u.dtype, SHORTEST, 1)
     momentum = jax.random.normal(key_momentum, at.u.shape, at.u.dtype)
     there, last = leapfrog(path, at, momentum, b, step_size, n_leapfrog)
     gain = log_density(there, b) - log_density(at, b) + 0.5 * (momentum @ momentum - last @ last)

@@ -349,8 +349,9 @@ def _units(
         _check_binary(rows, "x")
         _check_binary(rows if held_out is None else held_out, "validation")
         return np.zeros(rows.shape[1]), np.ones(rows.shape[1])
-    scale = rows.std(axis=0)
-    return rows.mean(axis=0), np.where(scale > 0, scale, 1.0)
+    mean, scale = rows.mean(axis=0), rows.std(axis=0)
+    # The spread of a column that is constant but for rounding is no unit.
+    return mean, np.where(scale > 1e-12 * np.abs(mean), scale, 1.0)
 
 
 def _scaled(x: NDArray[np.float64], center: NDArray[Any], scale: NDArray[Any], dtype: str) -> Array:

@@ -18,6 +18,8 @@ Seen = NDArray[np.bool_] | None
 PRIOR_ROWS = 1.0
 """How many made-up rows, spread like the whole data, each component of a mixture gets: none may close in on one row."""
 ROWS_AT_ONCE = 5_000
+ROWS_TO_SEED = 5_000
+"""Rows that a mixture's starting centres come from, at most."""
 
 
 @runtime_checkable
@@ -104,30 +106,37 @@ def climb(
     return state, tuple(history)
 
 
-def responsibilities(mixture: Mixture, x: Numbers, seen: Seen) -> tuple[Numbers, float]:
-    """p(k | observed cells of x), (n, K), and the mean log density, nats a row."""
-    # Complete rows in parts; with missing cells, work on a pattern of them is shared by all rows that have it.
-    parts = _in_parts(x, None) if seen is None else [(x, seen)]
-    joint = np.concatenate([mixture.joint(rows, mask) for rows, mask in parts])
+def responsibilities(joint: Numbers) -> tuple[Numbers, float]:
+    """p(k | x), (n, K), and the mean log density, nats a row, from log w_k + log p_k(x)."""
     total = logsumexp(joint, axis=1)
     return np.exp(joint - total[:, None]), float(np.mean(total))
 
 
+def joint_density(mixture: Mixture, x: Numbers, seen: Seen = None) -> Numbers:
+    """log w_k + log p_k(observed cells of x) of every row, (n, K), nats."""
+    return np.concatenate([mixture.joint(rows, mask) for rows, mask in _in_parts(x, seen)])
+
+
 def seeded(x: Numbers, k: int, rng: np.random.Generator, rounds: int = 10) -> Numbers:
     """Rows x (n, d) shared out to k centres, (n, k): k-means from spread-out seeds (Arthur, Vassilvitskii, 2007)."""
-    centres = x[rng.integers(len(x))][None]
-    nearest = np.sum((x - centres[0]) ** 2, axis=1)
+    some = x if len(x) <= ROWS_TO_SEED else x[rng.choice(len(x), ROWS_TO_SEED, replace=False)]
+    centres = some[rng.integers(len(some))][None]
+    nearest = np.sum((some - centres[0]) ** 2, axis=1)
     for _ in range(k - 1):
-        chances = nearest / nearest.sum() if nearest.sum() > 0 else np.full(len(x), 1 / len(x))
-        centre = x[rng.choice(len(x), p=chances)]
+        chances = nearest / nearest.sum() if nearest.sum() > 0 else np.full(len(some), 1 / len(some))
+        centre = some[rng.choice(len(some), p=chances)]
         centres = np.vstack([centres, centre])
-        nearest = np.minimum(nearest, np.sum((x - centre) ** 2, axis=1))
+        nearest = np.minimum(nearest, np.sum((some - centre) ** 2, axis=1))
     for _ in range(rounds):
-        member = np.argmin(np.sum(centres**2, axis=1) - 2 * x @ centres.T, axis=1)
-        shares = np.eye(k)[member]
+        shares = _nearest(some, centres)
         sizes = shares.sum(axis=0)[:, None]
-        centres = np.where(sizes > 0, shares.T @ x / np.maximum(sizes, 1), centres)
-    return shares
+        centres = np.where(sizes > 0, shares.T @ some / np.maximum(sizes, 1), centres)
+    return _nearest(x, centres)
+
+
+def _nearest(x: Numbers, centres: Numbers) -> Numbers:
+    """1 for the centre next to each row, (n, K), and 0 for the others."""
+    return np.eye(len(centres))[np.argmin(np.sum(centres**2, axis=1) - 2 * x @ centres.T, axis=1)]
 
 
 def shares_to_weights(shares: Numbers) -> Numbers:
@@ -187,7 +196,7 @@ def fit_diagonal_gaussians(
         return DiagonalGaussians(shares_to_weights(shares), means + centre, np.maximum(variances, floor**2))
 
     def step(state: DiagonalGaussians) -> tuple[DiagonalGaussians, float]:
-        shares, value = responsibilities(state, x, seen)
+        shares, value = responsibilities(joint_density(state, x, seen))
         penalty = -0.5 * extra * float(np.sum(np.log(state.variances) + pooled / state.variances))
         return maximise(shares), value + penalty / len(x)
 
@@ -218,7 +227,7 @@ def fit_bernoullis(
         return Bernoullis(shares_to_weights(shares), probs)
 
     def step(state: Bernoullis) -> tuple[Bernoullis, float]:
-        shares, value = responsibilities(state, x, seen)
+        shares, value = responsibilities(joint_density(state, x, seen))
         prior = base * np.log(state.probs) + (1 - base) * np.log1p(-state.probs)
         return maximise(shares), value + PRIOR_ROWS * float(np.sum(prior)) / len(x)
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
+from numpy.polynomial import Legendre
 from numpy.typing import NDArray
 
 from tightbound.model import GenerativeModel
@@ -16,7 +17,7 @@ TOLERANCE = 1e-5
 """Relative error of p(x) at which a row is done: 0.00001 nats."""
 MOST_POINTS = 400_000
 """Evaluations of a row after which it is left as it is, with the error that it has."""
-_MOST_HALVINGS = 24
+_MOST_HALVINGS = 30
 _POINTS_AT_ONCE = 4096
 _REACH = 9.0
 """Standard deviations of prior and q that the inner box holds: what a Gaussian has outside is below 1e-18."""
@@ -49,6 +50,8 @@ class Cells(NamedTuple):
     """(c,) log p(x, z) at the best node."""
     drop: Floats
     """(c,) how far below it the worst node is that has a density."""
+    whole: NDArray[np.bool_]
+    """(c,) whether there is a density at every node."""
     odd: NDArray[np.int64]
     """(c,) nodes at which log p(x, z) is not a number."""
 
@@ -60,7 +63,13 @@ class Cells(NamedTuple):
 
     def where(self, which: NDArray[np.bool_]) -> "Cells":
         """Some of them."""
-        return Cells(*(part[which] for part in self))
+        found = self.value[which], self.highest[which], self.drop[which], self.whole[which], self.odd[which]
+        return Cells(self.low[which], self.width[which], self.row[which], *found)
+
+    def add_to(self, work: NDArray[np.int64], odd: NDArray[np.int64], n_nodes: int) -> None:
+        """Add their nodes, and the odd ones among them, to those of each row."""
+        np.add.at(work, self.row, n_nodes)
+        np.add.at(odd, self.row, self.odd)
 
 
 def quadrature(
@@ -73,7 +82,7 @@ def quadrature(
 ) -> tuple[Floats, Floats, NDArray[np.int64], NDArray[np.int64]]:
     """log p(x) of the first `size` rows, the estimated error of each in nats, the points spent, and those discarded.
 
-    A box that holds prior and q, and some way beyond, is cut into cells, finer around q; Gauss-Legendre in each; a cell
+    A box that holds prior and q, and some way beyond, is cut into cells, finer around q; Gauss-Lobatto in each; a cell
     is halved in every dimension, and its pieces are kept when they add up to what it said and no peak can be between
     their nodes. The error is the sum of those differences, and of what rounding in log p(x, z) can do. Points where
     log p(x, z) is not a number count as no density.
@@ -90,26 +99,28 @@ def quadrature(
     rows = jnp.asarray(x), None if observed is None else jnp.asarray(observed)
     precision = float(np.finfo(x.dtype).eps)
     corners = _first_cells(p, np.asarray(middle, float)[:size], np.asarray(scale, float)[:size])
-    cells = _integrated(p, rows, *corners, *rule)
     work, odd = np.zeros(size, np.int64), np.zeros(size, np.int64)
+    cells = _integrated(p, rows, *corners, *rule)
+    cells.add_to(work, odd, len(rule[0]))
     kept, error = np.full(size, -np.inf), np.full(size, -np.inf)
     for _ in range(_MOST_HALVINGS):
-        work += np.bincount(cells.row, minlength=size) * len(rule[0])
-        odd += np.bincount(cells.row, cells.odd, minlength=size).astype(np.int64)
         kept, error, total, parents = _settled(kept, error, cells, work)
         if not len(parents.row):
             cells = parents
             break
         cells = _integrated(p, rows, *_halved(parents, k), *rule)
+        cells.add_to(work, odd, len(rule[0]))
         difference, agrees = _agreement(parents, cells, total[parents.row], precision)
         fine = np.repeat(agrees, 2**k)
         kept = np.logaddexp(kept, _per_row(cells.value[fine], cells.row[fine], size))
         error = np.logaddexp(error, _per_row(difference[agrees], parents.row[agrees], size))
-        cells = _counted(cells, fine, work, odd, len(rule[0]))
+        cells = cells.where(~fine)
     kept = np.logaddexp(kept, _per_row(cells.value, cells.row, size))
     error = np.logaddexp(error, _per_row(cells.possible, cells.row, size))
     with np.errstate(invalid="ignore", over="ignore"):
-        relative = np.exp(error - kept) + precision * np.abs(np.where(np.isfinite(kept), kept, 0))
+        # Every cell of x adds a term that is rounded.
+        rounding = 4 * precision * (np.abs(np.where(np.isfinite(kept), kept, 0)) + x.shape[1])
+        relative = np.exp(error - kept) + rounding
     return kept, relative, work, odd
 
 
@@ -134,15 +145,6 @@ def _negligible(cells: Cells, total: Floats) -> NDArray[np.bool_]:
     )
 
 
-def _counted(
-    cells: Cells, fine: NDArray[np.bool_], work: NDArray[np.int64], odd: NDArray[np.int64], nodes: int
-) -> Cells:
-    """The cells that are not fine yet, after those that are have been added to `work` and `odd`."""
-    work += np.bincount(cells.row[fine], minlength=len(work)) * nodes
-    odd += np.bincount(cells.row[fine], cells.odd[fine], minlength=len(odd)).astype(np.int64)
-    return cells.where(~fine)
-
-
 def _agreement(parents: Cells, pieces: Cells, total: Floats, precision: float) -> tuple[Floats, NDArray[np.bool_]]:
     """Log of |pieces - whole| of every halved cell, and whether that is small enough, or only rounding."""
     n = len(parents.row)
@@ -153,13 +155,19 @@ def _agreement(parents: Cells, pieces: Cells, total: Floats, precision: float) -
     rounding = together + np.log(8 * precision * np.maximum(np.abs(top), 1))
     agrees = (difference < total + np.log(TOLERANCE / 50)) | (difference < rounding)
     each = np.repeat(total, len(pieces.row) // n)
-    resolved = (pieces.drop < _RESOLVED) | _negligible(pieces, each)
+    resolved = (pieces.whole & (pieces.drop < _RESOLVED)) | _negligible(pieces, each)
     return difference, agrees & resolved.reshape(n, -1).all(axis=1)
 
 
 def _rule(k: int) -> tuple[Floats, Floats]:
-    """Gauss-Legendre on the unit cube: nodes (m, k) and the logs of their weights, (m,)."""
-    place, weight = np.polynomial.legendre.leggauss(_NODES[k])
+    """Gauss-Lobatto on the unit cube: nodes (m, k) and the logs of their weights, (m,).
+
+    Its nodes are on the borders too: where the density ends inside a cell, one of its nodes is beyond.
+    """
+    n = _NODES[k]
+    inner = Legendre.basis(n - 1).deriv().roots()
+    place = np.concatenate([[-1.0], np.sort(inner), [1.0]])
+    weight = 2 / (n * (n - 1) * Legendre.basis(n - 1)(place) ** 2)
     place, weight = (place + 1) / 2, weight / 2
     nodes = np.array(list(itertools.product(place, repeat=k)))
     weights = np.array([np.prod(w) for w in itertools.product(weight, repeat=k)])
@@ -221,11 +229,12 @@ def _integrated(
     odd = np.isnan(values) | (values == np.inf)
     at_nodes = np.where(odd, -np.inf, values).reshape(-1, m)
     highest = at_nodes.max(axis=1)
-    lowest = np.where(np.isfinite(at_nodes), at_nodes, np.inf).min(axis=1)
+    finite = np.isfinite(at_nodes)
+    lowest = np.where(finite, at_nodes, np.inf).min(axis=1)
     with np.errstate(invalid="ignore"):
         drop = np.where(np.isfinite(highest), highest - lowest, 0)
     value = np.logaddexp.reduce(at_nodes + log_weights, axis=1) + np.log(width).sum(axis=1)
-    return Cells(low, width, row, value, highest, drop, odd.reshape(-1, m).sum(axis=1))
+    return Cells(low, width, row, value, highest, drop, np.asarray(finite.all(axis=1)), odd.reshape(-1, m).sum(axis=1))
 
 
 @eqx.filter_jit

@@ -37,7 +37,8 @@ MOST_HELD_OUT = 2000
 MOST_ROWS_TO_CHOOSE = 4000
 """Rows that a mixture is fitted to while its number of components is chosen."""
 NUMBERS_OF_PARTS = (1, 2, 3, 5, 8, 12, 20, 30, 50)
-"""Factors or components to choose from; the search stops after two that are worse than the best so far."""
+"""Components to choose from; the search stops after two that are worse than the best so far."""
+NUMBERS_OF_FACTORS = (*NUMBERS_OF_PARTS, 80, 120)
 WIDEST_FULL_MIXTURE = 100
 """Columns up to which components may have whole covariance matrices."""
 MOST_FULL_PARTS = 20
@@ -50,8 +51,11 @@ FEWEST_ROUNDS = 20
 """For which a mixture has time; where it takes too long even so, it is fitted to fewer rows."""
 FEWEST_ROWS_FOR_MADE = 200
 WIDEST_GAUSSIAN_MADE = 200
-CELLS_FOR_MADE = 2e8
-"""Rows x columns x epochs that fitting a MADE may take."""
+UNITS_FOR_MADE = (128, 500)
+"""Hidden units: the first for numbers; for zeros and ones as many as columns, within these two."""
+WORK_FOR_MADE = 2.5e11
+"""Rows x columns x hidden units x epochs that fitting a MADE may take, times the mean of inputs and outputs a cell."""
+STEPS_FOR_MADE = 30_000
 COARSEST_FLOOR_FOR_MADE = 0.3
 """Its Gaussians share one floor: above this many standard deviations it would blur the other columns."""
 
@@ -153,10 +157,12 @@ def _mean_score(mixture: Mixture, part: Part) -> float:
     return float(np.mean(log_density(mixture, part.x, part.seen)))
 
 
-def _choose(fit: Callable[[int], Mixture], guard: Part, most: int) -> tuple[int, float]:
-    """Which of `NUMBERS_OF_PARTS` up to `most` is best on held-out rows, and their mean log density then."""
+def _choose(
+    fit: Callable[[int], Mixture], guard: Part, most: int, numbers: tuple[int, ...] | None = None
+) -> tuple[int, float]:
+    """Which of these (None: `NUMBERS_OF_PARTS`) up to `most` is best on held-out rows, and their mean log density."""
     best, value, worse = 1, -np.inf, 0
-    for k in NUMBERS_OF_PARTS:
+    for k in numbers or NUMBERS_OF_PARTS:
         if k > most or worse == 2:
             break
         score = _mean_score(fit(k), guard)
@@ -208,7 +214,7 @@ def _factors(task: Task, fit: Callable[[Numbers, Numbers, int], Gaussians]) -> O
     if task.all.mean is None or task.all.scatter is None or mean is None or scatter is None:
         return task.obstacle
     most = min(d - 1, len(task.fit.x) - 1)
-    q, _ = _choose(lambda k: fit(mean, scatter, k), task.guard, most)
+    q, _ = _choose(lambda k: fit(mean, scatter, k), task.guard, most, NUMBERS_OF_FACTORS)
     detail = f"{q} factor{'s' if q > 1 else ''}, chosen on held-out rows"
     return _scored_by(fit(task.all.mean, task.all.scatter, q)), detail
 
@@ -300,11 +306,12 @@ def _gaussian_made(task: Task) -> Outcome:
             f"its columns share one floor, {COARSEST_FLOOR_FOR_MADE} standard deviations at most, and column "
             f"{column} varies too little beside its own"
         )
-    return _made(task, "gaussian", n_components=5, floor=coarsest)
+    return _made(task, "gaussian", n_units=UNITS_FOR_MADE[0], n_components=5, floor=coarsest)
 
 
 def _bernoulli_made(task: Task) -> Outcome:
-    return _made(task, "bernoulli", n_components=1, floor=0.01)
+    units = int(np.clip(task.shape[1], *UNITS_FOR_MADE))
+    return _made(task, "bernoulli", n_units=units, n_components=1, floor=0.01)
 
 
 def _made_obstacle(task: Task) -> str | None:
@@ -318,25 +325,29 @@ def _made_obstacle(task: Task) -> str | None:
     return None
 
 
-def _made(task: Task, likelihood: str, *, n_components: int, floor: float) -> Outcome:
+def _made(task: Task, likelihood: str, *, n_units: int, n_components: int, floor: float) -> Outcome:
     obstacle = _made_obstacle(task)
     if obstacle is not None or task.fit is None or task.guard is None:
         return obstacle or "no rows can be held out"
-    n, d = task.shape
-    epochs = int(np.clip(CELLS_FOR_MADE / (n * d), 5, 200))
+    outputs = 3 * n_components if likelihood == "gaussian" else 1
+    by_work = WORK_FOR_MADE / (task.fit.x.size * n_units * (1 + outputs) / 2)
+    batch_size = 100
+    by_steps = STEPS_FOR_MADE * batch_size / len(task.fit.x)
+    epochs = int(np.clip(min(by_work, by_steps), 3, 200))
     found = fit_made(
         task.fit.x,
         likelihood=likelihood,
         n_components=n_components,
-        hidden_sizes=(128,),
+        hidden_sizes=(n_units,),
         epochs=epochs,
         validation=task.guard.x,
         patience=max(3, epochs // 10),
+        batch_size=batch_size,
         floor=floor,
         key=jax.random.key(task.seed),
     )
     cells = f"{n_components} Gaussians a cell, " if likelihood == "gaussian" else ""
-    detail = f"{cells}128 hidden units, at most {epochs} epochs, stopped early on held-out rows"
+    detail = f"{cells}{n_units} hidden units, at most {epochs} epochs, stopped early on held-out rows"
     return _made_scorer(found), detail
 
 

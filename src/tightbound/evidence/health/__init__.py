@@ -8,14 +8,14 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 from numpy.typing import NDArray
 
-from tightbound.evidence.health.decoder import cell_fit, decoder_calibration
+from tightbound.evidence.health.decoder import CellFit, cell_fit, decoder_calibration
 from tightbound.evidence.health.draws import draw, has_gaussian_cells, log_aggregated, simulate
-from tightbound.evidence.health.encoder import calibration, encoder_calibration, encoder_overfitting
+from tightbound.evidence.health.encoder import Calibration, calibration, encoder_calibration, encoder_overfitting
 from tightbound.evidence.health.findings import Finding, Health, Verdict
 from tightbound.evidence.health.history import History, overfitting
-from tightbound.evidence.health.latent import collapse, information, prior_match
+from tightbound.evidence.health.latent import Information, collapse, information, prior_match
 from tightbound.evidence.health.samples import copies, filled, nearest, sample_likeness
-from tightbound.evidence.latents import encode
+from tightbound.evidence.latents import Latents, encode
 from tightbound.learn import AbstractInference
 from tightbound.model import GenerativeModel
 
@@ -85,26 +85,40 @@ def examine(
             copies(*(near or (None, None))),
             overfitting(history),
         ),
-        kl_per_dimension=latents.kl_per_dimension,
-        information_per_dimension=carried.per_dimension,
-        information=carried.total,
-        aggregated_kl=carried.aggregated_kl,
-        active=latents.active,
-        marginals=marginals,
-        encoder_histogram=ranks.histogram,
-        encoder_spread=ranks.spread,
-        encoder_bias=ranks.bias,
-        decoder_histogram=None if cells is None else cells.histogram,
-        coverage=None if cells is None else cells.coverage,
-        noise_ratio=None if cells is None else cells.ratio,
+        **_pictured(latents, carried, marginals, ranks, cells, near),
         prior_auc=prior_auc,
         samples_auc=samples_auc,
         energy=energy,
-        sample_distances=None if near is None else near[0],
-        held_out_distances=None if near is None else near[1],
         n_rows=len(x),
         n_simulated=len(simulated.z),
     )
+
+
+def _pictured(
+    latents: Latents,
+    carried: Information,
+    marginals: NDArray[Any],
+    ranks: Calibration,
+    cells: CellFit | None,
+    near: tuple[NDArray[Any], NDArray[Any]] | None,
+) -> dict[str, Any]:
+    """The arrays that pictures need, by their names in `Health`."""
+    return {
+        "kl_per_dimension": latents.kl_per_dimension,
+        "information_per_dimension": carried.per_dimension,
+        "information": carried.total,
+        "aggregated_kl": carried.aggregated_kl,
+        "active": latents.active,
+        "marginals": marginals,
+        "encoder_histogram": ranks.histogram,
+        "encoder_spread": ranks.spread,
+        "encoder_bias": ranks.bias,
+        "decoder_histogram": None if cells is None else cells.histogram,
+        "coverage": None if cells is None else cells.coverage,
+        "noise_ratio": None if cells is None else cells.ratio,
+        "sample_distances": None if near is None else near[0],
+        "held_out_distances": None if near is None else near[1],
+    }
 
 
 def _comparable(
