@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "persistence": INNER | {"fitted"},
     "estimator": INNER
     | {"examination", "fitted", "fitting", "persistence", "planning", "progress", "resuming", "settings"},
-    "scores": INNER | {"fitted", "resuming"},  # a scoring's rows on disk
+    "scores": INNER | {"fitted", "resuming", "settings"},  # a scoring's rows on disk
     "commands": set(),  # everything but the command line itself; filled in below
     "options": {"settings"},  # of the command line
     "cli": {"options"},

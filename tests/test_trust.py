@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -169,6 +170,19 @@ def test_an_interrupted_scoring_goes_on_without_losing_rows(place, monkeypatch):
     assert scores["method"].n_unique() > 1 and set(scores["kind"]) == {"lower bound"}
 
 
+def test_a_model_from_before_a_setting_was_added_can_be_scored(place):
+    known = json.loads((place / "m" / "model.json").read_text())
+    older = place / "older"
+    shutil.copytree(place / "m", older)
+    del known["training"]["settings"]["scoring_method"], known["training"]["settings"]["tolerance"]
+    (older / "model.json").write_text(json.dumps(known))
+    command = ("score", place / "new.csv", "-o", place / "older.csv", "-q")
+    assert run(command[0], older, *command[1:]).status == 0
+    np.testing.assert_array_equal(
+        pl.read_csv(place / "older.csv")["log_evidence"], tightbound.load(place / "m").score_samples(rows(60, seed=4))
+    )
+
+
 def test_a_time_limit_flags_and_never_hides(place):
     short = run("score", place / "m", place / "new.csv", "--method=adaptive", "--time-limit=1e-9")
     assert "time_limit must leave time" in short.failed()
@@ -228,3 +242,14 @@ def test_what_cannot_be_compared_is_refused(place, tmp_path):
     assert "at least two models" in run(*compare, place / "new.csv").failed()
     assert "different models" in run(*compare, place / "m", place / "new.csv").failed()
     assert ".html" in run(*compare, tmp_path / "b", place / "new.csv", "-o", "page.txt").failed()
+
+
+def test_with_two_latents_difficult_rows_go_on_to_quadrature():
+    with tiny.quick_compilation():
+        vae = tiny.vae(latent_dim=2, scoring_method="auto", n_importance_samples=20, tolerance=0.05).fit(rows(40))
+        found = vae.evidence(rows(12, seed=8))
+        exact = vae.evidence(rows(12, seed=8), method="exact")
+    assert Method.QUADRATURE in set(found.method) and found.n_unreliable == 0
+    hard = found.method == np.full(12, Method.QUADRATURE, dtype=object)
+    np.testing.assert_allclose(found.log_evidence[hard], exact.log_evidence[hard], atol=1e-5)
+    assert np.abs(found.log_evidence - exact.log_evidence).max() < 0.3

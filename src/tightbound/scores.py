@@ -18,6 +18,7 @@ from tightbound.data import Table, atomic_write
 from tightbound.evidence import PER_ROW, Evidence, Method, Partial
 from tightbound.fitted import FittedModel
 from tightbound.resuming import fingerprint
+from tightbound.settings import DEFAULTS
 
 _METHODS = tuple(Method)
 _NAMES = (*PER_ROW, "rung", "tolerance", "identity")
@@ -55,7 +56,8 @@ class ScoreKeeper:
 
 def scoring_identity(model: FittedModel, table: Table, options: Mapping[str, Any]) -> str:
     """Identifies model, rows and options, so that no scoring is gone on with by another."""
-    digest = hashlib.sha256(fingerprint((table,), model.summary.settings, model.summary.seed).encode())
+    settings = {**DEFAULTS, **model.summary.settings}  # a model of an earlier version lacks what is new
+    digest = hashlib.sha256(fingerprint((table,), settings, model.summary.seed).encode())
     digest.update(learn.digest(learn.named_arrays(eqx.filter(model.pair, eqx.is_array))).encode())
     digest.update(json.dumps([dict(options), model.refined_by], sort_keys=True).encode())
     return digest.hexdigest()

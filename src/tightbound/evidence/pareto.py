@@ -14,7 +14,7 @@ def tail_length(n_samples: int) -> int:
     return int(np.ceil(min(0.2 * n_samples, 3 * np.sqrt(n_samples))))
 
 
-def khat_threshold(n_samples: ArrayLike) -> Floats:
+def khat_threshold(n_samples: ArrayLike | int) -> Floats:
     """The k-hat above which an estimate from S samples is not to be trusted: min(1 - 1 / log10 S, 0.7).
 
     Source: Vehtari et al. (2024), section 3.2.4.
