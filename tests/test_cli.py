@@ -112,7 +112,9 @@ def test_held_out_rows_are_told_apart(tmp_path):
     assert again["held_out_log_evidence"] is None and again["rows"] == 5
 
 
-@pytest.mark.parametrize("command", [["info", MODEL], ["evaluate", MODEL, CSV, "--no-checks"]], ids=lambda command: command[0])
+@pytest.mark.parametrize(
+    "command", [["info", MODEL], ["evaluate", MODEL, CSV, "--no-checks"]], ids=lambda command: command[0]
+)
 def test_json_is_one_object_without_nan(command):
     done = run(*command, "--json")
     assert done.status == 0 and done.err == ""
@@ -218,7 +220,9 @@ def test_columns_are_found_by_name_and_what_was_set_aside_may_be_missing():
 
 
 def test_importance_samples_can_be_asked_for():
-    few, many = (json.loads(run("evaluate", MODEL, CSV, "--json", "--no-checks", "-s", samples).out) for samples in (2, 500))
+    few, many = (
+        json.loads(run("evaluate", MODEL, CSV, "--json", "--no-checks", "-s", samples).out) for samples in (2, 500)
+    )
     assert few["method"] == "importance sampling, 2 samples a row" and "500 samples" in many["method"]
     assert many["log_evidence"]["monte_carlo_error"] < few["log_evidence"]["monte_carlo_error"] / 3
     assert json.loads(run("evaluate", MODEL, CSV, "--json", "--no-checks").out)["method"].endswith("20 samples a row")

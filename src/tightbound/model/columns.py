@@ -1,0 +1,190 @@
+"""A table's row as a product of cells: p(x | z) = prod_j p_j(x_j | z), every column with its family, in its units.
+
+log p of a mixed row is in nats with respect to the product of its columns' measures: length for continuous columns,
+counting for counts and levels, length plus points for columns with spikes. It is a density per unit of every
+continuous column: another unit of such a column adds a constant.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+from numpy.typing import ArrayLike, NDArray
+
+from tightbound.model.cells import AbstractCells, AbstractCountCells
+from tightbound.model.decoders import AbstractHead
+from tightbound.model.distributions import AbstractDistribution, Mask, Scalar, Vector
+
+Places = tuple[tuple[int, ...], ...]
+
+
+@final
+class ProductOfCells(AbstractDistribution):
+    """prod_j p_j(x_j): independent columns of different kinds.
+
+    Columns whose cells differ in numbers alone form a group: `groups[g]` are their cells, stacked along a first axis,
+    `raws[g]` (columns, n_outputs) their numbers and `places[g]` their positions in x. `head(h)` makes one.
+    Missing cells are left out exactly, whatever stands in them.
+    """
+
+    reparameterised: ClassVar[bool] = False
+    groups: tuple[AbstractCells, ...]
+    raws: tuple[Float[Array, "_ _"], ...]
+    places: Places = eqx.field(static=True)
+
+    @property
+    def dim(self) -> int:
+        """Number of columns."""
+        return sum(len(place) for place in self.places)
+
+    @property
+    def mean(self) -> Vector:
+        """The mean of every column as its cells define it (the most probable code, for a nominal one)."""
+        return self._each(lambda cells, raw: cells.mean(raw))
+
+    @property
+    def variance(self) -> Vector:
+        """The variance of every column as its cells define it."""
+        return self._each(lambda cells, raw: cells.variance(raw))
+
+    def sample(self, *, key: PRNGKeyArray) -> Vector:
+        """One row; a column's draw does not depend on how the columns are grouped."""
+        return self._each(lambda cells, raw, k: cells.sample(raw, key=k), jax.random.split(key, self.dim))
+
+    def log_probs(self, x: Vector) -> Vector:
+        """Log density of every column at `x`, (dim,), nats; NaN where `x` is."""
+        return self._each(lambda cells, raw, x: cells.log_prob(x, raw), x)
+
+    def cdf(self, x: Vector) -> Vector:
+        """P(X_j <= x_j) of every column, (dim,)."""
+        return self._each(lambda cells, raw, x: cells.cdf(x, raw), x)
+
+    def log_prob(self, x: Vector, observed: Mask = None) -> Scalar:
+        """Sum over the observed columns of their log densities."""
+        if observed is None:
+            return jnp.sum(self.log_probs(x))
+        # A missing cell may hold NaN, which times zero would poison the gradient. Zero is legal in every family, or has
+        # a log density of -inf without gradient.
+        return jnp.sum(jnp.where(observed, self.log_probs(jnp.where(observed, x, 0)), 0))
+
+    def _each(self, f: Callable[..., Scalar], *columns: Array) -> Vector:
+        """f(cells, raw, ...) of every column, each with its own entry of `columns`, in the order of the table."""
+        parts = []
+        for cells, raw, place in zip(self.groups, self.raws, self.places, strict=True):
+            own = [column[np.array(place)] for column in columns]
+            parts.append(eqx.filter_vmap(f)(cells, raw, *own))
+        order = np.argsort(np.concatenate([np.array(place) for place in self.places]))
+        return jnp.concatenate(parts)[order]
+
+
+@final
+class ColumnsHead(AbstractHead):
+    """From a network's output to a `ProductOfCells`.
+
+    The first `dim` inputs are the first number (the location) of every column; then follow the other numbers of the
+    first column, of the second, and so on. `first` (n_inputs,) is where a network's last bias should begin.
+
+    Raises `ValueError` for no column, or a `first` of another length.
+    Example: `ColumnsHead([GaussianCells(), PoissonCells()]).n_inputs == 3`.
+    """
+
+    groups: tuple[AbstractCells, ...]
+    first: Float[Array, " m"]
+    places: Places = eqx.field(static=True)
+
+    def __init__(self, cells: Sequence[AbstractCells], first: Float[Array, " m"] | None = None):
+        """One `cells` a column, in the order of the table; `first` None: zeros."""
+        if not cells:
+            raise ValueError("A table must have a column or more; got none; give the cells of every column.")
+        places: dict[Any, list[int]] = {}
+        for j, each in enumerate(cells):
+            leaves, structure = jax.tree.flatten(each)
+            places.setdefault((structure, tuple(leaf.shape for leaf in leaves)), []).append(j)
+        self.places = tuple(tuple(place) for place in places.values())
+        self.groups = tuple(
+            jax.tree.map(lambda *leaves: jnp.stack(leaves), *[cells[j] for j in place]) for place in self.places
+        )
+        n = sum(each.n_outputs for each in cells)
+        self.first = jnp.zeros(n) if first is None else first
+        if self.first.shape != (n,):
+            raise ValueError(
+                f"first must have one number for each of the {n} that these columns need; got the shape "
+                f"{self.first.shape}; make it with columns_head."
+            )
+
+    @property
+    def dim(self) -> int:
+        """Number of columns."""
+        return sum(len(place) for place in self.places)
+
+    @property
+    def n_inputs(self) -> int:
+        """The sum of the columns' n_outputs."""
+        return self.first.shape[0]
+
+    def __call__(self, h: Float[Array, " m"]) -> ProductOfCells:
+        """The product of the columns with these numbers."""
+        return ProductOfCells(self.groups, tuple(h[index] for index in self._indices()), self.places)
+
+    def spread_at_start(self, *, key: PRNGKeyArray) -> Float[Array, " s"]:
+        """What follows the locations in `first`."""
+        return self.first[self.dim :]
+
+    def location_at_start(self) -> Vector:
+        """The locations in `first`, (dim,): a bias that begins here spares the first steps."""
+        return self.first[: self.dim]
+
+    def exposed(self, h: Float[Array, " m"], log_exposure: Scalar) -> Float[Array, " m"]:
+        """The network output in which the (base) means of all count columns are `exposure` times as large."""
+        counts = [np.array(p) for cells, p in zip(self.groups, self.places, strict=True) if is_count(cells)]
+        return h.at[np.concatenate(counts)].add(log_exposure) if counts else h
+
+    def cells(self) -> tuple[AbstractCells, ...]:
+        """The cells of every column, in the order of the table."""
+        found: dict[int, AbstractCells] = {}
+        for cells, place in zip(self.groups, self.places, strict=True):
+            for i, j in enumerate(place):
+                found[j] = jax.tree.map(lambda leaf, i=i: leaf[i], cells)
+        return tuple(found[j] for j in range(self.dim))
+
+    def _indices(self) -> list[NDArray[np.int64]]:
+        """Where in the network's output the numbers of every group lie, (columns, n_outputs) each."""
+        sizes = np.zeros(self.dim, int)
+        for cells, place in zip(self.groups, self.places, strict=True):
+            sizes[list(place)] = cells.n_outputs
+        begin = self.dim + np.concatenate([[0], np.cumsum(sizes - 1)[:-1]])
+        return [
+            np.array([[j, *range(begin[j], begin[j] + sizes[j] - 1)] for j in place], int).reshape(len(place), -1)
+            for place in self.places
+        ]
+
+
+def is_count(cells: AbstractCells) -> bool:
+    """Whether the first number of these cells is a log mean, which an exposure can be added to."""
+    return isinstance(cells, AbstractCountCells)
+
+
+def columns_head(cells: Sequence[AbstractCells], x: ArrayLike, observed: ArrayLike | None = None) -> ColumnsHead:
+    """A `ColumnsHead` whose columns start at the moments of the observed cells of a table.
+
+    Args:
+        cells: one for each column.
+        x: (n, d) rows; what is not observed may hold anything.
+        observed: (n, d) mask (None: all cells that are not NaN).
+
+    Raises `ValueError` when the table has another number of columns.
+    Example: `columns_head([GaussianCells(), BernoulliCells()], rows)(h).log_prob(row)`.
+    """
+    rows = np.asarray(x)
+    if rows.ndim != 2 or rows.shape[1] != len(cells):
+        raise ValueError(
+            f"x must be a table with {len(cells)} columns, one for each of the cells; got the shape {rows.shape}; give "
+            "rows of those columns."
+        )
+    seen = ~np.isnan(rows) if observed is None else np.asarray(observed, bool)
+    starts = [each.start(np.asarray(rows[seen[:, j], j], float)) for j, each in enumerate(cells)]
+    return ColumnsHead(cells, jnp.asarray(np.concatenate([[s[0] for s in starts], *[s[1:] for s in starts]]), float))

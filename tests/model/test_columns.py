@@ -1,0 +1,399 @@
+"""Rows of mixed columns, the scales that columns are modelled on, and bags of words."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import special, stats
+
+from tightbound.model import (
+    MLP,
+    AbstractCells,
+    AbstractScale,
+    AffineScale,
+    BernoulliCells,
+    BetaCells,
+    CategoricalCells,
+    ColumnsHead,
+    CumulativeLogitCells,
+    Decoder,
+    DirichletMultinomial,
+    DirichletMultinomialHead,
+    GaussianCells,
+    LogNormalCells,
+    LogScale,
+    Multinomial,
+    MultinomialHead,
+    NegativeBinomialCells,
+    NormalScoresScale,
+    PoissonCells,
+    ProductOfCells,
+    SpikeAndSlabCells,
+    TransformedCells,
+    columns_head,
+)
+
+RNG = np.random.default_rng(6)
+KEY = jax.random.key(2)
+N = 4000
+
+CELLS: tuple[AbstractCells, ...] = (
+    GaussianCells(0.1),
+    PoissonCells(),
+    CategoricalCells(3),
+    GaussianCells(0.5),
+    BernoulliCells(),
+    TransformedCells(GaussianCells(0.1), AffineScale(100.0, 20.0)),
+    CategoricalCells(4),
+    SpikeAndSlabCells(LogNormalCells(), [0.0]),
+    PoissonCells(),
+    TransformedCells(GaussianCells(0.1), AffineScale(-3.0, 0.5)),
+    CumulativeLogitCells(3),
+)
+ROW = np.array([0.3, 2.0, 1.0, -0.8, 1.0, 130.0, 3.0, 0.0, 0.0, -2.7, 2.0])
+DIM = len(CELLS)
+HEAD = ColumnsHead(CELLS)
+H = jnp.array(RNG.normal(size=HEAD.n_inputs))
+
+
+def own_numbers(h: Any) -> list[Any]:
+    """Every column's numbers by the stated layout: all first ones, then the others column by column."""
+    found, at = [], DIM
+    for j, cells in enumerate(CELLS):
+        found.append(jnp.concatenate([h[j : j + 1], h[at : at + cells.n_outputs - 1]]))
+        at += cells.n_outputs - 1
+    assert at == len(h) == HEAD.n_inputs
+    return found
+
+
+@eqx.filter_jit
+def row(head: ColumnsHead, h: jax.Array, x: jax.Array) -> Any:
+    p = head(h)
+    return p.log_probs(x), p.cdf(x), p.mean, p.variance
+
+
+@eqx.filter_jit
+def log_prob(head: ColumnsHead, h: jax.Array, x: jax.Array, observed: jax.Array) -> jax.Array:
+    return head(h).log_prob(x, observed)
+
+
+def test_columns_that_differ_in_numbers_alone_are_one_group() -> None:
+    assert HEAD.places == ((0, 3), (1, 8), (2,), (4,), (5, 9), (6,), (7,), (10,))
+    assert HEAD.dim == DIM and HEAD.n_inputs == sum(c.n_outputs for c in CELLS)
+    for one, other in zip(HEAD.cells(), CELLS, strict=True):
+        assert eqx.tree_equal(one, other)
+
+
+def test_every_column_is_its_own_cells() -> None:
+    @jax.jit
+    def apart(h: jax.Array, x: jax.Array) -> Any:
+        each = list(zip(CELLS, own_numbers(h), x, strict=True))
+        terms = [c.log_prob(v, r) for c, r, v in each]
+        return (
+            jnp.stack(terms),
+            jnp.stack([c.mean(r) for c, r, _ in each]),
+            jnp.stack([c.variance(r) for c, r, _ in each]),
+        )
+
+    log_p, cdf, mean, variance = row(HEAD, H, jnp.array(ROW))
+    for found, expected in zip((log_p, mean, variance), apart(H, jnp.array(ROW)), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+    counts, yes_or_no, numbers = [1, 8], 4, [0, 3, 5, 9]
+    np.testing.assert_allclose(cdf[np.array(counts)], stats.poisson(mean[np.array(counts)]).cdf(ROW[counts]), rtol=1e-9)
+    assert float(cdf[yes_or_no]) == 1
+    z = (ROW - np.asarray(mean)) / np.sqrt(variance)
+    np.testing.assert_allclose(cdf[np.array(numbers)], stats.norm.cdf(z[numbers]), rtol=1e-9)
+
+
+def test_a_mask_leaves_columns_out_exactly() -> None:
+    """Whatever stands in a missing cell: the value is the sum over the others, and no gradient is NaN or leaks."""
+    terms = np.asarray(row(HEAD, H, jnp.array(ROW))[0])
+    gradient = eqx.filter_jit(jax.value_and_grad(lambda h, x, seen: HEAD(h).log_prob(x, seen)))
+    places = [np.isin(np.arange(len(H)), np.asarray(own)) for own in own_numbers(jnp.arange(len(H)))]
+    for observed in [np.zeros(DIM, bool), np.ones(DIM, bool), *(RNG.random((12, DIM)) < 0.5)]:
+        for anything in (np.nan, np.inf, -7.3):
+            x = jnp.array(np.where(observed, ROW, anything))
+            value, slope = gradient(H, x, jnp.array(observed))
+            assert float(value) == pytest.approx(terms[observed].sum(), rel=1e-12, abs=1e-12)
+            assert np.isfinite(slope).all()
+            assert all((slope[places[j]] == 0).all() for j in np.flatnonzero(~observed))
+    everything = eqx.filter_jit(lambda x: HEAD(H).log_prob(x))(jnp.array(ROW))
+    assert float(everything) == pytest.approx(terms.sum(), rel=1e-12)
+
+
+def test_draws_have_the_stated_moments_in_the_order_of_the_table() -> None:
+    draws = eqx.filter_jit(lambda h, keys: jax.vmap(lambda k: HEAD(h).sample(key=k))(keys))
+    x = np.asarray(draws(H, jax.random.split(KEY, N)))
+    assert x.shape == (N, DIM)
+    *_, mean, variance = (np.asarray(v) for v in row(HEAD, H, jnp.array(ROW)))
+    numeric = [j for j, c in enumerate(CELLS) if not isinstance(c, CategoricalCells)]
+    for values, stated in ((x, mean), ((x - mean) ** 2, variance)):
+        error = values.std(axis=0) / N**0.5
+        assert (np.abs(values.mean(axis=0) - stated) < 5 * error)[numeric].all()
+    for j in set(range(DIM)) - set(numeric):
+        shares = np.bincount(x[:, j].astype(int)) / N
+        np.testing.assert_allclose(shares, special.softmax(own_numbers(H)[j]), atol=5 * 0.5 / N**0.5)
+    correlation = np.corrcoef(x[:, numeric].T)
+    assert np.abs(correlation[np.triu_indices(len(numeric), 1)]).max() < 6 / N**0.5  # independent columns
+
+
+def test_float32_stays_float32() -> None:
+    head = jax.tree.map(lambda a: a.astype("float32") if eqx.is_inexact_array(a) else a, HEAD)
+    for shapes in (head, HEAD):  # whatever the precision of the constants
+        outcome = eqx.filter_eval_shape(row, shapes, H.astype("float32"), jnp.array(ROW, "float32"))
+        assert [(v.shape, v.dtype) for v in outcome] == 4 * [((DIM,), "float32")]
+
+
+def test_a_decoder_of_columns_starts_where_it_was_told() -> None:
+    """The last bias at `first` and no weights: the model begins at the moments of the observed cells."""
+    table = np.stack([RNG.normal(5, 2, 500), RNG.poisson(3.0, 500), RNG.integers(0, 3, 500)], axis=1).astype(float)
+    table[RNG.random(table.shape) < 0.2] = np.nan
+    cells = (GaussianCells(), NegativeBinomialCells(), CategoricalCells(3))
+    head = columns_head(cells, table)
+    first = np.concatenate([head.location_at_start(), head.spread_at_start(key=KEY)])
+    np.testing.assert_array_equal(first, head.first)
+    network = MLP(2, head.n_inputs, (), key=KEY)
+    network = eqx.tree_at(
+        lambda n: (n.layers[-1].weight, n.layers[-1].bias), network, (0 * network.layers[-1].weight, jnp.array(first))
+    )
+    p = eqx.filter_jit(Decoder(network, head, 2))(jnp.array([0.3, -2.0]))
+    assert isinstance(p, ProductOfCells) and p.dim == 3
+    mean, variance = eqx.filter_jit(lambda p: (p.mean, p.variance))(p)
+    np.testing.assert_allclose(mean[:2], np.nanmean(table, axis=0)[:2], rtol=1e-6)
+    np.testing.assert_allclose(variance[0], np.nanvar(table[:, 0]), rtol=1e-6)
+    same = columns_head(cells, np.nan_to_num(table, nan=1e9), ~np.isnan(table))
+    np.testing.assert_array_equal(same.first, head.first)
+
+
+def test_an_exposure_reaches_the_counts_alone() -> None:
+    more = HEAD.exposed(H, jnp.log(7.0))
+    *_, mean, _ = row(HEAD, H, jnp.array(ROW))
+    *_, larger, _ = row(HEAD, more, jnp.array(ROW))
+    np.testing.assert_allclose(larger / mean, np.where(np.isin(np.arange(DIM), [1, 8]), 7, 1), rtol=1e-9)
+    assert ColumnsHead([GaussianCells()]).exposed(jnp.zeros(2), jnp.ones(())).tolist() == [0, 0]
+
+
+def test_what_a_cell_owns_is_data() -> None:
+    """Floors, bounds, spikes and knots have no gradient: an optimiser leaves them alone."""
+    head = ColumnsHead(
+        [TransformedCells(GaussianCells(), STEEP), BetaCells(-1.0, 2.0), SpikeAndSlabCells(LogNormalCells(), [0.0])]
+    )
+    x = jnp.array([0.5, 0.3, 1.4])
+    slope = eqx.filter_jit(eqx.filter_grad(lambda head: head(jnp.zeros(head.n_inputs)).log_prob(x)))(head)
+    leaves = jax.tree.leaves(slope)
+    assert len(leaves) == 9 and all((np.asarray(leaf) == 0).all() for leaf in leaves)
+
+
+# Scales
+
+SKEWED = np.exp(RNG.normal(1.0, 1.2, size=3000))
+STEEP = NormalScoresScale([0.0, 1e-3, 50.0], [-1.0, 1.0, 1.1])
+SCALES: dict[str, tuple[AbstractScale, np.ndarray]] = {
+    "affine": (AffineScale(3.0, 2.0), np.linspace(-50, 50, 101)),
+    "log": (LogScale(-1.0, 0.5, 2.0), np.geomspace(1e-3, 1e4, 101) - 1),
+    "normal scores": (NormalScoresScale.of(SKEWED), np.append(np.linspace(-5, 100, 300), np.geomspace(0.01, 9, 300))),
+    "steep": (STEEP, np.append(np.linspace(-1, 60, 598), STEEP.x)),
+}
+
+
+@eqx.filter_jit
+def mapped(scale: AbstractScale, x: jax.Array) -> Any:
+    y, log_slope = jax.vmap(scale.forward)(x)
+    return y, log_slope, jax.vmap(scale.inverse)(y), jax.vmap(jax.grad(lambda x: scale.forward(x)[0]))(x)
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_a_scale_increases_and_comes_back(name: str) -> None:
+    scale, x = SCALES[name]
+    x = np.sort(x)
+    y, _, back, _ = mapped(scale, jnp.array(x))
+    assert (np.diff(y) > 0).all()
+    np.testing.assert_allclose(back, x, rtol=1e-8, atol=1e-8)
+    if name in ("log", "normal scores"):
+        *_, single, _ = mapped(scale, jnp.array(x, "float32"))
+        assert single.dtype == "float32"
+        np.testing.assert_allclose(single, x, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_the_jacobian_is_that_of_finite_differences(name: str) -> None:
+    scale, x = SCALES[name]
+    _, log_slope, _, slope = mapped(scale, jnp.array(x))
+    np.testing.assert_allclose(slope, np.exp(log_slope), rtol=1e-7)
+    step = 1e-6 * np.maximum(np.abs(x - (-1.0 if name == "log" else 0)), 1e-3)
+    up, down = (np.asarray(mapped(scale, jnp.array(x + sign * step))[0]) for sign in (1, -1))
+    near = np.ones(len(x), bool)
+    if isinstance(scale, NormalScoresScale):  # the slope has kinks at the knots
+        near = np.abs(x[:, None] - np.asarray(scale.x)[None, :]).min(axis=1) > 2 * step
+    np.testing.assert_allclose(((up - down) / (2 * step))[near], np.exp(log_slope)[near], rtol=1e-4)
+
+
+def test_normal_scores_make_any_column_gaussian() -> None:
+    y, *_ = mapped(SCALES["normal scores"][0], jnp.array(SKEWED))
+    assert stats.kstest(y, "norm").statistic < 0.02
+    few = NormalScoresScale.of(np.array([1.0, 1.0, 1.0, 2.0, 2.0, 5.0]))  # ties have their mid-rank
+    np.testing.assert_allclose(few.x, [1, 2, 5])
+    np.testing.assert_allclose(few.y, stats.norm.ppf([1.5 / 6, 4 / 6, 5.5 / 6]), rtol=1e-9)
+    assert len(NormalScoresScale.of(SKEWED, n_knots=8).x) <= 8
+    close = NormalScoresScale.of(np.concatenate([SKEWED, SKEWED * (1 + 1e-9)]))  # no cliffs between twins
+    assert np.abs(np.log(np.diff(close.x) / np.diff(close.y))).max() < 10
+
+
+def test_a_density_is_one_of_the_tables_own_units() -> None:
+    """The same column in metres and in millimetres: the log densities differ by log 1000, and no more."""
+    metres = RNG.normal(1.7, 0.1, size=200)
+    at, raw = metres[:5], jnp.array([0.2, -0.4])
+    log_p = eqx.filter_jit(lambda c, x: jax.vmap(lambda v: c.log_prob(v, raw))(x))
+    for make in (AffineScale.of, LogScale.of, NormalScoresScale.of):
+        cells, thousand = (TransformedCells(GaussianCells(), make(metres * unit)) for unit in (1, 1000))
+        one, other = (np.asarray(log_p(c, jnp.array(at * unit))) for c, unit in ((cells, 1), (thousand, 1000)))
+        np.testing.assert_allclose(one - other, np.log(1000), rtol=1e-9)
+
+
+def test_a_spike_has_no_jacobian() -> None:
+    cells = SpikeAndSlabCells(TransformedCells(GaussianCells(), AffineScale(5.0, 1000.0)), [0.0])
+    raw = jnp.array([0.2, -0.4, 0.7])
+    at = eqx.filter_jit(cells.log_prob)
+    assert float(at(jnp.array(0.0), raw)) == pytest.approx(np.log(special.expit(0.7)), rel=1e-12)
+    base = stats.norm(5 + 1000 * 0.2, 1000 * float(jnp.sqrt(GaussianCells().variance(raw[:2]))))
+    assert float(at(jnp.array(9.0), raw)) == pytest.approx(base.logpdf(9) + np.log(special.expit(-0.7)), rel=1e-9)
+
+
+@pytest.mark.parametrize("of", [AffineScale.of, LogScale.of])
+def test_a_scale_is_fitted_to_its_column(of: Callable[[np.ndarray], AbstractScale]) -> None:
+    y, *_ = mapped(of(SKEWED), jnp.array(SKEWED))
+    assert (np.mean(y), np.std(y)) == (pytest.approx(0, abs=1e-9), pytest.approx(1))
+    assert np.isfinite(mapped(of(np.full(3, 2.0)), jnp.array([2.0, 3.0]))[0]).all()  # a constant column
+
+
+# Bags of words
+
+P = np.array([0.2, 0.5, 0.1, 0.2])
+LOGITS = jnp.log(jnp.array(P)) + 0.7
+SHAPES = np.array([0.4, 2.0, 0.05, 30.0])
+BAGS: dict[str, tuple[Any, Callable[[int], Any]]] = {
+    "multinomial": (lambda n=None: Multinomial(LOGITS, n), lambda n: stats.multinomial(n, P)),
+    "dirichlet": (
+        lambda n=None: DirichletMultinomial(jnp.array(SHAPES), n),
+        lambda n: stats.dirichlet_multinomial(SHAPES, n),
+    ),
+}
+TOTAL = 5
+ALL = np.array([x for x in itertools.product(range(TOTAL + 1), repeat=4) if sum(x) == TOTAL], float)
+each_bag = pytest.mark.parametrize("name", BAGS)
+
+
+@eqx.filter_jit
+def bag_log_prob(bag: Any, x: jax.Array, observed: jax.Array | None = None) -> jax.Array:
+    return jax.vmap(lambda v: bag.log_prob(v, observed))(x)
+
+
+def padded(*bags: list[float]) -> jax.Array:
+    """As many rows as ALL, for which a program is there."""
+    return jnp.array(np.resize(np.array(bags), ALL.shape))
+
+
+@each_bag
+def test_bags_agree_with_scipy_and_sum_to_one(name: str) -> None:
+    make, reference = BAGS[name]
+    for total in (None, jnp.array(float(TOTAL))):
+        found = np.asarray(bag_log_prob(make(total), jnp.array(ALL)))
+        np.testing.assert_allclose(found, [reference(TOTAL).logpmf(x.astype(int)) for x in ALL], rtol=1e-9, atol=1e-10)
+        assert np.exp(found).sum() == pytest.approx(1, rel=1e-12)
+    expected = reference(5000).logpmf([300, 700, 0, 4000])
+    assert float(bag_log_prob(make(), padded([300.0, 700.0, 0.0, 4000.0]))[0]) == pytest.approx(expected, rel=1e-9)
+
+
+@each_bag
+def test_illegal_bags_have_no_probability(name: str) -> None:
+    make = BAGS[name][0]
+    bad = padded([1.0, 2.0, 3.0, -1.0], [0.5, 0.5, 2.0, 2.0])
+    assert (bag_log_prob(make(), bad) == -np.inf).all()
+    assert (bag_log_prob(make(jnp.array(6.0)), jnp.array(ALL)) == -np.inf).all()  # another total
+    assert float(bag_log_prob(make(), padded([0.0] * 4))[0]) == 0  # an empty bag
+
+
+@each_bag
+def test_missing_words_are_marginalised_given_the_total(name: str) -> None:
+    """By summing over all bags; without a total, the observed words are given theirs."""
+    make = BAGS[name][0]
+    everything = np.exp(bag_log_prob(make(), jnp.array(ALL)))
+    for observed in ([True, False, True, False], [True] * 4, [False] * 4, [False, True, True, True]):
+        seen = np.array(observed)
+        x = np.where(seen, ALL, np.nan)
+        same = ((ALL[:, None, :] == ALL[None, :, :]) | ~seen).all(axis=2)
+        marginal = same @ everything
+        found = bag_log_prob(make(jnp.array(float(TOTAL))), jnp.array(x), jnp.array(seen))
+        np.testing.assert_allclose(np.exp(found), marginal, rtol=1e-9)
+        sums = ALL[:, seen].sum(axis=1)
+        with_sum = np.array([everything[sums == s].sum() for s in sums])
+        found = bag_log_prob(make(), jnp.array(x), jnp.array(seen))
+        np.testing.assert_allclose(np.exp(found), marginal / with_sum, rtol=1e-9)
+
+
+@each_bag
+def test_bags_drawn_have_the_stated_moments(name: str) -> None:
+    bag = BAGS[name][0](jnp.array(20.0))
+    draw = eqx.filter_jit(lambda b, keys: jax.vmap(lambda k: b.sample(key=k))(keys))
+    x = np.asarray(draw(bag, jax.random.split(KEY, N)))
+    assert (x.sum(axis=1) == 20).all()
+    for values, stated in ((x, bag.mean), ((x - np.asarray(bag.mean)) ** 2, bag.variance)):
+        assert (np.abs(values.mean(axis=0) - stated) < 5 * values.std(axis=0) / N**0.5 + 1e-9).all()
+
+
+@pytest.mark.parametrize("head", [MultinomialHead(4), DirichletMultinomialHead(4)], ids=["multinomial", "dirichlet"])
+def test_heads_of_bags_have_finite_gradients_everywhere(head: Any) -> None:
+    assert (head.dim, head.n_inputs) == (4, 4 + len(head.spread_at_start(key=KEY)))
+    extremes = np.array([-1e4, -30.0, 0.0, 30.0, 1e4])
+    h = np.concatenate([np.zeros((1, head.n_inputs)), *[v * np.eye(head.n_inputs) for v in extremes]])
+    x = jnp.array([3.0, 0.0, jnp.nan, 8000.0], "float32")
+    slope = eqx.filter_jit(lambda h, seen: jax.vmap(jax.value_and_grad(lambda h: head(h).log_prob(x, seen)))(h))
+    for observed in ([True, True, False, True], [True, False, False, False]):
+        value, gradient = slope(jnp.array(h, "float32"), jnp.array(observed))
+        assert np.isfinite(value).all() and np.isfinite(gradient).all() and value.dtype == "float32"
+
+
+def test_the_dirichlet_head_takes_logits_and_a_log_precision() -> None:
+    bag = DirichletMultinomialHead(3)(jnp.array([0.2, -1.0, 0.5, 2.0]))
+    np.testing.assert_allclose(bag.concentration, np.exp(2.0) * special.softmax([0.2, -1.0, 0.5]), rtol=1e-4)
+
+
+REFUSED: dict[str, tuple[Callable[[], object], str]] = {
+    "no column": (lambda: ColumnsHead([]), "must have a column or more; got none; give the cells"),
+    "a start of another length": (
+        lambda: ColumnsHead([GaussianCells()], jnp.zeros(3)),
+        r"one number for each of the 2 .*got the shape \(3,\); make it with columns_head",
+    ),
+    "a table of another width": (lambda: columns_head([GaussianCells()], np.zeros((3, 2))), "table with 1 columns"),
+    "flat": (lambda: AffineScale(0.0, 0.0), "scale must be above 0"),
+    "flat in logs": (lambda: LogScale(0.0, 0.0, -1.0), "scale must be above 0"),
+    "logs of zero": (lambda: LogScale.of([0.0, 1.0]), "above low=0.0; the column has .*0.0.*; give a smaller low, or"),
+    "missing values": (lambda: AffineScale.of([0.0, np.nan]), "finite numbers; got .* with 1 that are not; leave"),
+    "scores of a constant": (
+        lambda: NormalScoresScale.of([1.0, 1.0]),
+        "two different values; got 1, of which float32 tells 1 apart; use an AffineScale",
+    ),
+    "knots out of order": (lambda: NormalScoresScale([1.0, 0.0], [0.0, 1.0]), "both coordinates increasing"),
+    "one knot": (lambda: NormalScoresScale([1.0], [0.0]), "two or more points"),
+    "a transformed count": (
+        lambda: TransformedCells(PoissonCells(), AffineScale(0.0, 1.0)),
+        "must be continuous; got PoissonCells; put spikes around",
+    ),
+    "bounded twice": (lambda: BetaCells(0.0, np.inf), "must be finite, low below high"),
+    "a bag without a total": (lambda: Multinomial(jnp.zeros(2)).mean, "mean of a bag of words must have its total_cou"),
+    "its spread": (lambda: DirichletMultinomial(jnp.ones(2)).variance, "variance of a bag .*got None; give the number"),
+    "its draws": (lambda: DirichletMultinomial(jnp.ones(2)).sample(key=KEY), "sample of a bag of words must have"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_makes_no_row_is_refused_in_one_sentence(name: str) -> None:
+    use, sentence = REFUSED[name]
+    with pytest.raises((ValueError, TypeError), match=sentence) as refusal:
+        use()
+    assert str(refusal.value).endswith(".") and "\n" not in str(refusal.value)
