@@ -18,6 +18,7 @@ SMALL = {
     "epochs": 3,
     "batch_size": 32,
     "n_importance_samples": 20,
+    "scoring_method": "importance",
     "random_state": 0,
 }
 # Fewer draws, layers and components than the documentation names: the same code, in less time.

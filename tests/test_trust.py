@@ -120,14 +120,14 @@ def test_only_what_is_asked_for_is_examined(place):
     assert found.health is not None and found.gap is None and found.bracket is None and found.comparison is None
     with pytest.raises(ValueError, match=r"checks must be some of gap, .*'gaps'"):
         vae.examine(rows(30), checks=("gaps",))
-    assert "takes 2 rows" in repr(vae.examine(rows(1)))
+    assert "takes 2 rows to which the model gives a density; there is 1" in repr(vae.examine(rows(1)))
     assert set(CHECKS) == {"gap", "bracket", "health", "baselines"}
 
 
 def test_a_discrete_model_says_why_it_has_no_bracket():
     x = (rows(60).to_numpy() > 0).astype(float)
     with tiny.quick_compilation():
-        vae = tiny.vae(posterior="bernoulli", latent_dim=2, network="linear").fit(x)
+        vae = tiny.vae(posterior="bernoulli", latent_dim=2, network="linear", scoring_method="auto").fit(x)
         found = vae.examine(x, checks=("bracket", "gap"))
     assert found.bracket is None and any("discrete" in sentence for sentence in found.left_out)
     assert found.gap is not None and set(found.gap.evidence.method) == {Method.ENUMERATION}
@@ -196,7 +196,7 @@ def test_patience_never_cuts_the_first_estimates_short(place):
     assert set(found.method) == {Method.IMPORTANCE} and np.isfinite(found.log_evidence).all()
     assert found.n_unreliable == 60
     with pytest.raises(ValueError, match="patience must be above 0 seconds"):
-        vae.evidence(pl.read_csv(place / "new.csv"), patience=0)
+        vae.evidence(pl.read_csv(place / "new.csv"), patience=0.0)
 
 
 def test_one_method_alone_can_be_asked_for(place):

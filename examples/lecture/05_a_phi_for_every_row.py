@@ -18,6 +18,7 @@ from tightbound.report.style import DATA, INK, MODEL, grid, new_figure, style
 
 EPOCHS, STEPS = 20, (1, 5, 20, 100)
 MODEL_AND_LEARNING = {"latent_dim": 8, "hidden_sizes": (64,), "epochs": EPOCHS, "learning_rate": 0.01}
+MODEL_AND_LEARNING |= {"scoring_method": "importance"}
 WAYS = {steps: {"inference": "per_datum", "inner_steps": steps} for steps in STEPS}
 WAYS |= {"network": {"inference": "amortised"}, "both": {"inference": "semi_amortised", "inner_steps": 10}}
 

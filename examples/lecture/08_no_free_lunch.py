@@ -41,7 +41,9 @@ for name, (order, n_orders) in MADES.items():
     log_p[name], draws[name] = made.log_prob(test), made.sample(1000, key=KEY)
     drawing[name] = seconds(lambda made=made: made.sample(1000, key=KEY))
 start = time.perf_counter()
-vae = VAE(16, hidden_sizes=(128,), epochs=150, learning_rate=0.003, random_state=0).fit(train, validation=guard)
+vae = VAE(16, hidden_sizes=(128,), epochs=150, learning_rate=0.003, scoring_method="importance", random_state=0).fit(
+    train, validation=guard
+)
 learning["VAE"], evidence = time.perf_counter() - start, vae.evidence(test, 5000)
 drawing["VAE"], draws["VAE"] = seconds(lambda: vae.sample(1000, 0)), vae.sample(1000, 0)
 log_p |= {"VAE": evidence.log_evidence, "VAE, its ELBO": evidence.elbo}

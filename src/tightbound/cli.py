@@ -317,7 +317,9 @@ def main() -> None:
             raise
         _fail(_sentence(MemoryError(error)))
     if status == INTERRUPTED:
-        _fail("Interrupted; nothing was overwritten, and a fit goes on from its checkpoint with --resume.")
+        _fail(
+            "Interrupted; nothing was overwritten, and a fit or a scoring goes on from where it was kept with --resume."
+        )
     sys.exit(status if isinstance(status, int) else 0)
 
 

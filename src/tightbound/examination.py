@@ -125,8 +125,10 @@ def examination(
     unknown = [check for check in checks if check not in CHECKS]
     if unknown:
         raise ValueError(f"checks must be some of {', '.join(CHECKS)}; got {unknown[0]!r}; choose among those.")
-    if table.n_rows < FEWEST_ROWS:
-        return Examination(left_out=(f"Nothing was examined: it takes {FEWEST_ROWS} rows, and there is 1.",))
+    usable = int(np.sum(np.isfinite(evidence.log_evidence)))
+    if usable < FEWEST_ROWS:
+        why = f"it takes {FEWEST_ROWS} rows to which the model gives a density; there {_are(usable)}"
+        return Examination(left_out=(f"Nothing was examined: {why}.",))
     found = Examination()
     with precision(model.specification.dtype):
         key = jax.random.key(model.summary.seed if seed is None else seed)
@@ -140,9 +142,14 @@ def examination(
     return found
 
 
-def _some(rows: Rows, most: int) -> NDArray[np.intp]:
-    """At most so many rows with something observed, spread evenly."""
-    usable = np.arange(len(rows.x)) if rows.observed is None else np.flatnonzero(rows.observed.any(axis=1))
+def _are(count: int) -> str:
+    return "is 1" if count == 1 else "are none"
+
+
+def _some(rows: Rows, most: int, evidence: Evidence | None = None) -> NDArray[np.intp]:
+    """At most so many rows with something observed (and a density, where `evidence` knows), spread evenly."""
+    seen = np.ones(len(rows.x), bool) if rows.observed is None else rows.observed.any(axis=1)
+    usable = np.flatnonzero(seen if evidence is None else seen & np.isfinite(evidence.log_evidence))
     return usable[np.unique(np.linspace(0, len(usable) - 1, min(most, len(usable))).round().astype(np.intp))]
 
 
@@ -153,7 +160,7 @@ def _these(rows: Rows, chosen: NDArray[np.intp]) -> tuple[NDArray[Any], NDArray[
 
 def _with_gap(subject: _Subject, found: Examination) -> Examination:
     def of(rows: Rows, words: str, evidence: Evidence | None = None) -> Gap:
-        chosen = _some(rows, GAP_ROWS)
+        chosen = _some(rows, GAP_ROWS, evidence)
         x, observed, jacobian = _these(rows, chosen)
         gap = decompose_gap(
             subject.model.pair.p,
@@ -187,7 +194,7 @@ def _with_bracket(subject: _Subject, found: Examination) -> Examination:
         key=jax.random.fold_in(subject.key, 2),
         on_progress=lambda done: subject.tell("bracket of simulated rows", done, BRACKET_ROWS),
     ).shifted(complete)
-    x, observed, jacobian = _these(subject.rows, _some(subject.rows, REAL_BRACKET_ROWS))
+    x, observed, jacobian = _these(subject.rows, _some(subject.rows, REAL_BRACKET_ROWS, subject.evidence))
     real = approximate_bracket(
         model.pair.p,
         model.pair.q,

@@ -90,7 +90,8 @@ class Overview:
             held_out = self.held_out
             rows.append(_mean_row("log p(x) of held-out rows", held_out.mean(), _kind(held_out), self._how(held_out)))
         rows.append(_mean_row("ELBO", elbo, "lower bound", f"mean log weight of {self._words_for_q()}"))
-        gap = mean_over_rows(evidence.log_evidence - evidence.elbo, evidence.standard_error)
+        with np.errstate(invalid="ignore"):  # a row without density has no gap either
+            gap = mean_over_rows(evidence.log_evidence - evidence.elbo, evidence.standard_error)
         rows.append(_mean_row("log p(x) - ELBO", gap, "estimate", "estimates KL(q || posterior)"))
         if self.model.encoding.likelihood == "bernoulli" and len(self.table.shape) > 1:
             mean, nats = evidence.mean(), np.log(2) * self.model.encoding.n_features

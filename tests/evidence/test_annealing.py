@@ -99,6 +99,7 @@ def test_a_move_leaves_its_target_as_it_is() -> None:
         assert furthest(wrong, mean, covariance) > 8
 
 
+@pytest.mark.slow
 def test_a_move_finds_its_target_from_elsewhere() -> None:
     path, mean, covariance = wrong_path(rows(1)[0])
     end, _ = moved(path, np.tile([3.0, -4.0], (4000, 1)), 60, 0.5)
@@ -285,7 +286,9 @@ def test_lower_in_expectation_and_tighter_with_more_temperatures() -> None:
     assert short[-1].mean() < 0.4 * short[-2].mean()
 
 
-@pytest.mark.parametrize(("resample", "n_chains"), [(False, 48), (True, 32 * GROUP)])
+@pytest.mark.parametrize(
+    ("resample", "n_chains"), [(False, 48), pytest.param(True, 32 * GROUP, marks=pytest.mark.slow)]
+)
 def test_standard_errors_are_calibrated(resample: bool, n_chains: int) -> None:
     """Over 300 rows, z-scores have variance 0.7 to 1.4 and next to all lie within 3.5 of their errors."""
     x, q = rows(300, seed=5), MODEL.q(stretch=1.6, shift=0.4)

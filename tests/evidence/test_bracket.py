@@ -31,7 +31,9 @@ def made(p: GenerativeModel, n: int) -> np.ndarray:
     return np.asarray(simulate(p, n, key=jax.random.fold_in(KEY, _SIMULATED_ROWS))[0])
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [name if i == 0 else pytest.param(name, marks=pytest.mark.slow) for i, name in enumerate(CASES)]
+)
 def test_both_sides_hold_in_expectation_and_close_with_temperatures(name: str) -> None:
     """E[lower] <= log p(x) <= E[upper]; before the logarithm both are exact: E[w] / p(x) = 1 = p(x) E[1 / w']."""
     p, q = CASES[name]

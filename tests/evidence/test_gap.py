@@ -46,6 +46,7 @@ def test_a_shifted_mean_field_q_costs_what_algebra_says() -> None:
     assert all(method is Method.CLOSED_FORM for method in gap.evidence.method)
 
 
+@pytest.mark.slow
 def test_a_q_of_each_row_has_no_amortisation_gap() -> None:
     """Nor, where its family holds the posterior, any other; missing cells included."""
     x = CORRELATED.sample(np.random.default_rng(1), 16)
@@ -74,14 +75,15 @@ def test_an_encoder_that_was_never_fitted() -> None:
     words: list[tuple[str, int, int]] = []
     gap = decompose_gap(p, q, x, key=KEY, on_progress=lambda *told: words.append(told))
     check_sum(gap)
-    np.testing.assert_allclose(gap.evidence.log_evidence, truth(p, q, x), atol=1e-3)
+    known = gap.evidence.standard_error
+    assert np.all(np.abs(gap.evidence.log_evidence - truth(p, q, x)) < 5 * known + 1e-3)
     errors = np.hypot(gap.best_elbo_standard_error, gap.elbo_standard_error)
     assert np.all(gap.amortisation > -5 * errors)
-    assert np.all(gap.approximation > -5 * gap.best_elbo_standard_error - 1e-3)
+    assert np.all(gap.approximation > -5 * np.hypot(gap.best_elbo_standard_error, known) - 1e-3)
     assert apart(gap.amortisation - gap.approximation) > 2
     assert gap.mean_amortisation().value > 1
     assert {told[0] for told in words} >= {"bound of q", "best q of the family"}
-    assert all(done <= total == 12 for _, done, total in words)
+    assert all(done <= total <= 12 for _, done, total in words)
     shifted = gap.shifted(np.arange(12.0))
     np.testing.assert_allclose(shifted.approximation, gap.approximation, atol=1e-12)
     np.testing.assert_allclose(shifted.evidence.log_evidence - gap.evidence.log_evidence, np.arange(12.0), atol=1e-12)

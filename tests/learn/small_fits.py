@@ -20,7 +20,14 @@ RNG = np.random.default_rng(0)
 NUMBERS = RNG.normal(size=(41, 3)) @ RNG.normal(size=(3, 3)) * [1.0, 10.0, 0.01] + [0.0, 10.0, -3.0]
 GAPS = np.where(RNG.random(NUMBERS.shape) < 0.2, np.nan, NUMBERS)
 INTENSITIES = RNG.integers(0, 256, size=(30, 4)).astype(np.uint8)
-SMALL = {"latent_dim": 1, "hidden_sizes": (4,), "batch_size": 16, "epochs": 8, "n_importance_samples": 5}
+SMALL = {
+    "latent_dim": 1,
+    "hidden_sizes": (4,),
+    "batch_size": 16,
+    "epochs": 8,
+    "n_importance_samples": 5,
+    "scoring_method": "importance",
+}
 SEED = 3
 
 # What else a fit's state and randomness, and what is saved of it, can depend on: one case each.

@@ -196,7 +196,7 @@ class Comparison:
         return self.log_evidence[i], self.standard_error[i]
 
 
-def compare(log_evidence: Mapping[str, Evidence | tuple[ArrayLike, ArrayLike]]) -> Comparison:
+def compare(log_evidence: Mapping[str, Evidence | tuple[ArrayLike, ArrayLike | float]]) -> Comparison:
     """Put models side by side that scored the same rows.
 
     Args:

@@ -27,8 +27,6 @@ NEAR = 0.1
 COPIES_ABOVE = 0.05
 """Share of near-copies among samples beyond that among held-out rows, above which samples count as copies: one sample
 in twenty. The share among held-out rows takes out duplicates that are natural, as in binary data."""
-MOSTLY = 0.9
-"""Share of rows that are training rows above which they are no held-out rows."""
 _PAIRS_AT_ONCE = 10_000_000
 
 
@@ -110,12 +108,6 @@ def copies(samples: NDArray[Any] | None, held_out: NDArray[Any] | None) -> Findi
     share = sum(near) / 2
     error = np.sqrt(max(share * (1 - share), 1e-12) * (1 / len(samples) + 1 / len(held_out)))
     ratio = float(np.median(samples)) / usual if usual > 0 else float("nan")
-    if usual == 0 and near[1] > MOSTLY:
-        why = (
-            f"Copies cannot be told: {near[1]:.0%} of the rows are training rows themselves; give rows that the model "
-            "was not fitted to."
-        )
-        return unknown("copies", name, DISTANCE_RATIO_BELOW, why)
     figure = f"{near[0]:.1%} of samples and {near[1]:.1%} of held-out rows all but repeat a training row"
     if usual > 0:
         figure += f", and samples lie {ratio:.2f} times as far from the nearest one"
