@@ -1,9 +1,8 @@
 """No free lunch: an autoregressive model beside a latent-variable model of the same binary digits.
 
-MADE (Germain et al. 2015) writes p(x) as a product over cells, each given those before it in some order: log p(x) is
-exact and takes one pass of a network, a draw takes a pass for every cell, and no cell can be left out of a row. A VAE
-draws in one pass, encodes a row in a few numbers and leaves cells out exactly, but says log p(x) only up to an
-estimate. MADEs of several orders can be mixed (Uria et al. 2014). Held-out rows are compared one by one.
+MADE (Germain et al. 2015; several orders mixed: Uria et al. 2014) writes p(x) as a product over cells, each given those
+before it: log p(x) is exact and takes one pass, a draw takes a pass for every cell, and no cell can be left out. A VAE
+draws in one pass, encodes a row in a few numbers, leaves cells out exactly, and says log p(x) only up to an estimate.
 """
 
 import time
@@ -41,9 +40,8 @@ for name, (order, n_orders) in MADES.items():
     log_p[name], draws[name] = made.log_prob(test), made.sample(1000, key=KEY)
     drawing[name] = seconds(lambda made=made: made.sample(1000, key=KEY))
 start = time.perf_counter()
-vae = VAE(16, hidden_sizes=(128,), epochs=150, learning_rate=0.003, scoring_method="importance", random_state=0).fit(
-    train, validation=guard
-)
+options = {"learning_rate": 0.003, "scoring_method": "importance", "random_state": 0}
+vae = VAE(16, hidden_sizes=(128,), epochs=150, **options).fit(train, validation=guard)
 learning["VAE"], evidence = time.perf_counter() - start, vae.evidence(test, 5000)
 drawing["VAE"], draws["VAE"] = seconds(lambda: vae.sample(1000, 0)), vae.sample(1000, 0)
 log_p |= {"VAE": evidence.log_evidence, "VAE, its ELBO": evidence.elbo}
