@@ -125,6 +125,14 @@ def test_only_what_is_asked_for_is_examined(place):
     assert set(CHECKS) == {"gap", "bracket", "health", "baselines"}
 
 
+def test_rows_whose_chains_do_not_agree_are_said_to_have_no_bracket(place, monkeypatch):
+    monkeypatch.setattr("tightbound.evidence.bracket.CONVERGED_BELOW", 0.0)
+    found = tightbound.load(place / "m").examine(rows(30, seed=5), checks=("bracket",))
+    assert found.bracket is not None and found.real_bracket is not None
+    assert any("No bracket of given rows: for none of 20" in sentence for sentence in found.left_out)
+    assert "0 of 20 rows" in repr(found)
+
+
 def test_a_discrete_model_says_why_it_has_no_bracket():
     x = (rows(60).to_numpy() > 0).astype(float)
     with tiny.quick_compilation():

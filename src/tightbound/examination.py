@@ -204,6 +204,12 @@ def _with_bracket(subject: _Subject, found: Examination) -> Examination:
         key=jax.random.fold_in(subject.key, 3),
         on_progress=lambda done: subject.tell("bracket of rows", done, len(x)),
     ).shifted(jacobian)
+    if not real.converged.any():
+        why = (
+            f"No bracket of given rows: for none of {len(x)} did the chains that look for the posterior agree (R-hat); "
+            "go by that of simulated rows, or refine q row by row."
+        )
+        found = dataclasses.replace(found, left_out=(*found.left_out, why))
     return dataclasses.replace(found, bracket=simulated, real_bracket=real)
 
 
