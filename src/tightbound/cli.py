@@ -280,7 +280,7 @@ def demo(
         str, typer.Argument(metavar="FOLDER", help="Where to put the model and the report.")
     ] = "tightbound-demo",
 ) -> None:
-    """Fit the embedded handwritten digits, evaluate on held-out ones and write a report, in under two minutes."""
+    """Fit the embedded handwritten digits, evaluate on held-out ones and write a report, in about two minutes."""
     _run("demo", folder=folder)
 
 
