@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": set(),  # options with their defaults and help, light enough for `tightbound --help`
     "learn": {"model"},
     "evidence": {"model", "learn"},
+    "readings": {"model", "learn", "evidence"},  # what one fitted p(x) answers: draws, levels, cells, p-values
     "choices": {"model", "learn"},  # words to objects
     "progress": {"learn"},
     "fitted": INNER | {"settings"},
@@ -35,24 +36,27 @@ MAY_IMPORT: dict[str, set[str]] = {
     "exhibits": INNER | {"examination", "report"},  # what the report shows of them
     "overview": INNER | {"examination", "exhibits", "fitted", "progress", "report"},
     "persistence": INNER | {"fitted"},
+    "answers": INNER | {"fitted", "readings"},  # readings in the user's units
     "estimator": INNER
-    | {"examination", "fitted", "fitting", "persistence", "planning", "progress", "resuming", "settings"},
+    | {"answers", "examination", "fitted", "fitting", "persistence", "planning", "progress", "resuming", "settings"},
     "scores": INNER | {"fitted", "resuming", "settings"},  # a scoring's rows on disk
     "commands": set(),  # everything but the command line itself; filled in below
     "options": {"settings"},  # of the command line
-    "cli": {"options"},
+    "cli_answers": {"options"},
+    "cli": {"cli_answers", "options"},
     "__init__": set(),
     "__main__": {"cli"},
 }
 
-MAY_IMPORT["commands"] = set(MAY_IMPORT) - {"cli", "estimator", "options", "__init__", "__main__"}
+MAY_IMPORT["commands"] = set(MAY_IMPORT) - {"cli", "cli_answers", "estimator", "options", "__init__", "__main__"}
 
 # These arrows only inside a function (or for the type checker): importing the one does not import the other.
 LAZY: dict[str, set[str]] = {
     "persistence": {"estimator"},
     "estimator": {"overview", "report"},
     "cli": set(MAY_IMPORT) - {"cli", "__init__", "__main__"},
-    "__init__": {"estimator", "evidence", "examination", "fitted", "persistence"},
+    "cli_answers": set(MAY_IMPORT) - {"cli", "__init__", "__main__"},
+    "__init__": {"answers", "estimator", "evidence", "examination", "fitted", "persistence"},
 }
 
 # A heavy library, and the only modules that may import it.
@@ -64,7 +68,7 @@ AT_HOME: dict[str, tuple[str, ...]] = {
         "tightbound.data.files",
     ),
     "matplotlib": ("tightbound.report",),
-    "typer": ("tightbound.cli", "tightbound.options"),
+    "typer": ("tightbound.cli", "tightbound.cli_answers", "tightbound.options"),
     "pandas": ("tightbound.data.frames",),
     "torch": (),
 }
@@ -76,7 +80,7 @@ NEVER = ("jax._src", "jax.experimental", "pickle", "cloudpickle", "dill")
 
 LONGEST_FUNCTION = 60
 # scikit-learn reads an estimator's parameters off its constructor, one for every setting: only its body counts.
-SIGNATURE_IS_A_TABLE = {("tightbound.estimator", "__init__")}
+SIGNATURE_IS_A_TABLE = {("tightbound.estimator.vae", "__init__")}
 LONGEST_FILE = 400
 
 

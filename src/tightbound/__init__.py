@@ -3,16 +3,35 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tightbound.estimator import VAE, load
+    from tightbound.answers import Conditional, Detection, Imputation
+    from tightbound.estimator import VAE, VAEImputer, VAEOutlierDetector, load
     from tightbound.evidence import Evidence, Reliability, compare
     from tightbound.examination import Examination
 
 __version__ = "0.1.0"
 
-__all__ = ["VAE", "Evidence", "Examination", "Reliability", "__version__", "compare", "load"]
+__all__ = [
+    "VAE",
+    "Conditional",
+    "Detection",
+    "Evidence",
+    "Examination",
+    "Imputation",
+    "Reliability",
+    "VAEImputer",
+    "VAEOutlierDetector",
+    "__version__",
+    "compare",
+    "load",
+]
 
 _HOMES = {
     "VAE": "tightbound.estimator",
+    "VAEImputer": "tightbound.estimator",
+    "VAEOutlierDetector": "tightbound.estimator",
+    "Conditional": "tightbound.answers",
+    "Detection": "tightbound.answers",
+    "Imputation": "tightbound.answers",
     "load": "tightbound.estimator",
     "Evidence": "tightbound.evidence",
     "Examination": "tightbound.examination",

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from tightbound import __version__
+from tightbound.cli_answers import register
 from tightbound.options import (
     Checks,
     Data,
@@ -54,6 +55,10 @@ def fit(
     array: Key = None,
     label: Label = None,
     drop: Drop = None,
+    schema: Annotated[
+        str | None,
+        typer.Option("--schema", help="What each column holds, as `tightbound schema` writes it and you edit it."),
+    ] = None,
     validation: Annotated[
         str | None, typer.Option("--validation", help="Data to stop early on, in place of a share of DATA.")
     ] = None,
@@ -73,6 +78,7 @@ def fit(
         array=array,
         label=label,
         drop=drop or (),
+        schema=schema,
         validation=validation,
         resume=resume,
         overwrite=overwrite,
@@ -230,9 +236,17 @@ def sample(
     random_state: Annotated[
         int | None, typer.Option("--random-state", help="Seed (default: other rows each time).")
     ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--given",
+            metavar="NAME=VALUE",
+            help="Only rows with this value; NAME=LOW..HIGH: in this range; NAME=A|B: one of these (repeat for more).",
+        ),
+    ] = None,
 ) -> None:
-    """Draw new rows from p(x), in the columns and units of the data."""
-    _run("sample", model=model, n=n, output=output, random_state=random_state)
+    """Draw new rows from p(x), or from p(x given some columns), in the columns and units of the data."""
+    _run("sample", model=model, n=n, output=output, random_state=random_state, given=given or ())
 
 
 @app.command()
@@ -272,6 +286,9 @@ def report(
 def info(model: Model, *, as_json: Json = False) -> None:
     """Say what a saved model is: what it was fitted on, how, and how that went."""
     _run("info", model=model, as_json=as_json)
+
+
+register(app)
 
 
 @app.command()

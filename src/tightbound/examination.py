@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 from numpy.typing import NDArray
 
-from tightbound.data import Rows, Table
+from tightbound.data import Encoding, Rows, Table
 from tightbound.evidence import (
     Bracket,
     Comparison,
@@ -27,6 +27,7 @@ from tightbound.evidence import (
     fit_baselines,
 )
 from tightbound.fitted import FittedModel, precision
+from tightbound.model import AbstractDistribution, ColumnsHead
 
 CHECKS = ("gap", "bracket", "health", "baselines")
 THIS_MODEL = "this model"
@@ -185,7 +186,9 @@ def _with_bracket(subject: _Subject, found: Examination) -> Examination:
     if model.specification.discrete:
         why = "No bracket of log p(x): annealing follows gradients, and this model's latents are discrete."
         return dataclasses.replace(found, left_out=(*found.left_out, why))
-    complete = float(-np.sum(np.log(model.encoding.scale)))
+    # Of a simulated row of columns on curved scales only the mean Jacobian is known: widths are right, levels nearly.
+    scales = model.encoding.scale if isinstance(model.encoding, Encoding) else None
+    complete = float(np.mean(subject.rows.log_jacobian) if scales is None else -np.sum(np.log(scales)))
     simulated = bidirectional(
         model.pair.p,
         model.pair.q,
@@ -225,7 +228,7 @@ def _with_health(subject: _Subject, found: Examination) -> Examination:
         train=None if train is None else train.x,
         train_observed=None if train is None else train.observed,
         history=History.of(model.summary.history),
-        recorded=model.encoding.on_grid if model.encoding.likelihood == "gaussian" else None,
+        recorded=None if model.encoding.likelihood == "bernoulli" else model.encoding.on_grid,
         key=jax.random.fold_in(subject.key, 4),
     )
     if found.gap is not None and found.gap_of_training_rows is not None:
@@ -243,7 +246,8 @@ def _with_baselines(subject: _Subject, found: Examination) -> Examination:
         train.x,
         train.observed,
         likelihood=likelihood,
-        floor=subject.model.encoding.floor if likelihood == "gaussian" else None,
+        floor=subject.model.encoding.floor if isinstance(subject.model.encoding, Encoding) else None,
+        independent=_independent(subject.model),
         seed=subject.model.summary.seed,
         on_progress=lambda done, total, name: subject.tell(f"simple models: {name}", done, total),
     )
@@ -259,6 +263,12 @@ def _with_baselines(subject: _Subject, found: Examination) -> Examination:
     return dataclasses.replace(
         found, comparison=compare(scores), details=details, left_out=(*found.left_out, *left_out)
     )
+
+
+def _independent(model: FittedModel) -> AbstractDistribution | None:
+    """Independent columns with the families of the model, as its decoder began: by moments of the training rows."""
+    head = model.pair.p.decoder.head
+    return head(head.first) if isinstance(head, ColumnsHead) else None
 
 
 def simple_scores(found: Examination) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array
 from numpy.typing import NDArray
 
-from tightbound.data import Encoding, Rows, Table
+from tightbound.data import ColumnsEncoding, Encoding, Rows, Table
 from tightbound.evidence import Evidence, Latents, encode, log_evidence, nothing_observed
 from tightbound.learn import (
     CONVERGED,
@@ -55,6 +55,8 @@ class TrainingSummary:
     settings: dict[str, Any]
     messages: tuple[str, ...]
     """What a person should know: the likelihood chosen and why, columns left out, scales at their floor."""
+    reference: tuple[float, ...] = ()
+    """Anomaly scores of rows held out of the fit, for p-values; () where none were kept."""
 
 
 @final
@@ -64,7 +66,7 @@ class FittedModel:
 
     pair: Pair
     specification: Specification
-    encoding: Encoding
+    encoding: Encoding | ColumnsEncoding
     summary: TrainingSummary
     refined_by: int | None = None
     """Steps of the inner loop that improves q for every row, where it is not the q that was fitted."""
@@ -148,7 +150,8 @@ class FittedModel:
         with precision(self.specification.dtype):
             keys = _keys(seed, n)
             x, z = in_chunks(_ancestral, self.pair, keys)
-        return self.encoding.decode(x), z
+        on_grid = {"on_grid": True} if isinstance(self.encoding, ColumnsEncoding) else {}
+        return self.encoding.decode(x, **on_grid), z
 
     def sample_posterior(self, table: Table, n: int, seed: int) -> NDArray[Any]:
         """n draws of z from q(z | x) of every row, (rows, n, k)."""
@@ -220,9 +223,9 @@ def _sd_of_x(pair: Pair, z: Array) -> Array:
     return jax.vmap(lambda z: pair.p.decoder(z).variance ** 0.5)(z)
 
 
-def columns_at_floor(pair: Pair, encoding: Encoding, z: NDArray[Any]) -> list[str]:
+def columns_at_floor(pair: Pair, encoding: Encoding | ColumnsEncoding, z: NDArray[Any]) -> list[str]:
     """Names of the columns whose scale given z lies within 5 % of its floor for at least a twentieth of the rows."""
-    if encoding.likelihood != "gaussian":
+    if not isinstance(encoding, Encoding) or encoding.likelihood != "gaussian":
         return []
     sd = in_chunks(_sd_of_x, pair, z)
     share = np.mean(sd <= 1.05 * encoding.floor, axis=0)

@@ -15,9 +15,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightbound import learn
-from tightbound.data import Encoding, Rows, Table, decide_likelihood, infer_schema, make_encoding
+from tightbound.data import (
+    ColumnsEncoding,
+    DataError,
+    Encoding,
+    Rows,
+    Table,
+    coded,
+    decide_likelihood,
+    infer_schema,
+    make_columns_encoding,
+    make_encoding,
+)
 from tightbound.fitted import FittedModel, TrainingSummary, add_to_bounds, columns_at_floor, precision
-from tightbound.model import GenerativeModel, Specification, build, make_prior
+from tightbound.model import (
+    CellWords,
+    GenerativeModel,
+    Specification,
+    Start,
+    build,
+    columns_head,
+    make_prior,
+    moments_of,
+)
 from tightbound.planning import Plan, make_plan, plan_messages
 from tightbound.resuming import Checkpointing, Keeper, fingerprint, json_settings, read_checkpoint
 from tightbound.settings import DEFAULTS
@@ -35,7 +55,7 @@ def fit_table(
     encoder_network: Callable[..., Any] | None = None,
     decoder_network: Callable[..., Any] | None = None,
     checkpointing: Checkpointing | None = None,
-    on_plan: Callable[[Plan, Encoding, tuple[str, ...]], None] | None = None,
+    on_plan: Callable[[Plan, tuple[str, ...]], None] | None = None,
     on_epoch: EpochListener | None = None,
 ) -> FittedModel:
     """Fit a variational autoencoder to a table.
@@ -46,29 +66,26 @@ def fit_table(
         seed: fixes weights, split, order of rows and all noise.
         encoder_network, decoder_network: factories f(in_size, out_size, key=...) that replace the default networks.
         checkpointing: keep the state on disk and go on from it; the result has the same bits as without interruption.
-        on_plan: called once before the first epoch with the plan, the encoding and the messages for the user.
+        on_plan: called once before the first epoch with the plan and the messages for the user.
         on_epoch: called after every epoch.
 
     Raises `ValueError` (one sentence) for data or choices that cannot be used.
     """
     started = time.perf_counter()
     settings = {**DEFAULTS, **settings}
-    decision = decide_likelihood(table, infer_schema(table), settings["likelihood"], settings["binarize"])
-    encoding = make_encoding(table, decision.likelihood, decision.binarize, settings["scaling"])
+    table, encoding, sentence = _encoding(table, settings)
     rows = encoding.encode(table, dtype=settings["dtype"], draw=True)
     held_out = None if validation is None else encoding.encode(validation, dtype=settings["dtype"], draw=True)
     plan = make_plan(settings, encoding, rows, held_out, seed, custom=_custom(encoder_network, decoder_network))
-    messages = [decision.sentence, *encoding.messages, *plan_messages(plan, table, settings)]
+    messages = [sentence, *encoding.messages, *plan_messages(plan, table, settings)]
     if on_plan is not None:
-        on_plan(plan, encoding, tuple(messages))
+        on_plan(plan, tuple(messages))
     with precision(settings["dtype"]):
         use_compilation_cache()
         key_weights, key_fit = jax.random.split(jax.random.key(seed))
         parts = build(
             plan.specification,
-            center=_center(encoding, rows),
-            floor=encoding.floor,
-            pseudo_inputs=_pseudo_inputs(plan, rows, seed),
+            start=_start(plan, encoding, rows, seed),
             encoder_network=encoder_network,
             decoder_network=decoder_network,
             key=key_weights,
@@ -101,6 +118,41 @@ def fit_table(
     return FittedModel(settled, spec, encoding, summary)
 
 
+def _encoding(table: Table, settings: Mapping[str, Any]) -> tuple[Table, Encoding | ColumnsEncoding, str]:
+    """The table (coded, if it is mixed), how a model sees it, and a sentence on what was decided."""
+    likelihood = settings["likelihood"]
+    if table.coded is None and likelihood != "columns":
+        decision = decide_likelihood(table, infer_schema(table), likelihood, settings["binarize"])
+        return (
+            table,
+            make_encoding(table, decision.likelihood, decision.binarize, settings["scaling"]),
+            decision.sentence,
+        )
+    if likelihood not in ("auto", "columns") or settings["binarize"]:
+        asked = "binarize" if settings["binarize"] else f"likelihood {likelihood!r}"
+        raise DataError(
+            f"{table.source} must hold numbers alone for the {asked}; it is a table of columns of several kinds; leave "
+            "that out, or drop the columns that are no numbers."
+        )
+    table = coded(table, table.coded)
+    schema: Any = table.coded
+    encoding = make_columns_encoding(table, schema, settings["continuous"])
+    return table, encoding, encoding.sentence
+
+
+def _start(plan: Plan, encoding: Encoding | ColumnsEncoding, rows: Rows, seed: int) -> Start:
+    """What the training rows say of where a model should begin."""
+    pseudo = _pseudo_inputs(plan, rows, seed)
+    if isinstance(encoding, Encoding):
+        return Start(_center(encoding, rows), encoding.floor, pseudo_inputs=pseudo)
+    columns = tuple(CellWords(**each.words) for each in encoding.plans)
+    seen = np.ones(rows.x.shape, bool) if rows.observed is None else rows.observed
+    x, seen = rows.x[plan.train], seen[plan.train]
+    center, spread = moments_of(x, seen, columns)
+    first = np.asarray(columns_head([c.cells() for c in columns], x, seen).first)
+    return Start(center, np.ones(len(columns)), spread, first, pseudo)
+
+
 def _center(encoding: Encoding, rows: Rows) -> NDArray[np.float64]:
     if encoding.likelihood == "gaussian" and encoding.scaling == "standard":
         return np.zeros(encoding.n_features)
@@ -114,7 +166,7 @@ def _datasets(
     plan: Plan, rows: Rows, held_out: Rows | None
 ) -> tuple[learn.Dataset, learn.Dataset | None, tuple[float, float]]:
     """Training and validation rows on the device, and the mean log Jacobians that bring bounds to the user's units."""
-    train = _dataset(rows, plan.train)
+    train = dataclasses.replace(_dataset(rows, plan.train), hidden=plan.hidden)
     train_shift = float(rows.log_jacobian[plan.train].mean())
     if held_out is not None:
         everything = np.arange(len(held_out.x))
@@ -241,7 +293,7 @@ def _pseudo_inputs(plan: Plan, rows: Rows, seed: int) -> NDArray[np.float64] | N
     return x if rows.observed is None else np.where(rows.observed[chosen], x, 0)
 
 
-def _floor_messages(pair: learn.Pair, encoding: Encoding, latents: NDArray[Any]) -> list[str]:
+def _floor_messages(pair: learn.Pair, encoding: Encoding | ColumnsEncoding, latents: NDArray[Any]) -> list[str]:
     stuck = columns_at_floor(pair, encoding, latents)
     if not stuck:
         return []
@@ -252,7 +304,7 @@ def _floor_messages(pair: learn.Pair, encoding: Encoding, latents: NDArray[Any])
     ]
 
 
-def _some_latents(pair: learn.Pair, encoding: Encoding, rows: Rows, plan: Plan) -> NDArray[Any]:
+def _some_latents(pair: learn.Pair, encoding: Encoding | ColumnsEncoding, rows: Rows, plan: Plan) -> NDArray[Any]:
     # Posterior means of up to 1,000 training rows: enough to see which scales sit at their floor.
     if encoding.likelihood != "gaussian":
         return np.zeros((1, plan.specification.z_size), plan.specification.dtype)

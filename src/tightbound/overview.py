@@ -231,6 +231,8 @@ class Overview:
                 "full": "a full covariance that depends on z",
             }
             decoder = f"a Gaussian decoder with {words[spec.covariance]}"
+        elif likelihood == "columns":
+            decoder = "a decoder that gives every column its own distribution"
         else:
             decoder = "a Bernoulli decoder"
         n_rows = summary.n_train + summary.n_validation
@@ -264,7 +266,7 @@ class Overview:
 
 def unit_of(model: FittedModel) -> str:
     """What log p(x) of a model is measured in."""
-    if model.encoding.likelihood == "bernoulli":
+    if model.encoding.discrete:
         return f"{NATS}, the log of a probability"
     return f"{NATS}, the log of a density in the data's units"
 
@@ -295,7 +297,7 @@ def overview(
         options: further arguments of `evidence.log_evidence`; difficult rows are taken further for `PATIENCE` seconds.
     """
     options = {"patience": None if options.get("time_limit") else PATIENCE, **options}
-    table = model.encoding.schema.check(table)
+    table = model.encoding.check(table)
     rows = _spread(table.n_rows, most_rows)
     table = table.take(rows)
     unseen = None if held_out is None else held_out.take(_spread(held_out.n_rows, _MOST_HELD_OUT_ROWS))

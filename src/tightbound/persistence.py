@@ -12,15 +12,14 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from tightbound import learn
-from tightbound.data import DataError, Encoding
+from tightbound.data import ColumnsEncoding, DataError, Encoding
 from tightbound.fitted import FittedModel, TrainingSummary, precision
-from tightbound.model import Specification, build
+from tightbound.model import Specification, Start, build
 
 FORMAT = "tightbound model"
 FORMAT_VERSION = 2
@@ -98,7 +97,8 @@ def load_model(
     description = _read_description(folder)
     try:
         spec = Specification.from_json(description["specification"])
-        encoding = Encoding.from_json(description["encoding"])
+        columns = description["encoding"].get("likelihood") == "columns"
+        encoding = (ColumnsEncoding if columns else Encoding).from_json(description["encoding"])
         summary = _summary_from_json(description["training"])
         if spec.n_features != encoding.n_features or spec.likelihood != encoding.likelihood:
             raise ValueError("specification and encoding do not belong together")
@@ -115,8 +115,7 @@ def load_model(
         try:
             parts = build(
                 spec,
-                center=np.zeros(spec.n_features),
-                floor=encoding.floor,
+                start=Start.template(spec.n_features, encoding.floor if isinstance(encoding, Encoding) else None),
                 encoder_network=encoder_network,
                 decoder_network=decoder_network,
                 key=jax.random.key(0),
@@ -170,6 +169,7 @@ def _summary_from_json(values: dict[str, Any]) -> TrainingSummary:
             **values,
             "history": tuple(learn.EpochRecord(*record) for record in records),
             "messages": tuple(values["messages"]),
+            "reference": tuple(float(score) for score in values.get("reference", ())),
         }
     )
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from tightbound import learn
 from tightbound.choices import gradient_name, make_gradient, make_kl_weight, make_objective, make_regulariser
-from tightbound.data import DataError, Encoding, Rows, Table, split
-from tightbound.model import Specification
+from tightbound.data import ColumnsEncoding, DataError, Encoding, Rows, Table, split
+from tightbound.model import CellWords, Specification
 from tightbound.settings import DEFAULTS, check_number, check_settings
 
 MAX_VALIDATION_ROWS = 2000
@@ -33,6 +33,8 @@ class Plan:
     inner_steps: int = 1
     """Steps of an inner loop while learning."""
     through: bool = False
+    hidden: float = 0.0
+    """Share of rows of which further cells are hidden whenever they are drawn."""
     second_stage: str | None = None
     """The prior that is fitted to the aggregated posterior afterwards."""
 
@@ -44,7 +46,7 @@ class Plan:
 
 def make_plan(
     settings: Mapping[str, Any],
-    encoding: Encoding,
+    encoding: Encoding | ColumnsEncoding,
     rows: Rows,
     held_out: Rows | None,
     seed: int,
@@ -99,6 +101,7 @@ def make_plan(
         validation=validation,
         inner_steps=_inner_steps(settings),
         through=bool(settings["through"]),
+        hidden=_hidden(settings, encoding),
         second_stage=None if settings["second_stage"] == "none" else settings["second_stage"],
     )
 
@@ -119,7 +122,12 @@ def _check_second_stage(spec: Specification, prior: str) -> None:
 
 
 def _specification(
-    settings: Mapping[str, Any], encoding: Encoding, rows: Rows, latent_dim: int, n_train: int, custom: tuple[str, ...]
+    settings: Mapping[str, Any],
+    encoding: Encoding | ColumnsEncoding,
+    rows: Rows,
+    latent_dim: int,
+    n_train: int,
+    custom: tuple[str, ...],
 ) -> Specification:
     d, prior, posterior, inference = encoding.n_features, *(settings[k] for k in ("prior", "posterior", "inference"))
     discrete = posterior in ("bernoulli", "categorical")
@@ -127,6 +135,9 @@ def _specification(
     if n_components is None:
         n_components = min(100, n_train) if prior == "vamp" else 10
     steps = _inner_steps(settings)
+    columns: tuple[CellWords, ...] = ()
+    if isinstance(encoding, ColumnsEncoding):
+        columns = tuple(CellWords(**plan.words) for plan in encoding.plans)
     return Specification(
         n_features=d,
         latent_dim=latent_dim,
@@ -145,10 +156,19 @@ def _specification(
         network=settings["network"],
         hidden_sizes=_hidden_sizes(settings["hidden_sizes"], d),
         activation=settings["activation"],
-        mask_input=rows.observed is not None,
+        mask_input=columns != () or rows.observed is not None or _hidden(settings, encoding) > 0,
         dtype=settings["dtype"],
         custom=custom,
+        columns=columns,
     )
+
+
+def _hidden(settings: Mapping[str, Any], encoding: Encoding | ColumnsEncoding) -> float:
+    """Of a mixed table any subset of columns may be asked for later: by default half of the rows learn that."""
+    share = settings["hide_cells"]
+    if share is None:
+        return 0.5 if isinstance(encoding, ColumnsEncoding) and encoding.n_features > 1 else 0.0
+    return float(share)
 
 
 def _inner_steps(settings: Mapping[str, Any]) -> int:

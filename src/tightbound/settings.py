@@ -43,8 +43,16 @@ SETTINGS: tuple[Setting, ...] = (
         "likelihood",
         str,
         "auto",
-        "Distribution of the data given z; auto: Bernoulli for 0/1 data, else Gaussian.",
-        ("auto", "gaussian", "bernoulli"),
+        "Distribution of the data given z; auto: each column by its kind in a table with texts, categories or dates "
+        "(or a schema), Bernoulli for 0/1 data, else Gaussian.",
+        ("auto", "gaussian", "bernoulli", "columns"),
+    ),
+    Setting(
+        "continuous",
+        str,
+        "normal_scores",
+        "Family of continuous columns in a mixed table; the schema can name one for each column.",
+        ("normal_scores", "gaussian", "student_t", "gaussian_mixture", "logistic_mixture"),
     ),
     Setting("binarize", bool, False, "Binarise 8-bit intensities anew each time a row is drawn (Bernoulli)."),
     Setting(
@@ -280,6 +288,17 @@ SETTINGS: tuple[Setting, ...] = (
         least=1e-12,
         most=1e3,
         usual="0.0015 is usual",
+    ),
+    Setting(
+        "hide_cells",
+        float,
+        None,
+        "Share of rows of which more cells are hidden at random each time, so that q can condition on any subset "
+        "(default: 0.5 in mixed tables, else 0).",
+        group="Learning",
+        least=0,
+        most=1,
+        usual="0.5 is usual",
     ),
     Setting(
         "validation_fraction",

@@ -6,21 +6,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from tightbound.answers import anomaly_scores
+from tightbound.commands.answering import read_schema
 from tightbound.commands.shared import (
     REPORT_FILE,
     evaluation,
     print_json,
 )
-from tightbound.data import Encoding, Table, read_table, split
+from tightbound.data import Table, read_table, split
 from tightbound.examination import CHECKS
+from tightbound.fitted import FittedModel
 from tightbound.fitting import fit_table
-from tightbound.overview import MOST_REPORTED_ROWS, overview
+from tightbound.overview import MOST_REPORTED_ROWS, Overview, overview
 from tightbound.persistence import check_target, save_model
 from tightbound.planning import Plan
 from tightbound.progress import FitProgress, duration
 from tightbound.report import render
 from tightbound.resuming import Checkpointing
 from tightbound.settings import check_settings
+
+MOST_REFERENCES = 2000
 
 
 def fit(
@@ -30,6 +37,7 @@ def fit(
     array: str | None,
     label: str | None,
     drop: Sequence[str],
+    schema: str | None,
     validation: str | None,
     resume: bool,
     overwrite: bool,
@@ -44,13 +52,13 @@ def fit(
     check_settings(settings)
     checkpoint = Path(f"{output.rstrip('/')}.checkpoint")
     _check_free(output, checkpoint, resume, overwrite)
-    table = read_table(data, array=array, label=label, drop=tuple(drop))
+    known = None if schema is None else read_schema(schema)
+    table = read_table(data, array=array, label=label, drop=tuple(drop), schema=known)
     held_out = None if validation is None else _read_validation(validation, array, label, drop, table)
     plans: list[Plan] = []
     with FitProgress(not quiet) as progress:
 
-        def announce(plan: Plan, encoding: Encoding, messages: tuple[str, ...]) -> None:
-            del encoding
+        def announce(plan: Plan, messages: tuple[str, ...]) -> None:
             plans.append(plan)
             Path(output).parent.mkdir(parents=True, exist_ok=True)
             for message in (_opening(table, plan), *messages):
@@ -67,6 +75,7 @@ def fit(
         )
     if held_out is None and len(plans[0].validation):
         held_out = table.take(plans[0].validation)
+    model = with_reference(model, held_out)
     shown = overview(
         model,
         table,
@@ -79,11 +88,26 @@ def fit(
     page = {REPORT_FILE: render(shown.content(f"{Path(output).name}: {table.source}")).encode()} if with_report else {}
     save_model(output, model, overwrite=overwrite, files=page)
     checkpoint.unlink(missing_ok=True)
+    _tell(shown, output, with_report, as_json)
+
+
+def _tell(shown: Overview, output: str, with_report: bool, as_json: bool) -> None:
+    """What came of the fit."""
+    summary = shown.model.summary
     if as_json:
-        print_json({"model": output, "seconds": model.summary.seconds, **evaluation(shown)})
+        print_json({"model": output, "seconds": summary.seconds, **evaluation(shown)})
         return
-    print(f"{shown}\n\nFitted in {duration(model.summary.seconds)}. {model.summary.detail}")
+    print(f"{shown}\n\nFitted in {duration(summary.seconds)}. {summary.detail}")
     print(f"Saved {output}" + (f"; open {os.path.join(output, REPORT_FILE)}" if with_report else ""))
+
+
+def with_reference(model: FittedModel, held_out: Table | None) -> FittedModel:
+    """The model with the scores of rows that it was not fitted to, which p-values of other rows rest on."""
+    if held_out is None or len(held_out.shape) > 1:
+        return model
+    scores = anomaly_scores(model, held_out.take(np.arange(min(held_out.n_rows, MOST_REFERENCES))))
+    summary = dataclasses.replace(model.summary, reference=tuple(scores[np.isfinite(scores)].tolist()))
+    return dataclasses.replace(model, summary=summary)
 
 
 def _opening(table: Table, plan: Plan) -> str:
@@ -108,8 +132,8 @@ def _check_free(output: str, checkpoint: Path, resume: bool, overwrite: bool) ->
 
 def _read_validation(path: str, array: str | None, label: str | None, drop: Sequence[str], fitted: Table) -> Table:
     if fitted.named:  # what was set aside there need not be here
-        return read_table(path, array=array, known=fitted.aside)
-    return read_table(path, array=array, label=label, drop=tuple(drop))
+        return read_table(path, array=array, known=fitted.aside, schema=fitted.coded)
+    return read_table(path, array=array, label=label, drop=tuple(drop), schema=fitted.coded)
 
 
 def demo(*, folder: str) -> None:
@@ -123,8 +147,7 @@ def demo(*, folder: str) -> None:
     plans: list[Plan] = []
     with FitProgress(True) as progress:
 
-        def announce(plan: Plan, encoding: Encoding, messages: tuple[str, ...]) -> None:
-            del encoding
+        def announce(plan: Plan, messages: tuple[str, ...]) -> None:
             plans.append(plan)
             progress.message(messages[0])
 

@@ -25,9 +25,25 @@ def load(path: str, refine: int = 0) -> FittedModel:
     return fitted.refined(refine) if refine else fitted
 
 
-def read(model: FittedModel, data: str, array: str | None, label: str | None, drop: Sequence[str]) -> Table:
+def read(
+    model: FittedModel,
+    data: str,
+    array: str | None,
+    label: str | None,
+    drop: Sequence[str],
+    unseen: str = "error",
+) -> Table:
     """Data for a fitted model: what was set aside from the data that it was fitted on is set aside here too."""
-    return read_table(data, array=array, label=label, drop=tuple(drop), known=model.encoding.schema.aside)
+    encoding = model.encoding
+    return read_table(
+        data,
+        array=array,
+        label=label,
+        drop=tuple(drop),
+        known=encoding.aside,
+        schema=encoding.table_schema,
+        unseen=unseen,
+    )
 
 
 def read_train(model: FittedModel, train: str | None, array: str | None) -> Table | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from .text import MISSING, is_number
 if TYPE_CHECKING:
     import polars as pl
 
+    from .kinds import TableSchema
+
 
 @dataclass(frozen=True)
 class _Lines:
@@ -31,7 +34,15 @@ class _Lines:
         return f"line {self.numbers[row]}"
 
 
-def table_from_delimited(data: bytes, choice: Choice, *, source: str, separator: str | None) -> Table:
+def table_from_delimited(
+    data: bytes,
+    choice: Choice,
+    *,
+    source: str,
+    separator: str | None,
+    schema: TableSchema | None = None,
+    unseen: str = "error",
+) -> Table:
     """Delimited text as a table.
 
     The first line holds the names, unless every field of it is a number that is not simply the column's own number:
@@ -43,6 +54,7 @@ def table_from_delimited(data: bytes, choice: Choice, *, source: str, separator:
         choice: which columns to set aside.
         source: words for messages.
         separator: the character between fields; None finds out (comma, semicolon or tab).
+        schema, unseen: of a mixed table; see `as_table`.
     """
     data = _plain_utf8(data, source)
     separator = separator or _separator(data)
@@ -52,7 +64,23 @@ def table_from_delimited(data: bytes, choice: Choice, *, source: str, separator:
         raise complain(source, "have rows of data", "only a header line came", "give at least one row below the names")
     import narwhals as nw
 
-    return table_from_frame(nw.from_native(frame), choice, source=source, where=lines.words, named=lines.named)
+    return table_from_frame(
+        nw.from_native(frame),
+        choice,
+        source=source,
+        where=lines.words,
+        named=lines.named,
+        schema=schema,
+        unseen=unseen,
+        as_text=True,
+    )
+
+
+def text_of(data: bytes, source: str, tabs: bool = False) -> pl.DataFrame:
+    """Delimited text as columns of text, exactly as it stands there; empty cells are empty text."""
+    data = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+    data = _plain_utf8(data, source)
+    return _read_quoted(data, "\t" if tabs else _separator(data), source)[0]
 
 
 def _plain_utf8(data: bytes, source: str) -> bytes:

@@ -18,7 +18,7 @@ from .frames import frame_from_columns
 from .likelihood import first_outside, intensity_scale, not_binary, not_intensity
 from .saved import damaged, field
 from .schema import CONTAINERS, Schema, infer_schema, require_finite, rounding
-from .table import Table
+from .table import Aside, Table
 
 SCALINGS = ("standard", "none")
 CELLS_AT_ONCE = 2**22  # how many cells are worked on at a time, so that temporaries stay small beside the data
@@ -77,6 +77,35 @@ class Encoding:
     def n_features(self) -> int:
         """Number of modelled columns, m."""
         return len(self.kept)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all columns that new data must have, in order."""
+        return self.schema.names
+
+    @property
+    def named(self) -> bool:
+        """Whether the names are the user's."""
+        return self.schema.named
+
+    @property
+    def aside(self) -> Aside:
+        """Columns that the data had beside these."""
+        return self.schema.aside
+
+    @property
+    def table_schema(self) -> None:
+        """None: the columns are numbers."""
+        return None
+
+    @property
+    def discrete(self) -> bool:
+        """Whether log p(x) is the log of a probability."""
+        return self.likelihood == "bernoulli"
+
+    def check(self, table: Table, *, expected_by: str = "the model") -> Table:
+        """New data in the order and shape of the fitted columns; see `Schema.check`."""
+        return self.schema.check(table, expected_by=expected_by)
 
     @property
     def modelled_names(self) -> tuple[str, ...]:

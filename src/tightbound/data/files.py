@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from .delimited import table_from_delimited, unreadable
 from .errors import DataError, complain, listing, suggestion
 from .frames import table_from_frame
 from .table import NOTHING_ASIDE, Aside, Choice, Table
+
+if TYPE_CHECKING:
+    from .kinds import TableSchema
 
 SUFFIXES = ".csv, .tsv (both also with .gz), .parquet, .npy, .npz"
 
@@ -31,6 +34,8 @@ def read_table(
     label: str | int | None = None,
     drop: Sequence[str | int] = (),
     known: Aside = NOTHING_ASIDE,
+    schema: TableSchema | None = None,
+    unseen: str = "error",
 ) -> Table:
     """The table in a file, in a folder of images, on standard input or among the embedded data sets.
 
@@ -42,6 +47,7 @@ def read_table(
         label: a column to set aside as labels, or the name of another array of the .npz file.
         drop: columns to leave out.
         known: what was set aside from the data that a model was fitted on: set aside here too, where it is there.
+        schema, unseen: of a mixed table; see `as_table`.
 
     Raises:
         DataError: for a path that cannot be read, and for data that are no table of numbers.
@@ -54,6 +60,10 @@ def read_table(
         )
     if place == "digits":
         return _digits(choice)
+    if schema is not None and suffix in (".npz", ".npy"):
+        from .mixed import coded
+
+        return coded(read_table(path, array=array, label=label, drop=drop, known=known), schema, unseen=unseen)
     if place != "-" and os.path.isdir(place):
         from .images import read_image_folder
 
@@ -63,9 +73,9 @@ def read_table(
     if suffix == ".npy":
         return _read_npy(place, choice)
     if suffix == ".parquet":
-        return _read_parquet(place, choice)
+        return _read_parquet(place, choice, schema, unseen)
     if suffix in (".csv", ".tsv") or place == "-":
-        return _read_delimited(place, suffix, choice)
+        return _read_delimited(place, suffix, choice, schema, unseen)
     _require_readable(place)
     raise complain(
         place, f"be a folder of images or a file {SUFFIXES}", f"its suffix is {suffix!r}", "convert it to one of those"
@@ -98,7 +108,7 @@ def _digits(choice: Choice) -> Table:
     return table_from_array(intensity, choice, source="digits", labels=digits.target)
 
 
-def _read_delimited(place: str, suffix: str, choice: Choice) -> Table:
+def _read_delimited(place: str, suffix: str, choice: Choice, schema: TableSchema | None, unseen: str) -> Table:
     source = "Standard input" if place == "-" else os.path.basename(place)
     try:
         data = sys.stdin.buffer.read() if place == "-" else Path(place).read_bytes()
@@ -110,10 +120,10 @@ def _read_delimited(place: str, suffix: str, choice: Choice) -> Table:
         except (OSError, EOFError, zlib.error) as error:
             raise _damaged(source, "gzip", error) from None
     separator = "\t" if suffix == ".tsv" else None
-    return table_from_delimited(data, choice, source=source, separator=separator)
+    return table_from_delimited(data, choice, source=source, separator=separator, schema=schema, unseen=unseen)
 
 
-def _read_parquet(place: str, choice: Choice) -> Table:
+def _read_parquet(place: str, choice: Choice, schema: TableSchema | None, unseen: str) -> Table:
     import narwhals as nw
     import polars as pl
 
@@ -123,7 +133,7 @@ def _read_parquet(place: str, choice: Choice) -> Table:
         frame = pl.read_parquet(Path(place), glob=False)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise _damaged(source, "parquet", error) from None
-    return table_from_frame(nw.from_native(frame), choice, source=source)
+    return table_from_frame(nw.from_native(frame), choice, source=source, schema=schema, unseen=unseen)
 
 
 # What NumPy and zipfile raise, between them, for a file that is cut short, garbled or of another kind.

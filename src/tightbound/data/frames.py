@@ -14,6 +14,8 @@ from .text import numbers_from_text
 if TYPE_CHECKING:
     import narwhals as nw
 
+    from .kinds import TableSchema
+
 
 def as_frame(X: Any, source: str) -> nw.DataFrame[Any] | None:
     """X as a narwhals frame (a lazy one is collected), or None when it is no data frame."""
@@ -52,8 +54,11 @@ def table_from_frame(
     source: str,
     where: Callable[[int], str] = _row_words,
     named: bool | None = None,
+    schema: TableSchema | None = None,
+    unseen: str = "error",
+    as_text: bool = False,
 ) -> Table:
-    """A narwhals frame as a table.
+    """A narwhals frame as a table: of numbers if all columns are, else coded by a schema.
 
     Args:
         frame: the frame.
@@ -61,6 +66,8 @@ def table_from_frame(
         source: words for messages.
         where: words for a row number (a file says its line).
         named: whether the names are the user's; by default they are, unless pandas numbered the columns itself.
+        schema, unseen: of a mixed table; see `as_table`.
+        as_text: whether numbers may have come as text, as in a file.
 
     Raises:
         DataError: for columns that are not numbers, unknown names, no rows or no columns.
@@ -73,11 +80,16 @@ def table_from_frame(
     labels = None if at is None else _label_values(frame[:, at])
     kept = [j for j in range(len(names)) if j not in out]
     require_cells((len(frame), len(kept)), source)
-    columns = _all_numbers({names[j]: frame[:, j] for j in kept}, source, where)
     aside = Aside(None if at is None else names[at], tuple(names[j] for j in sorted(out - {at})))
     kept_names = tuple(names[j] for j in kept) if named else default_names(len(kept))
+    modelled = frame[:, kept]
+    columns = None
+    if schema is None:
+        columns = _all_numbers({names[j]: frame[:, j] for j in kept}, source, where)
     container = "pandas" if frame.implementation.is_pandas() else "polars"
     index = frame.to_native().index if container == "pandas" else None
+    if columns is None:
+        return _mixed(modelled, kept_names, named, container, source, labels, index, aside, schema, unseen, as_text)
     dtypes = tuple(dtype for _, dtype in columns)
     values = _stack([c for c, _ in columns])
     return Table(
@@ -91,21 +103,67 @@ def table_from_frame(
         labels,
         index,
         aside if named else NOTHING_ASIDE,
+        modelled.to_native(),
     )
+
+
+def _mixed(
+    frame: nw.DataFrame[Any],
+    names: tuple[str, ...],
+    named: bool,
+    container: str,
+    source: str,
+    labels: np.ndarray | None,
+    index: Any | None,
+    aside: Aside,
+    schema: TableSchema | None,
+    unseen: str,
+    as_text: bool,
+) -> Table:
+    """A frame as a table coded by a schema (None: inferred)."""
+    from .mixed import coded, typed
+
+    native = frame.to_native()
+    if as_text and schema is None:
+        native = typed(native, source)
+    nothing = np.empty((len(frame), 0))
+    table = Table(
+        nothing,
+        names,
+        named,
+        (len(names),),
+        container,
+        (),
+        source,
+        labels,
+        index,
+        aside if named else NOTHING_ASIDE,
+        native,
+    )
+    return coded(table, schema, unseen=unseen)
 
 
 def _all_numbers(
     columns: Mapping[str, nw.Series[Any]], source: str, where: Callable[[int], str]
-) -> list[tuple[np.ndarray, str]]:
-    """Every column as numbers; when several cannot be, one sentence names them all."""
-    numbers, errors = [], {}
+) -> list[tuple[np.ndarray, str]] | None:
+    """Every column as numbers; None where some are words, categories or dates.
+
+    Words in a column that is mostly numbers are a mistake, and an error; one sentence names all such columns.
+    """
+    import narwhals as nw
+
+    from .mixed import mostly_numbers
+
+    numbers, errors, mixed = [], {}, False
     for name, column in columns.items():
         try:
             numbers.append(_numbers(column, source, name, where))
         except DataError as error:
-            errors[name] = error
+            if isinstance(column.dtype, nw.String | nw.Object) and mostly_numbers(column.to_list()):
+                errors[name] = error
+            mixed = True
     if not errors:
-        return numbers
+        return None if mixed else numbers
     first, *others = errors
     if not others:
         raise errors[first]

@@ -11,7 +11,7 @@ from .errors import complain, listing
 from .schema import Schema
 from .table import Table
 
-LIKELIHOODS = ("auto", "gaussian", "bernoulli")
+LIKELIHOODS = ("auto", "gaussian", "bernoulli", "columns")
 
 
 @final

@@ -93,7 +93,7 @@ class Schema:
         if container not in CONTAINERS:
             raise damaged(what, f"have one of the containers {listing(CONTAINERS)}", f"it has {container!r}")
         require_unique([column.name for column in columns], what)
-        aside = _aside_from_json(field(data, "aside", dict, what))
+        aside = aside_from_json(field(data, "aside", dict, what))
         return cls(columns, shape, container, field(data, "named", bool, what), aside)
 
     def check(self, table: Table, *, expected_by: str = "the model") -> Table:
@@ -151,7 +151,8 @@ class Schema:
         return replace(table, values=table.values[:, order], names=self.names, dtypes=dtypes, shape=self.shape)
 
 
-def _aside_from_json(data: Any) -> Aside:
+def aside_from_json(data: Any) -> Aside:
+    """Columns that were set aside, as saved; a damaged entry is a DataError."""
     what = "Entry 'aside' of the saved schema"
     label, dropped = field(data, "label", (str, type(None)), what), field(data, "dropped", list, what)
     if not all(isinstance(name, str) for name in dropped):

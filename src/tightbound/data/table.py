@@ -6,11 +6,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
 from .errors import DataError, complain, listing, suggestion
+
+if TYPE_CHECKING:
+    from .kinds import TableSchema
 
 
 @final
@@ -75,6 +78,8 @@ class Table:
         labels: (n,) the label column when one was asked for; never modelled, only for colouring.
         index: the pandas index to give back, else None.
         aside: columns that the source has beside these, when they have names.
+        native: the data frame of these columns as it came, where there is one.
+        coded: the schema whose codes `values` holds (levels as numbers from 0), for a mixed table; None for numbers.
     """
 
     values: np.ndarray
@@ -87,6 +92,8 @@ class Table:
     labels: np.ndarray | None = None
     index: Any | None = None
     aside: Aside = NOTHING_ASIDE
+    native: Any | None = None
+    coded: TableSchema | None = None
 
     @property
     def n_rows(self) -> int:
@@ -111,7 +118,8 @@ class Table:
         at = at.astype(np.intp) if at.size == 0 and at.dtype != bool else at
         labels = None if self.labels is None else self.labels[at]
         index = None if self.index is None else self.index[at]
-        return replace(self, values=self.values[at], labels=labels, index=index)
+        native = None if self.native is None else _rows_of(self.native, at)
+        return replace(self, values=self.values[at], labels=labels, index=index, native=native)
 
     def cell(self, row: int, column: int) -> str:
         """Words for one cell, for messages."""
@@ -119,6 +127,16 @@ class Table:
         if len(self.shape) > 1:
             place = f"pixel {tuple(int(i) for i in np.unravel_index(column, self.shape))}"
         return f"row {row} (counting from 0), {place}"
+
+
+def _rows_of(native: Any, at: np.ndarray) -> Any:
+    """Some rows of a data frame or an array."""
+    if isinstance(native, np.ndarray):
+        return native[at]
+    import narwhals as nw
+
+    where = np.flatnonzero(at) if at.dtype == bool else at
+    return nw.from_native(native)[where.tolist()].to_native()
 
 
 def default_names(d: int) -> tuple[str, ...]:
@@ -175,6 +193,8 @@ def as_table(
     label: str | int | None = None,
     drop: Sequence[str | int] = (),
     known: Aside = NOTHING_ASIDE,
+    schema: TableSchema | None = None,
+    unseen: str = "error",
 ) -> Table:
     """What the user holds in memory, as a table.
 
@@ -185,18 +205,23 @@ def as_table(
         label: a column (name, or number) to set aside as labels instead of modelling it.
         drop: columns to leave out.
         known: what was set aside from the data that a model was fitted on: set aside here too, where it is there.
+        schema: of a mixed table; None: a frame in which all columns are numbers is taken as it is, and the schema of
+            one with texts, categories or dates is inferred.
+        unseen: "error" or "missing": what becomes of levels that a given schema does not know.
 
     Raises:
-        DataError: for anything that is not a table of numbers.
+        DataError: for anything that is not a table.
     """
     from .arrays import densify, table_from_array
     from .frames import as_frame, table_from_frame
+    from .mixed import coded
 
     choice = Choice(label, drop, known)
     frame = None if isinstance(X, np.ndarray | list | tuple) else as_frame(X, source)
     if frame is not None:
-        return table_from_frame(frame, choice, source=source)
+        return table_from_frame(frame, choice, source=source, schema=schema, unseen=unseen)
     sparse = sys.modules.get("scipy.sparse")  # a sparse matrix exists only if its module was imported
     if sparse is not None and sparse.issparse(X):
         X = densify(X, source)
-    return table_from_array(X, choice, source=source)
+    table = table_from_array(X, choice, source=source)
+    return table if schema is None else coded(table, schema)

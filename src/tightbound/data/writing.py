@@ -140,6 +140,19 @@ def write_table(
         atomic_write(place, lambda stream: _write_frame(stream, frame, suffix))
 
 
+def write_polars(path: str | os.PathLike[str], frame: pl.DataFrame) -> None:
+    """Writes a polars frame to .csv, .tsv (also .gz), .parquet, or "-" for CSV on standard output."""
+    place = os.fspath(path)
+    check_place(place, tuple(each for each in SUFFIXES if each not in (".npy", ".npz")))
+    suffix = "".join(Path(place.lower()).suffixes[-2:])
+    suffix = suffix if suffix in SUFFIXES else Path(place.lower()).suffix
+    if place == "-":
+        _write_frame(sys.stdout.buffer, frame, ".csv")
+        sys.stdout.buffer.flush()
+        return
+    atomic_write(place, lambda stream: _write_frame(stream, frame, suffix))
+
+
 def _arrays(columns: Mapping[str, np.ndarray] | np.ndarray) -> dict[str, np.ndarray]:
     if isinstance(columns, Mapping):
         return {name: np.asarray(column) for name, column in columns.items()}

@@ -7,13 +7,17 @@ rows, and it is then fitted to all of them. All work in the model's units and ke
 import dataclasses
 from typing import Protocol, final, runtime_checkable
 
+import equinox as eqx
+import jax
 import numpy as np
+from jaxtyping import Array
 from numpy.typing import ArrayLike
 
 from tightbound.evidence.products import Numbers, Seen, column_moments
 from tightbound.evidence.recipes import BERNOULLI, GAUSSIAN, Scorer, prepared
+from tightbound.model import AbstractDistribution
 
-LIKELIHOODS = ("gaussian", "bernoulli")
+LIKELIHOODS = ("gaussian", "bernoulli", "columns")
 
 
 @final
@@ -74,6 +78,7 @@ def fit_baselines(
     likelihood: str,
     floor: ArrayLike | None = None,
     made: bool = True,
+    independent: AbstractDistribution | None = None,
     seed: int = 0,
     on_progress: Listener | None = None,
 ) -> tuple[tuple[Baseline, ...], tuple[str, ...]]:
@@ -89,6 +94,7 @@ def fit_baselines(
         floor: (d,) least standard deviation of each column, as the decoder's (None: a thousandth of the column's, or of
             1 where that is 0).
         made: whether to fit a MADE as well: the slowest, and often the best.
+        independent: of columns of several kinds: their product, fitted to their marginals.
         seed: of the held-out rows, of starting points, and of MADE's weights.
         on_progress: called before each fit with how many of how many are done, and the name of the next.
 
@@ -99,10 +105,12 @@ def fit_baselines(
         ValueError: for rows, a mask, a floor or a likelihood that cannot be used.
     """
     if likelihood not in LIKELIHOODS:
-        raise ValueError(f"likelihood must be gaussian or bernoulli; got {likelihood!r}; choose one of those.")
+        raise ValueError(f"likelihood must be gaussian, bernoulli or columns; got {likelihood!r}; choose one of those.")
     if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
         raise ValueError(f"seed must be a whole number from 0 to {2**32 - 1}; got {seed!r}; 0 is usual.")
     rows, seen = _checked(x, observed, likelihood)
+    if independent is not None:
+        return _columns(rows.shape[1], independent)
     task = prepared(rows, seen, likelihood, _checked_floor(floor, rows, seen, likelihood), seed)
     steps = dict(GAUSSIAN if likelihood == "gaussian" else BERNOULLI)
     if not made:
@@ -120,6 +128,22 @@ def fit_baselines(
             takes_missing = name != "MADE"
             found.append(Baseline(name, detail, likelihood, rows.shape[1], takes_missing, scorer))
     return tuple(found), tuple(left_out)
+
+
+def _columns(n_columns: int, independent: AbstractDistribution) -> tuple[tuple[Baseline, ...], tuple[str, ...]]:
+    """The one simple model that columns of any kinds have."""
+
+    def scorer(x: Numbers, seen: Seen) -> Numbers:
+        mask = np.ones(x.shape, bool) if seen is None else seen
+        return np.asarray(_log_probs(independent, x.astype(np.float32), mask), np.float64)
+
+    name, detail = "independent columns", "families as in the model, fitted to each column by its moments"
+    return (Baseline(name, detail, "columns", n_columns, True, scorer),), ()
+
+
+@eqx.filter_jit
+def _log_probs(of: AbstractDistribution, x: Array, observed: Array) -> Array:
+    return jax.vmap(of.log_prob)(x, observed)
 
 
 def _checked(
@@ -144,10 +168,10 @@ def _checked(
             raise ValueError(
                 f"observed must mark at least one cell in every column; got none in column {column}; leave it out."
             )
-    wrong = ~np.isfinite(rows) if likelihood == "gaussian" else (rows != 0) & (rows != 1)
+    wrong = ~np.isfinite(rows) if likelihood != "bernoulli" else (rows != 0) & (rows != 1)
     if wrong.any():
         row, column = (int(i) for i in np.argwhere(wrong)[0])
-        kind = "finite numbers" if likelihood == "gaussian" else "zeros and ones for the likelihood bernoulli"
+        kind = "finite numbers" if likelihood != "bernoulli" else "zeros and ones for the likelihood bernoulli"
         raise ValueError(
             f"x must hold {kind} in observed cells; got {rows[row, column]} in row {row}, column {column}; "
             f"mark it as missing with observed, or correct it."
@@ -157,7 +181,7 @@ def _checked(
 
 def _checked_floor(floor: ArrayLike | None, x: Numbers, seen: Seen, likelihood: str) -> Numbers:
     d = x.shape[1]
-    if likelihood == "bernoulli":
+    if likelihood != "gaussian":
         return np.zeros(d)
     if floor is None:
         spread = np.sqrt(column_moments(x, seen, np.zeros(d))[1])

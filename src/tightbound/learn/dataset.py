@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped, UInt8
 
+from tightbound.learn.sparse import SparseRows
+
 
 def binarise(intensity: UInt8[Array, "*s"], *, key: Array, dtype: str) -> Float[Array, "*s"]:
     """One draw of 0/1 per cell with P(1) = intensity / 255, for 8-bit intensities.
@@ -19,16 +21,25 @@ def binarise(intensity: UInt8[Array, "*s"], *, key: Array, dtype: str) -> Float[
     return (u * 255 < intensity.astype("int32") * 65536).astype(dtype)
 
 
+_HIDDEN = 2**32 - 5
+"""Sets the cells that are hidden apart from other draws."""
+
+
 @final
 class Dataset(eqx.Module):
     """Rows as the model sees them.
 
-    `x` is (n, d): floats, or 8-bit intensities that are binarised anew each time they are drawn.
+    `x` is (n, d): floats, or 8-bit intensities that are binarised anew each time they are drawn. Of `SparseRows` only
+    those of a minibatch are made dense.
     `observed` is (n, d), or None when every cell is.
+    `hidden` is the share of rows of which further cells are hidden each time they are drawn: such a row keeps each
+    observed cell with a probability that is itself drawn, uniformly, so that q learns to condition on any subset.
+    (Ivanov, Figurnov and Vetrov, 2019; the bound is that of the cells that are left.)
     """
 
-    x: Shaped[Array, "n d"]
+    x: Shaped[Array, "n d"] | SparseRows
     observed: Bool[Array, "n d"] | None = None
+    hidden: float = eqx.field(static=True, default=0.0)
 
     @property
     def n_rows(self) -> int:
@@ -39,9 +50,17 @@ class Dataset(eqx.Module):
         self, indices: Int[Array, " b"], *, key: Array, dtype: str
     ) -> tuple[Float[Array, "b d"], Bool[Array, "b d"] | None]:
         """The rows with these numbers as floats, with their masks."""
-        x = self.x[indices]
+        x: Array = self.x[indices]
         x = binarise(x, key=key, dtype=dtype) if x.dtype == jnp.uint8 else x.astype(dtype)
-        return x, None if self.observed is None else self.observed[indices]
+        observed = None if self.observed is None else self.observed[indices]
+        if not self.hidden:
+            return x, observed
+        key_row, key_share, key_cell = jax.random.split(jax.random.fold_in(key, _HIDDEN), 3)
+        kept = jnp.where(
+            jax.random.uniform(key_row, (len(x), 1)) < self.hidden, jax.random.uniform(key_share, (len(x), 1)), 1
+        )
+        shown = jax.random.uniform(key_cell, x.shape) < kept
+        return x, shown if observed is None else shown & observed
 
 
 def batch_shape(n_rows: int, batch_size: int) -> tuple[int, int]:

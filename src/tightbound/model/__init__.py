@@ -6,6 +6,7 @@ from tightbound.model.cells import (
     BernoulliCells,
     BetaCells,
     CategoricalCells,
+    CellWords,
     CumulativeLogitCells,
     GammaCells,
     GaussianCells,
@@ -59,11 +60,11 @@ from tightbound.model.families import (
     make_family,
 )
 from tightbound.model.generative import GenerativeModel
+from tightbound.model.inputs import AbstractInputs, CentredInputs, ColumnsInputs, moments_of
 from tightbound.model.mixtures import GaussianMixture, Mixture
 from tightbound.model.networks import MLP
 from tightbound.model.priors import LearnedPrior, VampPrior
-from tightbound.model.scales import AbstractScale, AffineScale, LogScale, NormalScoresScale, TransformedCells
-from tightbound.model.specification import Parts, Specification, build, make_prior
+from tightbound.model.specification import Parts, Specification, Start, build, make_prior
 from tightbound.model.transformed import Transformed, sample_and_log_prob
 
 __all__ = [
@@ -73,8 +74,7 @@ __all__ = [
     "AbstractCells",
     "AbstractDistribution",
     "AbstractFamily",
-    "AbstractScale",
-    "AffineScale",
+    "AbstractInputs",
     "Bernoulli",
     "BernoulliCells",
     "BernoulliFamily",
@@ -83,7 +83,10 @@ __all__ = [
     "Categorical",
     "CategoricalCells",
     "CategoricalFamily",
+    "CellWords",
+    "CentredInputs",
     "ColumnsHead",
+    "ColumnsInputs",
     "CumulativeLogitCells",
     "Decoder",
     "DiagonalGaussian",
@@ -105,7 +108,6 @@ __all__ = [
     "HurdleCells",
     "LearnedPrior",
     "LogNormalCells",
-    "LogScale",
     "LogisticMixtureCells",
     "LowRankGaussian",
     "LowRankGaussianHead",
@@ -114,17 +116,16 @@ __all__ = [
     "Multinomial",
     "MultinomialHead",
     "NegativeBinomialCells",
-    "NormalScoresScale",
     "Parts",
     "PoissonCells",
     "ProductOfCells",
     "Specification",
     "SpikeAndSlabCells",
     "StandardGaussian",
+    "Start",
     "StudentTCells",
     "Tabulated",
     "Transformed",
-    "TransformedCells",
     "VampPrior",
     "ZeroInflatedCells",
     "all_states",
@@ -140,6 +141,7 @@ __all__ = [
     "kl_terms",
     "make_family",
     "make_prior",
+    "moments_of",
     "n_states",
     "sample_and_log_prob",
 ]

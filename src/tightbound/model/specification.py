@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from tightbound.model.cells import CellWords
+from tightbound.model.columns import ColumnsHead
 from tightbound.model.decoders import COVARIANCES, AbstractHead, BernoulliHead, Decoder, gaussian_head
 from tightbound.model.discrete import MOST_STATES
 from tightbound.model.distributions import AbstractDistribution, StandardGaussian
@@ -24,13 +26,14 @@ from tightbound.model.families import (
     make_family,
 )
 from tightbound.model.generative import GenerativeModel
+from tightbound.model.inputs import AbstractInputs, CentredInputs, ColumnsInputs
 from tightbound.model.networks import ACTIVATIONS, MLP, Network
 from tightbound.model.priors import LearnedPrior, VampPrior
 
 NetworkFactory = Callable[..., Network]
 
 NETWORKS = ("residual", "mlp", "linear")
-LIKELIHOODS = ("gaussian", "bernoulli")
+LIKELIHOODS = ("gaussian", "bernoulli", "columns")
 PRIORS = ("standard", "mixture", "vamp", "maf", "coupling", "spline", *DISCRETE)
 INFERENCES = ("amortised", "per_datum", "semi_amortised", "exact")
 FLOW_SIZES = (128,)
@@ -68,8 +71,15 @@ class Specification:
     mask_input: bool = False
     dtype: str = "float32"
     custom: tuple[str, ...] = ()
+    columns: tuple[CellWords, ...] = ()
+    """The cells of every column, for the likelihood "columns"."""
 
     def __post_init__(self) -> None:
+        if (len(self.columns) if self.likelihood == "columns" else self.n_features) != self.n_features:
+            raise ValueError(
+                f"columns must have one entry for each of the {self.n_features} features; got {len(self.columns)}; "
+                "give the cells of every column."
+            )
         for name, legal in _LEGAL.items():
             value = getattr(self, name)
             if value not in legal:
@@ -99,12 +109,18 @@ class Specification:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {**dataclasses.asdict(self), "hidden_sizes": list(self.hidden_sizes), "custom": list(self.custom)}
+        return {
+            **dataclasses.asdict(self),
+            "hidden_sizes": list(self.hidden_sizes),
+            "custom": list(self.custom),
+            "columns": [c.to_json() for c in self.columns],
+        }
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Specification:
         """The inverse of `to_json`; raises `ValueError` or `TypeError` for values that make no model."""
-        return cls(**{**values, "hidden_sizes": tuple(values["hidden_sizes"]), "custom": tuple(values["custom"])})
+        tuples = {name: tuple(values[name]) for name in ("hidden_sizes", "custom")}
+        return cls(**{**values, **tuples, "columns": tuple(CellWords.from_json(c) for c in values["columns"])})
 
 
 _LEGAL: dict[str, tuple[str, ...]] = {
@@ -171,6 +187,33 @@ def _check_exact(spec: Specification) -> None:
 
 @final
 @dataclasses.dataclass(frozen=True)
+class Start:
+    """What is known of the data before the fit: where a new model begins.
+
+    With zeros and ones it is a template, whose arrays are to be replaced (see `Start.template`).
+    """
+
+    center: np.ndarray
+    """Mean of every feature in the model's units, (n_features,): what the encoder subtracts and, for a Bernoulli
+    decoder, where its log-odds start (Burda et al., 2016: about one nat on MNIST). Of columns: see `inputs`."""
+    floor: np.ndarray
+    """Smallest standard deviation of every feature, (n_features,)."""
+    spread: np.ndarray | None = None
+    """Standard deviation of every column, (n_features,), for the likelihood "columns"."""
+    first: np.ndarray | None = None
+    """Numbers of a `ColumnsHead` that fit the columns' marginals."""
+    pseudo_inputs: np.ndarray | None = None
+    """Where those of a VampPrior start, (n_components, n_features) in the model's units."""
+
+    @classmethod
+    def template(cls, n_features: int, floor: np.ndarray | None = None) -> Start:
+        """Nothing is known."""
+        zeros, ones = np.zeros(n_features), np.ones(n_features)
+        return cls(zeros, ones if floor is None else floor, ones)
+
+
+@final
+@dataclasses.dataclass(frozen=True)
 class Parts:
     """A freshly drawn generative model, and what its inference is made of."""
 
@@ -184,9 +227,7 @@ class Parts:
 def build(
     spec: Specification,
     *,
-    center: np.ndarray,
-    floor: np.ndarray,
-    pseudo_inputs: np.ndarray | None = None,
+    start: Start,
     encoder_network: NetworkFactory | None = None,
     decoder_network: NetworkFactory | None = None,
     key: PRNGKeyArray,
@@ -195,10 +236,7 @@ def build(
 
     Args:
         spec: what to build.
-        center: mean of every feature in the model's units, (n_features,): what the encoder subtracts and, for a
-            Bernoulli decoder, where its log-odds start (Burda et al., 2016: about one nat on MNIST).
-        floor: smallest standard deviation of every feature, (n_features,).
-        pseudo_inputs: where those of a VampPrior start, (n_components, n_features) in the model's units.
+        start: what is known of the data.
         encoder_network, decoder_network: factories f(in_size, out_size, key=...) -> network that replace the default.
         key: draws the weights.
     """
@@ -208,11 +246,18 @@ def build(
     family = make_family(spec.posterior, spec.latent_dim, key=key_family, **_family_options(spec))
     encoder = None
     if spec.inference in ("amortised", "semi_amortised"):
-        n_inputs = spec.n_features * (2 if spec.mask_input else 1)
-        network = (encoder_network or default)(n_inputs, family.n_parameters, key=key_encoder)
-        encoder = Encoder(_cast(network, spec.dtype), family, jnp.asarray(center, spec.dtype), spec.mask_input)
-    decoder = _decoder(spec, center, floor, decoder_network, key=key_decoder)
-    return Parts(GenerativeModel(_prior(spec, center, pseudo_inputs, key=key_prior), decoder), encoder, family)
+        inputs = _inputs(spec, start)
+        network = (encoder_network or default)(inputs.size, family.n_parameters, key=key_encoder)
+        encoder = Encoder(_cast(network, spec.dtype), family, inputs)
+    decoder = _decoder(spec, start, decoder_network, key=key_decoder)
+    return Parts(GenerativeModel(_prior(spec, start, key=key_prior), decoder), encoder, family)
+
+
+def _inputs(spec: Specification, start: Start) -> AbstractInputs:
+    if spec.likelihood == "columns":
+        spread = np.ones_like(start.center) if start.spread is None else start.spread
+        return ColumnsInputs(spec.columns, jnp.asarray(np.stack([start.center, spread]), spec.dtype))
+    return CentredInputs(jnp.asarray(start.center, spec.dtype), spec.mask_input)
 
 
 def _family_options(spec: Specification) -> dict[str, Any]:
@@ -227,22 +272,27 @@ def _family_options(spec: Specification) -> dict[str, Any]:
 
 def _decoder(
     spec: Specification,
-    center: np.ndarray,
-    floor: np.ndarray,
+    start: Start,
     decoder_network: NetworkFactory | None,
     *,
     key: PRNGKeyArray,
 ) -> Decoder:
-    if spec.likelihood == "bernoulli":
-        head: AbstractHead = BernoulliHead(spec.n_features)
+    if spec.likelihood == "columns":
+        first = None if start.first is None else jnp.asarray(start.first, spec.dtype)
+        head: AbstractHead = _cast(ColumnsHead([c.cells() for c in spec.columns], first), spec.dtype)
+    elif spec.likelihood == "bernoulli":
+        head = BernoulliHead(spec.n_features)
     else:
-        head = gaussian_head(spec.covariance, jnp.asarray(floor, spec.dtype), rank=spec.rank)
+        head = gaussian_head(spec.covariance, jnp.asarray(start.floor, spec.dtype), rank=spec.rank)
     key_network, key_spread = jax.random.split(key)
     factory = decoder_network or default_network(spec)
     network: Any = _cast(factory(spec.z_size, head.n_inputs, key=key_network), spec.dtype)
     if decoder_network is None:
         network = _calmed(network, head, key=key_spread)
-        network = _with_output_bias(network, center) if spec.likelihood == "bernoulli" else network
+        if spec.likelihood == "bernoulli":
+            network = _with_output_bias(network, log_odds_of(start.center))
+        elif isinstance(head, ColumnsHead):
+            network = _with_output_bias(network, head.first)
     return Decoder(network, head, spec.z_size)
 
 
@@ -255,13 +305,11 @@ def make_prior(name: str, spec: Specification, *, key: PRNGKeyArray) -> Abstract
     return LearnedPrior(family, first_parameters(family, spec.dtype))
 
 
-def _prior(
-    spec: Specification, center: np.ndarray, pseudo_inputs: np.ndarray | None, *, key: PRNGKeyArray
-) -> AbstractDistribution:
+def _prior(spec: Specification, start: Start, *, key: PRNGKeyArray) -> AbstractDistribution:
     if spec.prior != "vamp":
         return make_prior(spec.prior, spec, key=key)
-    start = np.tile(center, (spec.n_components, 1)) if pseudo_inputs is None else pseudo_inputs
-    return VampPrior(jnp.asarray(start, spec.dtype), spec.latent_dim)
+    rows = np.tile(start.center, (spec.n_components, 1)) if start.pseudo_inputs is None else start.pseudo_inputs
+    return VampPrior(jnp.asarray(rows, spec.dtype), spec.latent_dim)
 
 
 def default_network(spec: Specification) -> NetworkFactory:
@@ -288,8 +336,13 @@ def _calmed(network: Any, head: AbstractHead, *, key: PRNGKeyArray) -> Any:
     return eqx.tree_at(lambda a: (a.layers[-1].weight, a.layers[-1].bias), network, new)
 
 
-def _with_output_bias(network: Any, mean: np.ndarray) -> Any:
-    # Log-odds of the training mean, so that the first steps are not spent on learning which pixels are always off.
+def log_odds_of(mean: np.ndarray) -> np.ndarray:
+    """Log-odds of probabilities, kept from 0 and 1."""
     p = np.clip(mean, 1e-3, 1 - 1e-3)
-    bias = jnp.asarray(np.log(p) - np.log1p(-p), network.layers[-1].weight.dtype)
-    return eqx.tree_at(lambda a: a.layers[-1].bias, network, bias)
+    return np.asarray(np.log(p) - np.log1p(-p))
+
+
+def _with_output_bias(network: Any, bias: Any) -> Any:
+    # The marginals, so that the first steps are not spent on learning which pixels are always off.
+    new = jnp.asarray(bias, network.layers[-1].weight.dtype)
+    return eqx.tree_at(lambda a: a.layers[-1].bias, network, new)

@@ -82,6 +82,7 @@ class TableColumn:
         n_missing: number of missing cells.
         dropped: True when the column is not modelled.
         constant: the value of a dropped column that has only one, so that it can be given back.
+        family: the family of distributions to model it with (`families.FAMILIES`); "" for the usual one.
         reason: one sentence: why.
     """
 
@@ -98,6 +99,7 @@ class TableColumn:
     n_missing: int = 0
     dropped: bool = False
     constant: Level | None = None
+    family: str = ""
     reason: str = ""
 
     @property

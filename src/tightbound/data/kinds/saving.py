@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import DataError, complain, listing, shorten, suggestion
 from ..table import require_unique
 from .column import LEVELLED, Kind, Level, NumberFormat, TableColumn
+from .families import FAMILIES
 from .forced import require_kind
 
 _CONTAINERS = ("numpy", "pandas", "polars")
@@ -95,6 +96,7 @@ def _column_from_json(data: Any, i: int) -> TableColumn:
         n_missing=_typed(data, "n_missing", int, 0, what),
         dropped=_typed(data, "dropped", bool, False, what),
         constant=_constant(data.get("constant"), what),
+        family=_typed(data, "family", str, "", what),
         reason=_typed(data, "reason", str, "", what),
     )
     _require_consistent(column, what)
@@ -182,6 +184,13 @@ def _require_consistent(column: TableColumn, what: str) -> None:
     """Refuses entries that contradict the kind: what is left of another kind after an edit."""
     if column.kind not in LEVELLED and column.levels is not None:
         raise _left_over("levels", f"an ordinal, categorical or binary column, and {what} is {column.kind.value}")
+    if column.family and column.family not in FAMILIES[column.kind]:
+        raise complain(
+            f"Entry 'family' of {what}",
+            f"be one of {listing(FAMILIES[column.kind], 20)}, since it is {column.kind.value}",
+            f"it is {shorten(column.family)}",
+            f"choose one of these, or leave it out{suggestion(column.family, FAMILIES[column.kind])}",
+        )
     if column.kind is not Kind.BOUNDED and column.bounds is not None:
         raise _left_over("bounds", f"a bounded column, and {what} is {column.kind.value}")
     if column.kind is Kind.BINARY and column.levels is not None and len(column.levels) != 2:

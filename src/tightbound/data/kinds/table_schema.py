@@ -226,6 +226,7 @@ def _filled(column: TableColumn, found: TableColumn) -> TableColumn:
         spikes=column.spikes or found.spikes,
         heavy_tails=column.heavy_tails or found.heavy_tails,
         unit=column.unit or found.unit,
+        family=column.family,
         reason=column.reason or found.reason,
         kind=Kind(column.kind),
     )

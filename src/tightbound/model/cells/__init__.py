@@ -32,6 +32,7 @@ from tightbound.model.cells.counts import (
 from tightbound.model.cells.levels import AbstractLevelCells, BernoulliCells, CategoricalCells, CumulativeLogitCells
 from tightbound.model.cells.positive import BetaCells, GammaCells, LogNormalCells
 from tightbound.model.cells.spikes import SpikeAndSlabCells
+from tightbound.model.cells.words import CellWords
 
 __all__ = [
     "AbstractBaseCountCells",
@@ -42,6 +43,7 @@ __all__ = [
     "BernoulliCells",
     "BetaCells",
     "CategoricalCells",
+    "CellWords",
     "CumulativeLogitCells",
     "GammaCells",
     "GaussianCells",

@@ -9,25 +9,26 @@ from typing import Any, Self, final
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from tightbound.data import Encoding, Table, as_table
+from tightbound.data import Table, as_table
+from tightbound.estimator.answers import AnswersMixin
+from tightbound.estimator.arguments import check_draws, seed_of
 from tightbound.evidence import Evidence
 from tightbound.examination import Examination, examination
 from tightbound.fitted import FittedModel
 from tightbound.fitting import check_factories, fit_table, use_compilation_cache
-from tightbound.persistence import load_model, save_model
+from tightbound.persistence import save_model
 from tightbound.planning import Plan
 from tightbound.progress import FitProgress
 from tightbound.resuming import checkpointing_at
-from tightbound.settings import DEFAULTS, LARGEST_SEED, check_number, check_settings
+from tightbound.settings import DEFAULTS, check_number, check_settings
 
 _NOT_SETTINGS = ("encoder_network", "decoder_network", "checkpoint")
 
 
 @final
-class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """A variational autoencoder: p(x) = integral of p(z) p(x | z), with q(z | x) learnt beside it.
 
     Maximises a lower bound on log p(x) (Kingma and Welling, 2014). All log densities are in nats a row, as densities in
@@ -35,7 +36,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     Args:
         latent_dim: dimension of z (None: half the columns, at least 2, at most 50).
-        likelihood: "auto" (Bernoulli for 0/1 data, else Gaussian), "gaussian" or "bernoulli".
+        likelihood: "auto" (each column by its kind in a table with texts, categories or dates; Bernoulli for 0/1 data;
+            else Gaussian), "gaussian", "bernoulli" or "columns" (by its kind).
+        continuous: family of continuous columns, with "columns": "normal_scores" (Gaussian on the scale of the
+            column's ranks), "gaussian", "student_t", "gaussian_mixture" or "logistic_mixture".
         binarize: binarise 8-bit intensities anew each time a row is drawn; for scoring they are binarised once.
         covariance: of x given z: "shared", "feature" (learned, the same for all z), "diagonal", "low_rank", "full"
             (from z).
@@ -76,6 +80,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         epochs: most passes over the data (None: about 10,000 steps, within 50 to 1,000 epochs).
         batch_size: most rows a step.
         learning_rate: peak of Adam's warm-up + cosine schedule.
+        hide_cells: share of rows of which further cells are hidden at random each time they are drawn, so that q can
+            condition on any subset of columns (None: 0.5 for "columns", else 0).
         validation_fraction: share of rows held out for early stopping (None: a tenth, at most 2,000 rows; 0: none).
         patience: epochs without a better validation bound before stopping (None: a quarter of `epochs`, at least 20;
             0: never stop early).
@@ -113,6 +119,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         latent_dim: int | None = None,
         *,
         likelihood: str = "auto",
+        continuous: str = "normal_scores",
         binarize: bool = False,
         covariance: str = "feature",
         rank: int = 5,
@@ -146,6 +153,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         epochs: int | None = None,
         batch_size: int = 100,
         learning_rate: float = 0.0015,
+        hide_cells: float | None = None,
         validation_fraction: float | None = None,
         patience: int | None = None,
         n_importance_samples: int = 1000,
@@ -159,6 +167,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         checkpoint: str | os.PathLike[str] | None = None,
     ):
         self.latent_dim, self.likelihood, self.binarize, self.covariance = latent_dim, likelihood, binarize, covariance
+        self.continuous, self.hide_cells = continuous, hide_cells
         self.rank, self.scaling, self.prior, self.posterior = rank, scaling, prior, posterior
         self.n_components, self.n_levels, self.flow_layers = n_components, n_levels, flow_layers
         self.second_stage, self.inference, self.inner_steps = second_stage, inference, inner_steps
@@ -189,18 +198,25 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_settings(settings)
         check_factories(self.encoder_network, self.decoder_network)
         table = as_table(X)
-        held_out = None if validation is None else as_table(validation, source="validation")
+        given = None if validation is None else as_table(validation, source="validation", schema=table.coded)
+        return self.fit_table(table, given, resume=resume)
+
+    def fit_table(self, table: Table, validation: Table | None = None, *, resume: bool = False) -> Self:
+        """Fit to a table that `tightbound.data` has read; see `fit`."""
+        settings = {name: getattr(self, name) for name in DEFAULTS if name != "random_state"}
+        check_settings(settings)
+        check_factories(self.encoder_network, self.decoder_network)
         with FitProgress(bool(self.verbose)) as progress:
 
-            def announce(plan: Plan, encoding: Encoding, messages: tuple[str, ...]) -> None:
+            def announce(plan: Plan, messages: tuple[str, ...]) -> None:
                 for message in messages:
                     progress.message(message)
 
             model = fit_table(
                 table,
                 settings,
-                seed=_seed(self.random_state, self.checkpoint is not None),
-                validation=held_out,
+                seed=seed_of(self.random_state, self.checkpoint is not None),
+                validation=validation,
                 encoder_network=self.encoder_network,
                 decoder_network=self.decoder_network,
                 checkpointing=checkpointing_at(self.checkpoint, resume),
@@ -223,18 +239,19 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.n_iter_ = len(history)
         self.best_epoch_ = model.summary.best_epoch
         self.messages_ = model.summary.messages
-        schema = model.encoding.schema
-        self.n_features_in_ = len(schema.columns)
-        if schema.named:
-            self.feature_names_in_ = np.array(schema.names, dtype=object)
+        encoding = model.encoding
+        self.n_features_in_ = len(encoding.names)
+        if encoding.named:
+            self.feature_names_in_ = np.array(encoding.names, dtype=object)
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
         self._n_features_out = model.specification.z_size
         return self
 
     def _table(self, X: Any) -> Table:
-        schema = self._fitted().encoding.schema
-        return schema.check(as_table(X, known=schema.aside), expected_by="VAE")
+        encoding = self._fitted().encoding
+        table = as_table(X, known=encoding.aside, schema=encoding.table_schema)
+        return encoding.check(table, expected_by="VAE")
 
     def _fitted(self) -> FittedModel:
         check_is_fitted(self)
@@ -262,17 +279,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         table = self._table(X)
         return self._give_back(self.fitted_.reconstruct(table), index=table.index)
 
-    def sample(self, n: int = 1, random_state: Any = None) -> Any:
-        """n rows drawn from p(x), in the units, dtypes and columns of the data."""
-        check_is_fitted(self)
-        _check_count(n)
-        values, _ = self.fitted_.sample(int(n), _seed(random_state))
-        return self._give_back(values, rounded=True)
-
     def sample_posterior(self, X: Any, n: int = 1, random_state: Any = None) -> NDArray[Any]:
         """n draws of z from q(z | x) of every row, (rows, n, latent_dim)."""
-        _check_count(n)
-        return self._fitted().sample_posterior(self._table(X), int(n), _seed(random_state))
+        check_draws(n)
+        return self._fitted().sample_posterior(self._table(X), int(n), seed_of(random_state))
 
     def evidence(self, X: Any, n_samples: int | None = None, **options: Any) -> Evidence:
         """ELBO and log p(x) of every row with standard error, reliability, method and work.
@@ -357,39 +367,3 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         tags.transformer_tags.preserves_dtype = []
         tags.non_deterministic = False
         return tags
-
-
-def load(
-    path: str | os.PathLike[str],
-    *,
-    encoder_network: Callable[..., Any] | None = None,
-    decoder_network: Callable[..., Any] | None = None,
-) -> VAE:
-    """The estimator saved in a folder by `VAE.save` or `tightbound fit`.
-
-    Scores are the same bits as before saving. Models with custom networks need the same factories again.
-    Raises `ValueError` (one sentence) for a folder that is missing, foreign, newer or damaged.
-    """
-    check_factories(encoder_network, decoder_network)
-    model, _ = load_model(path, encoder_network=encoder_network, decoder_network=decoder_network)
-    settings = {name: value for name, value in model.summary.settings.items() if name in DEFAULTS}
-    if isinstance(settings.get("hidden_sizes"), list):
-        settings["hidden_sizes"] = tuple(settings["hidden_sizes"])
-    settings["random_state"] = model.summary.seed
-    vae = VAE(**settings, encoder_network=encoder_network, decoder_network=decoder_network)
-    return vae._adopt(model)
-
-
-def _seed(random_state: Any, repeatable: bool = False) -> int:
-    # A fit that can be resumed must start from a seed that a second process finds again.
-    if random_state is None and repeatable:
-        return 0
-    if isinstance(random_state, (int, np.integer)):
-        check_number("random_state", random_state, 0, LARGEST_SEED, "0 is usual")
-        return int(random_state)
-    return int(check_random_state(random_state).randint(2**31 - 1))
-
-
-def _check_count(n: Any) -> None:
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise ValueError(f"n must be a whole number of at least 1; got {n!r}; say how many draws you want.")

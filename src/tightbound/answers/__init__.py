@@ -1,0 +1,19 @@
+"""Four readings of one fitted p(x), in the user's units: impute, detect, sample given some columns, condition."""
+
+from tightbound.answers.conditional import Conditional, condition
+from tightbound.answers.detecting import Detection, anomaly_scores, detect
+from tightbound.answers.given import Given, parse_given, sample_given
+from tightbound.answers.imputing import Imputation, impute
+
+__all__ = [
+    "Conditional",
+    "Detection",
+    "Given",
+    "Imputation",
+    "anomaly_scores",
+    "condition",
+    "detect",
+    "impute",
+    "parse_given",
+    "sample_given",
+]

@@ -1,0 +1,179 @@
+"""Rows given some of their columns: values, ranges, sets."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from tightbound.answers.units import Numbers, Units
+from tightbound.data import DataError
+from tightbound.fitted import FittedModel, precision
+from tightbound.readings import Constraints, Interval, OneOf, conditional_draws
+
+_LATENTS_A_DRAW = 5
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What is known of a row: cells in model units, and sets for others."""
+
+    x: NDArray[Any]
+    observed: NDArray[np.bool_]
+    sets: Constraints
+    codes: Numbers
+    """(m,) the cells in the user's numbers, NaN where nothing is given."""
+
+
+def parse_given(model: FittedModel, given: Mapping[str, Any]) -> Given:
+    """What `given` says, in model units.
+
+    Args:
+        model: fitted.
+        given: for a column a value; a pair (low, high) or a slice for a range, None for an open end; a set or list for
+            one of several values.
+
+    Raises:
+        DataError: for columns or levels that the model does not know, and what contradicts a column's kind.
+    """
+    units = Units(model)
+    codes = np.full(units.n_columns, np.nan)
+    sets: dict[int, Interval | OneOf] = {}
+    for name, value in given.items():
+        j = units.position(name)
+        if isinstance(value, slice):
+            value = (value.start, value.stop)
+        if isinstance(value, tuple):
+            sets[j] = _interval(units, j, value)
+        elif isinstance(value, set | frozenset | list | range | np.ndarray):
+            sets[j] = _one_of(units, j, list(value))
+        else:
+            codes[j] = _code(units, j, value)
+    x = np.zeros((1, units.n_columns), model.specification.dtype)
+    observed = ~np.isnan(codes)[None]
+    for at in np.flatnonzero(observed[0]):
+        x[0, at] = units.forward(int(at), codes[at])
+    return Given(x, observed, sets, codes)
+
+
+def sample_given(model: FittedModel, n: int, given: Mapping[str, Any], seed: int = 0) -> Numbers:
+    """n rows of p(x | what is given) in the user's numbers, (n, m): codes of levels, numbers on their grid.
+
+    Latents are drawn from q given the known cells (a tenth from the prior), weighted by p(x_known, z) P(sets | z) / q,
+    and resampled.
+
+    Raises:
+        DataError: when no row satisfies what is given.
+    """
+    units, known = Units(model), parse_given(model, given)
+    with precision(model.specification.dtype):
+        try:
+            found = conditional_draws(
+                model.pair,
+                known.x,
+                known.observed,
+                n_draws=n,
+                n_samples=max(2000, _LATENTS_A_DRAW * n),
+                constraints=known.sets or None,
+                defensive=0.1,
+                key=jax.random.key(seed),
+            )
+        except ValueError as error:
+            raise DataError(
+                f"What is given must be satisfied by some row; under the model none satisfies {_words(given)}; widen "
+                "the ranges, or leave something out."
+            ) from error
+    if not np.isfinite(found.values).all():
+        raise DataError(
+            f"What is given must be possible under the model; no latent makes {_words(given)}; leave something out."
+        )
+    values = units.decode(found.values[0], on_grid=True)
+    return np.where(np.isnan(known.codes), values, known.codes)
+
+
+def _interval(units: Units, j: int, ends: tuple[Any, ...]) -> Interval:
+    name = units.names[j]
+    if not units.ordered(j):
+        raise DataError(
+            f"The range given for column {name!r} must be on a column with an order; it has the levels "
+            f"{_some(units.levels(j))}; give a set of levels."
+        )
+    if len(ends) != 2:
+        raise DataError(
+            f"A range for column {name!r} must be two ends; got {ends!r}; write (low, high), None for open."
+        )
+    low, high = (None if end is None else _code(units, j, end) for end in ends)
+    if low is not None and high is not None and low > high:
+        raise DataError(
+            f"The range given for column {name!r} contradicts itself: {low:g} is above {high:g}; swap them."
+        )
+    if units.levels(j):
+        # Levels have codes, and a range of them is a set.
+        return Interval(-0.5 if low is None else low - 0.5, np.inf if high is None else high + 0.5)
+    at = [units.forward(j, end) if end is not None else None for end in (low, high)]
+    return Interval(-np.inf if at[0] is None else at[0], np.inf if at[1] is None else at[1])
+
+
+def _one_of(units: Units, j: int, values: Sequence[Any]) -> OneOf:
+    name = units.names[j]
+    if not values:
+        raise DataError(f"The set given for column {name!r} must have a value; got none; leave the column out.")
+    codes = [_code(units, j, value) for value in values]
+    if units.continuous(j) and not set(codes) <= set(units.spikes(j)):
+        raise DataError(
+            f"The set given for column {name!r} must be of values with a probability of their own; it is continuous "
+            f"(values that repeat: {_some(units.spikes(j)) or 'none'}); give one value, or a range."
+        )
+    return OneOf([units.forward(j, code) for code in codes])
+
+
+def _code(units: Units, j: int, value: Any) -> float:
+    """One given value as the column's number."""
+    name, levels = units.names[j], units.levels(j)
+    schema = units.encoding.table_schema
+    if schema is None:
+        return _number(name, value)
+    column = schema.modelled[j]
+    if levels:
+        found = [k for k, level in enumerate(levels) if level == value or str(level) == str(value).strip()]
+        if not found:
+            raise DataError(
+                f"The value given for column {name!r} must be one of its levels, {_some(levels)}; got {value!r}; give "
+                "one of those."
+            )
+        return float(found[0])
+    if column.kind.value == "datetime" and not isinstance(value, int | float):
+        days = (np.datetime64(str(value), "us") - np.datetime64("1970-01-01", "us")) / np.timedelta64(1, "D")
+        return float(days)
+    number = _number(name, value)
+    low, high = units.encoding.plans[j].low, units.encoding.plans[j].high  # type: ignore[union-attr]
+    if not (low <= number <= high or number in units.spikes(j)):
+        raise DataError(
+            f"The value given for column {name!r} must lie where the column does, from {low:g} to {high:g}; got "
+            f"{number:g}; give another."
+        )
+    if column.kind.value == "count" and number != round(number):
+        raise DataError(f"The value given for column {name!r} must be a whole number; got {number:g}; give a count.")
+    return number
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = np.nan
+    if not np.isfinite(number):
+        raise DataError(f"The value given for column {name!r} must be a number; got {value!r}; correct it.")
+    return number
+
+
+def _some(values: Sequence[Any]) -> str:
+    shown = ", ".join(str(value) for value in values[:10])
+    return shown + (", ..." if len(values) > 10 else "")
+
+
+def _words(given: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in given.items())

@@ -1,0 +1,123 @@
+"""Between codes of a table and what a model sees of them, for both kinds of encodings."""
+
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tightbound.data import ColumnsEncoding, DataError, Table
+from tightbound.fitted import FittedModel
+
+Numbers = NDArray[np.float64]
+
+
+@final
+class Units:
+    """The modelled columns of a fitted model: what kind each is, and the map to the user's numbers."""
+
+    def __init__(self, model: FittedModel):
+        self.model = model
+        self.encoding = model.encoding
+        self.names = self.encoding.modelled_names
+
+    @property
+    def n_columns(self) -> int:
+        """Modelled columns."""
+        return len(self.names)
+
+    def position(self, name: str | int) -> int:
+        """The position of a modelled column; refuses one that is not there."""
+        if isinstance(name, int) and 0 <= name < self.n_columns and str(name) not in self.names:
+            return name
+        if str(name) not in self.names:
+            raise DataError(
+                f"The column must be one that the model has: {', '.join(self.names[:20])}"
+                f"{', ...' if self.n_columns > 20 else ''}; got {str(name)!r}; name one of those."
+            )
+        return self.names.index(str(name))
+
+    def levels(self, j: int) -> tuple[Any, ...]:
+        """The levels of a column that has them; () for numbers."""
+        if isinstance(self.encoding, ColumnsEncoding):
+            return tuple(self.encoding.schema.modelled[j].levels or ()) if self.encoding.plans[j].levels else ()
+        return (0, 1) if self.encoding.likelihood == "bernoulli" and not self.encoding.binarize else ()
+
+    def ordered(self, j: int) -> bool:
+        """Whether a column's values have an order: numbers, counts, ordinal levels."""
+        if isinstance(self.encoding, ColumnsEncoding):
+            return self.encoding.plans[j].family not in ("categorical", "bernoulli")
+        return not self.levels(j)
+
+    def straight(self, j: int) -> bool:
+        """Whether a mean in the model's units is one in the user's."""
+        if isinstance(self.encoding, ColumnsEncoding):
+            plan = self.encoding.plans[j]
+            affine = plan.scale is not None and plan.scale.to_json()["scale"] == "affine"
+            return (affine and not plan.spikes) or (plan.scale is None and not plan.levels)
+        return True
+
+    def continuous(self, j: int) -> bool:
+        """Whether a single value of the column has no probability of its own."""
+        if isinstance(self.encoding, ColumnsEncoding):
+            return self.encoding.plans[j].continuous
+        return self.encoding.likelihood == "gaussian"
+
+    def whole(self, j: int) -> bool:
+        """Whether the column's type is one of whole numbers."""
+        schema = self.encoding.table_schema
+        if schema is None:
+            return False
+        column = schema.modelled[j]
+        return column.storage.lower().startswith(("int", "uint")) and not column.levels
+
+    def spikes(self, j: int) -> tuple[float, ...]:
+        """Values of a continuous column that have one."""
+        return self.encoding.plans[j].spikes if isinstance(self.encoding, ColumnsEncoding) else ()
+
+    def decode(self, x: NDArray[Any], *, on_grid: bool = False) -> Numbers:
+        """Model units (..., m) as modelled columns in the user's (..., m)."""
+        if isinstance(self.encoding, ColumnsEncoding):
+            return self.encoding.decode(x, on_grid=on_grid)
+        return self.encoding.decode(x)[..., self.encoding.kept]
+
+    def forward(self, j: int, value: float) -> float:
+        """A number of column j as the model sees it."""
+        if isinstance(self.encoding, ColumnsEncoding):
+            return float(self.encoding.plans[j].forward(np.array([value], float))[0][0])
+        return float((value - self.encoding.loc[j]) / self.encoding.scale[j])
+
+    def modelled(self, table: Table) -> Numbers:
+        """The modelled columns of a table, (n, m) float64 with NaN where a cell is missing."""
+        table = self.encoding.check(table)
+        if isinstance(self.encoding, ColumnsEncoding):
+            return table.values
+        return table.values[:, self.encoding.kept].astype(np.float64)
+
+    def give_back(self, codes: Numbers, table: Table | None = None, *, whole: bool = True) -> Any:
+        """(n, m) user's numbers in the container of the data; with `table`, its unchanged cells as they are there.
+
+        `whole` False: numbers stay numbers (quantiles and means are not rounded to whole ones).
+        """
+        index = None if table is None else table.index
+        if isinstance(self.encoding, ColumnsEncoding):
+            native = None if table is None or table.native is None else table.native
+            return self.encoding.give_back(codes, index=index, like=native)
+        full = self.encoding.decode(np.zeros((len(codes), self.n_columns)))
+        if table is not None:
+            full = np.where(table.observed, table.values, full)
+        full[:, self.encoding.kept] = codes
+        return self.encoding.give_back(full, index=index, rounded=whole)
+
+    def as_frame(self, columns: dict[str, NDArray[Any]], index: Any = None) -> Any:
+        """Columns of plain numbers in the container of the data (NumPy: a matrix)."""
+        schema = self.encoding.schema
+        if schema.container == "numpy":
+            return np.column_stack(list(columns.values()))
+        if schema.container == "pandas":
+            import narwhals as nw
+
+            frame = nw.from_dict(columns, backend="pandas").to_native()
+            return frame if index is None else frame.set_axis(index, axis=0)
+        import narwhals as nw
+
+        return nw.from_dict(columns, backend="polars").to_native()

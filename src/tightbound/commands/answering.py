@@ -1,0 +1,183 @@
+"""Tables: what their columns hold, their gaps filled in, their strange rows."""
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tightbound.answers import Detection, Imputation, anomaly_scores
+from tightbound.answers import detect as detect_rows
+from tightbound.answers import impute as impute_table
+from tightbound.commands.shared import load, print_json, put, read
+from tightbound.data import (
+    DataError,
+    Table,
+    TableSchema,
+    atomic_write,
+    check_place,
+    coded,
+    filled_text,
+    read_table,
+    write_frame,
+    write_table,
+)
+from tightbound.fitted import FittedModel
+from tightbound.progress import WorkProgress
+from tightbound.settings import LARGEST_SEED, check_number
+
+
+def schema(
+    *, data: str, output: str | None, array: str | None, label: str | None, drop: Sequence[str], as_json: bool
+) -> None:
+    """Infer a schema, show it, write it."""
+    if output is not None:
+        check_place(output, (".json",))
+    table = read_table(data, array=array, label=label, drop=tuple(drop))
+    found: Any = coded(table, table.coded).coded
+    text = json.dumps(found.to_json(), indent=1)
+    if output is not None:
+        atomic_write(output, lambda stream: put(stream, text.encode()))
+    if as_json:
+        print(text)
+        return
+    print(found)
+    if output is not None:
+        print(f"Wrote {output}; edit it, and fit with --schema {output}.")
+
+
+def read_schema(path: str) -> TableSchema:
+    """A schema that a person may have edited."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            values = json.load(stream)
+    except OSError as error:
+        raise DataError(
+            f"The schema {path} must be a file that can be read; the system says {error.strerror}; check the path."
+        ) from error
+    except ValueError as error:
+        raise DataError(
+            f"The schema {path} must be JSON as `tightbound schema` writes it; it is not ({error}); correct it."
+        ) from error
+    return TableSchema.from_json(values)
+
+
+def impute(
+    *,
+    model: str,
+    data: str,
+    output: str,
+    array: str | None,
+    label: str | None,
+    drop: Sequence[str],
+    draws: int,
+    interval: float | None,
+    unseen_as_missing: bool,
+    random_state: int,
+    quiet: bool,
+) -> None:
+    """Write the table with its gaps filled in."""
+    check_place(output)
+    check_number("--random-state", random_state, 0, LARGEST_SEED, "0 is usual")
+    fitted = load(model)
+    table = read(fitted, data, array, label, drop, unseen="missing" if unseen_as_missing else "error")
+    with WorkProgress(not quiet and output != "-") as progress:
+        found = impute_table(
+            fitted, table, n_draws=draws or None, interval=interval, seed=random_state, on_progress=progress
+        )
+    _write_imputation(output, fitted, table, found, data)
+    if output != "-":
+        print(f"Filled in {found.n_cells:,} cells of {len(found.khat):,} rows; wrote {output}.")
+        poor = int(np.sum(found.khat > 0.7))
+        if poor:
+            print(f"{poor:,} of these rows have unreliable weights (k-hat above 0.7): q is far from their posterior.")
+
+
+def _write_imputation(output: str, model: FittedModel, table: Table, found: Imputation, data: str) -> None:
+    if output.lower().endswith((".npy", ".npz")):
+        if model.encoding.table_schema is not None:
+            raise DataError(f"{output} must be a table for columns of several kinds; it is an array; write .csv.")
+        values = np.stack([np.asarray(each) for each in found.draws]) if found.draws else np.asarray(found.values)
+        write_table(output, values)
+        return
+    frames = [filled_text(frame, table, data) for frame in found.draws or (found.values,)]
+    ends = {"lower": found.lower, "upper": found.upper} if found.interval is not None else {}
+    write_frame(output, frames, numbered="draw" if found.draws else None, beside=ends)
+
+
+def detect(
+    *,
+    model: str,
+    data: str,
+    output: str | None,
+    array: str | None,
+    label: str | None,
+    drop: Sequence[str],
+    reference: str | None,
+    level: float,
+    unseen_as_missing: bool,
+    random_state: int,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Print the strangest rows; write all."""
+    if output is not None:
+        check_place(output)
+    fitted = load(model)
+    unseen = "missing" if unseen_as_missing else "error"
+    table = read(fitted, data, array, label, drop, unseen=unseen)
+    known = None
+    with WorkProgress(not quiet) as progress:
+        if reference is not None:
+            ordinary = read(fitted, reference, array, label, drop, unseen=unseen)
+            known = anomaly_scores(fitted, ordinary, seed=random_state)
+        found = detect_rows(fitted, table, known, level=level, seed=random_state, on_progress=progress)
+    if output is not None:
+        write_table(output, detection_columns(found))
+    if as_json:
+        print_json(_as_json(found))
+        return
+    print(f"{os.path.basename(data)}: {found!r}")
+    if output is not None:
+        print(f"Wrote {output}")
+
+
+def detection_columns(found: Detection) -> dict[str, Any]:
+    """Every row's numbers as columns."""
+    cells = [
+        "; ".join(f"{cell.column}={cell.value} ({cell.surprise:.1f})" for cell in found.cells.get(row, ()))
+        for row in range(len(found.score))
+    ]
+    return {
+        "row": np.arange(len(found.score)),
+        "log_evidence": found.score,
+        "p_value": found.p_value,
+        "q_value": found.q_value,
+        "flag": found.flag,
+        "strangest_cells": np.array(cells, dtype=str),
+    }
+
+
+def _as_json(found: Detection) -> dict[str, Any]:
+    order = np.argsort(found.score, kind="stable")[:100]
+    return {
+        "rows": len(found.score),
+        "flagged": int(found.flag.sum()),
+        "level": found.level,
+        "reference_rows": found.n_reference,
+        "strangest": [
+            {
+                "row": int(row),
+                "log_evidence": float(found.score[row]),
+                "p_value": float(found.p_value[row]),
+                "q_value": float(found.q_value[row]),
+                "flag": bool(found.flag[row]),
+                "cells": [
+                    {"column": cell.column, "value": cell.value, "surprise": cell.surprise}
+                    for cell in found.cells.get(int(row), ())
+                ],
+            }
+            for row in order
+        ],
+    }

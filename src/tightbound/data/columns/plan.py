@@ -1,0 +1,229 @@
+"""Which family, scale and spikes a column is modelled with: by its kind, its values, and what the user asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from ..errors import complain, listing, suggestion
+from ..kinds.column import Kind, TableColumn
+from ..kinds.families import COUNTS, FAMILIES
+from ..saved import damaged, field
+from .scales import Affine, Log, NormalScores, Numbers, Scale, scale_from_json
+
+N_COMPONENTS = 5
+FEWEST_AT_A_SPIKE = 30
+"""Rows at a value for it to be modelled as a spike: fewer say little about when it is taken."""
+SMALL_COUNTS = 20.0
+"""Counts with a larger mean are modelled on the line, as whole numbers on a grid."""
+
+
+@final
+@dataclass(frozen=True)
+class ColumnPlan:
+    """How one column is modelled.
+
+    Attributes:
+        name: the column's name.
+        family: one of `FAMILIES`.
+        levels: number of levels of a column that has them, else 0.
+        scale: where a continuous column is modelled; None for counts and levels.
+        floor: least standard deviation of a continuous column on its scale: rounding to the grid is no knowledge.
+        spikes: values with positive probability, and `places`, where they stand on the scale.
+        grid: the step of the values, 0 for none; `origin` is one of them.
+        low, high: between which values a draw must lie.
+    """
+
+    name: str
+    family: str
+    levels: int = 0
+    scale: Scale | None = None
+    floor: float = 0.0
+    spikes: tuple[float, ...] = ()
+    places: tuple[float, ...] = ()
+    grid: float = 0.0
+    origin: float = 0.0
+    low: float = -np.inf
+    high: float = np.inf
+
+    @property
+    def continuous(self) -> bool:
+        """Whether log p of a cell is a density."""
+        return self.scale is not None
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """What the model needs to know: family, size, floor and spikes, in its units."""
+        mixture = self.family in ("gaussian_mixture", "logistic_mixture")
+        return {
+            "family": "gaussian" if self.family in ("normal_scores", "log_normal") else self.family,
+            "size": N_COMPONENTS if mixture else self.levels,
+            "floor": self.floor,
+            "spikes": self.places,
+        }
+
+    def forward(self, x: Numbers) -> tuple[Numbers, Numbers]:
+        """The column's values as the model sees them, and the log Jacobian of each (0 at a spike); NaN stays."""
+        if self.scale is None:
+            return x, np.zeros_like(x)
+        at = [x == spike for spike in self.spikes]
+        slab = ~np.any(at, axis=0) if at else np.ones(x.shape, bool)
+        # Spikes may stand outside the scale's domain: anything inside stands in for them.
+        inside = np.where(slab, x, self.scale.inverse(np.zeros(1))[0])
+        y, log_slope = self.scale.forward(inside)
+        for hit, place in zip(at, self.places, strict=True):
+            y = np.where(hit, place, y)
+        return y, np.where(slab, log_slope, 0.0)
+
+    def inverse(self, y: Numbers, *, on_grid: bool = False) -> Numbers:
+        """Values as the user has them; `on_grid` moves them to what the column can hold."""
+        if self.scale is None:
+            return np.rint(y) if on_grid else y
+        x = self.scale.inverse(y)
+        if on_grid:
+            x = np.clip(self.snapped(x), self.low, self.high)
+        for spike, place in zip(self.spikes, self.places, strict=True):
+            x = np.where(y == np.asarray(place, y.dtype), spike, x)
+        return x
+
+    def snapped(self, x: Numbers) -> Numbers:
+        """The nearest values of the grid."""
+        if not self.grid:
+            return x
+        steps = np.rint((x - self.origin) / self.grid)
+        # 0.1 has no exact double: so many digits as the grid and the origin have are kept.
+        return np.round(self.origin + steps * self.grid, 12 - int(np.floor(np.log10(max(self.grid, 1e-12)))))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, exact."""
+        return {
+            "name": self.name,
+            "family": self.family,
+            "levels": self.levels,
+            "scale": None if self.scale is None else self.scale.to_json(),
+            "floor": self.floor,
+            "spikes": list(self.spikes),
+            "places": list(self.places),
+            "grid": self.grid,
+            "origin": self.origin,
+            "low": None if np.isinf(self.low) else self.low,
+            "high": None if np.isinf(self.high) else self.high,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ColumnPlan:
+        """The inverse of `to_json`; a foreign or damaged one is a DataError."""
+        what = "The saved plan of a column"
+        family, scale = field(data, "family", str, what), data.get("scale")
+        if not any(family in families for families in FAMILIES.values()):
+            raise damaged(what, "name a family", f"it names {family!r}")
+        spikes, places = (tuple(float(v) for v in field(data, key, list, what)) for key in ("spikes", "places"))
+        low, high = data.get("low"), data.get("high")
+        return cls(
+            field(data, "name", str, what),
+            family,
+            field(data, "levels", int, what),
+            None if scale is None else scale_from_json(scale),
+            field(data, "floor", float, what),
+            spikes,
+            places,
+            field(data, "grid", float, what),
+            field(data, "origin", float, what),
+            -np.inf if low is None else float(low),
+            np.inf if high is None else float(high),
+        )
+
+
+def plan_column(column: TableColumn, values: Numbers, continuous: str = "normal_scores") -> ColumnPlan:
+    """How to model a column.
+
+    Args:
+        column: what the schema says; its `family`, where it names one, is obeyed.
+        values: its observed values (codes, for levels).
+        continuous: family of continuous columns that name none.
+
+    Raises:
+        DataError: for a family that cannot describe the kind.
+    """
+    family = column.family or _usual(column, values, continuous)
+    if family not in FAMILIES[column.kind]:
+        raise complain(
+            f"The family of column {column.name!r}",
+            f"be one of {listing(FAMILIES[column.kind], 20)}, since it is {column.kind.value}",
+            f"it is {family!r}",
+            f"choose one of these{suggestion(family, FAMILIES[column.kind])}",
+        )
+    if column.levels is not None and column.kind is not Kind.COUNT:
+        return ColumnPlan(column.name, family, levels=max(len(column.levels), 2))
+    if family in COUNTS:
+        return ColumnPlan(column.name, family, low=0.0)
+    return _continuous(column, family, values)
+
+
+def _usual(column: TableColumn, values: Numbers, continuous: str) -> str:
+    if column.kind is Kind.ORDINAL:
+        return "cumulative_logit" if len(column.levels or ()) > 2 else "categorical"
+    if column.kind is Kind.CATEGORICAL:
+        return "categorical"
+    if column.kind is Kind.BINARY:
+        return "bernoulli"
+    if column.kind is Kind.COUNT and len(values):
+        mean, variance = float(values.mean()), float(values.var())
+        # A negative binomial spreads at least as far as a Poisson: what spreads less goes on the line.
+        if mean < SMALL_COUNTS and variance >= 0.8 * mean:
+            return "hurdle_negative_binomial" if 0.0 in column.spikes else "negative_binomial"
+    return continuous
+
+
+def _continuous(column: TableColumn, family: str, values: Numbers) -> ColumnPlan:
+    spikes = tuple(s for s in column.spikes if np.sum(values == s) >= min(FEWEST_AT_A_SPIKE, 0.05 * len(values) + 5))
+    slab = values[~np.isin(values, spikes)]
+    slab = slab if len(np.unique(slab)) >= 2 else values
+    low, high = column.bounds if column.bounds is not None else (-np.inf, np.inf)
+    if column.kind in (Kind.POSITIVE, Kind.COUNT):
+        low = max(low, 0.0 if column.kind is Kind.COUNT else column.grid or float(slab.min(initial=np.inf)) * 1e-3)
+    scale = _scale(family, slab, low, high)
+    grid = column.grid if column.kind is not Kind.DATETIME or column.grid >= 1e-6 else 0.0
+    floor = _floor(scale, slab, grid)
+    places = _places(scale, spikes, slab)
+    origin = float(slab.min(initial=0.0)) if grid else 0.0
+    return ColumnPlan(column.name, family, 0, scale, floor, spikes, places, grid, origin, float(low), float(high))
+
+
+def _scale(family: str, slab: Numbers, low: float, high: float) -> Scale:
+    if family == "normal_scores":
+        return NormalScores.of(slab) or Affine.of(slab)
+    if family == "log_normal":
+        return Log.of(slab[slab > 0]) if (slab > 0).any() else Affine.of(slab)
+    if family == "gamma":
+        return Affine(0.0, Affine.of(slab).spread)
+    if family == "beta":
+        return Affine(low, high - low)
+    return Affine.of(slab)
+
+
+def _floor(scale: Scale, slab: Numbers, grid: float) -> float:
+    """1/sqrt(12) of the grid's step, the standard deviation of rounding, where the scale is densest; at least 0.01."""
+    if not grid or not len(slab):
+        return 0.01
+    middle = np.quantile(slab, [0.1, 0.25, 0.5, 0.75, 0.9])
+    steps = np.exp(scale.forward(middle)[1]) * grid / np.sqrt(12)
+    # On a scale that is not straight, the step differs from place to place: the median one.
+    return float(np.clip(np.median(steps), 0.01, 1.0))
+
+
+def _places(scale: Scale, spikes: tuple[float, ...], slab: Numbers) -> tuple[float, ...]:
+    """Where the spikes stand: as the scale has it inside its domain, below everything else outside; float32 numbers."""
+    if not spikes:
+        return ()
+    domain = [isinstance(scale, Log) and spike <= scale.low for spike in spikes]
+    lowest = float(scale.forward(slab[:1])[0][0]) if not len(slab) else float(scale.forward(np.sort(slab))[0].min())
+    outside = iter(range(1, 1 + sum(domain)))
+    places = [
+        lowest - next(outside) if out else float(scale.forward(np.array([spike]))[0][0])
+        for spike, out in zip(spikes, domain, strict=True)
+    ]
+    return tuple(float(np.float32(place)) for place in places)

@@ -1,0 +1,87 @@
+"""A table with its gaps filled in, as a file: what was observed stands there as its author spelled it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .delimited import text_of
+from .table import Table
+from .writing import check_place, write_polars
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def filled_text(frame: Any, table: Table, path: str) -> pl.DataFrame:
+    """A frame whose gaps were filled in, with the text of the file at `path` in all other cells, where there is one.
+
+    Args:
+        frame: the filled table, in any container.
+        table: as it was read, with gaps.
+        path: the file.
+    """
+    import narwhals as nw
+    import polars as pl
+
+    filled = _as_polars(frame, table.names, nw, pl)
+    if path == "-" or not path.lower().removesuffix(".gz").endswith((".csv", ".tsv")):
+        return filled
+    text = text_of(Path(path).read_bytes(), os.path.basename(path), path.lower().removesuffix(".gz")[-4:] == ".tsv")
+    if text.height != filled.height:
+        return filled
+    gaps, columns = table.observed, []
+    for name in text.columns:
+        column = text[name]
+        if name in table.names and name in filled.columns:
+            missing = pl.Series(~gaps[:, table.names.index(name)])
+            column = column.zip_with(~missing, _spelled(filled[name], pl))
+        columns.append(column.alias(name))
+    return pl.DataFrame(columns)
+
+
+def _as_polars(frame: Any, names: Sequence[str], nw: Any, pl: Any) -> Any:
+    if isinstance(frame, np.ndarray):
+        return pl.DataFrame({name: frame[:, j] for j, name in enumerate(names)})
+    native = nw.from_native(frame)
+    return native.to_native() if native.implementation.is_polars() else pl.from_pandas(native.to_native())
+
+
+def _spelled(column: pl.Series, pl: Any) -> Any:
+    if column.dtype.is_float():
+        return pl.Series([None if x is None else f"{x:.10g}" for x in column.to_list()], dtype=pl.String)
+    return column.cast(pl.String)
+
+
+def write_frame(
+    path: str, frames: Sequence[pl.DataFrame], *, numbered: str | None = None, beside: Mapping[str, Any] | None = None
+) -> None:
+    """Frames one below the other, as a .csv, .tsv or .parquet file, or CSV on standard output.
+
+    Args:
+        path: where.
+        frames: with the same columns.
+        numbered: name of a first column that numbers the frames from 1, or None.
+        beside: frames or matrices whose columns stand beside, as name_key.
+    """
+    import narwhals as nw
+    import polars as pl
+
+    check_place(path)
+    made = []
+    for i, frame in enumerate(frames):
+        columns = [pl.Series(numbered, np.full(frame.height, i + 1))] if numbered else []
+        columns += frame.get_columns()
+        for key, ends in (beside or {}).items():
+            matrix = _as_polars(ends, frame.columns, nw, pl)
+            columns += [
+                matrix[name].fill_nan(None).alias(f"{name}_{key}")
+                for name in matrix.columns
+                if matrix[name].is_not_nan().any()
+            ]
+        made.append(pl.DataFrame(columns))
+    write_polars(path, pl.concat(made))

@@ -1,0 +1,78 @@
+"""Mixed tables: frames with texts, categories and dates, as codes of a schema."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from .errors import complain
+from .table import Table
+
+if TYPE_CHECKING:
+    from .kinds import TableSchema
+
+
+def coded(table: Table, schema: TableSchema | None = None, *, unseen: str = "error") -> Table:
+    """The table's cells as codes of a schema.
+
+    Args:
+        table: any but images.
+        schema: what is still open in it is read from this table; None: inferred from this table.
+        unseen: "error" or "missing", for levels that the schema does not know.
+
+    Raises:
+        DataError: for images, and for cells that the schema has no place for.
+    """
+    from .kinds import infer_table_schema
+
+    if len(table.shape) > 1:
+        raise complain(
+            table.source,
+            "be a table to be modelled column by column",
+            f"each datum has the shape {table.shape}",
+            "leave out the schema and the likelihood 'columns'",
+        )
+    native: Any = table.values if table.native is None else table.native
+    if schema is None:
+        schema = infer_table_schema(native, source=table.source)
+    elif any(column.is_open for column in schema.columns):
+        schema = schema.settled(native, source=table.source)
+    names = tuple(column.name for column in schema.modelled)
+    codes = schema.codes(native, unseen=unseen, source=table.source)  # type: ignore[arg-type]
+    shape, dtypes = (len(names),), ("float64",) * len(names)
+    return replace(table, values=codes, names=names, shape=shape, dtypes=dtypes, coded=schema, native=native)
+
+
+def typed(frame: Any, source: str) -> Any:
+    """A polars frame of texts, with numbers in the columns that hold plain ones: what a file's author meant."""
+    import polars as pl
+
+    from .kinds import infer_table_schema
+    from .kinds.column import LEVELLED, Kind, NumberFormat
+    from .kinds.numerals import read_numbers
+
+    found = []
+    for column in infer_table_schema(frame, source=source).columns:
+        series, style = frame[column.name], column.format
+        number = column.kind not in (*LEVELLED, Kind.DATETIME) or all(
+            isinstance(level, int | float) for level in column.levels or ("",)
+        )
+        if series.dtype == pl.String and number and isinstance(style, NumberFormat) and _is_plain(style):
+            values = pl.Series(column.name, read_numbers(series, style)).fill_nan(None)
+            whole = not style.pointed and not style.places and bool((values.drop_nulls() % 1 == 0).all())
+            fits = whole and bool((values.drop_nulls().abs() < 2**53).all())
+            series = values.cast(pl.Int64) if fits else values
+        found.append(series)
+    return pl.DataFrame(found)
+
+
+def _is_plain(style: Any) -> bool:
+    return style.decimal == "." and not (style.thousands or style.prefix or style.suffix)
+
+
+def mostly_numbers(cells: list[Any]) -> bool:
+    """Whether at least half of the cells that are not empty are numbers: then a word among them is a mistake."""
+    from .text import MISSING, is_number
+
+    words = [cell for cell in cells if isinstance(cell, str) and cell.strip() and cell.strip() not in MISSING]
+    return sum(is_number(word) for word in words) >= max(0.5 * len(words), 1)

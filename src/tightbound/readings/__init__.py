@@ -1,0 +1,33 @@
+"""What one fitted p(x) answers: draws of missing cells, distributions of columns, strange cells, p-values of rows."""
+
+from tightbound.readings.cells import (
+    ConditionalCells,
+    conditional_cells,
+    conditional_log_probs,
+    conditional_surprise,
+)
+from tightbound.readings.conformal import benjamini_hochberg, conformal_p_values
+from tightbound.readings.constraints import Constraints, Interval, OneOf
+from tightbound.readings.draws import ConditionalDraws, conditional_draws, conditional_quantiles
+from tightbound.readings.levels import conditional_cdf, level_probabilities
+from tightbound.readings.rowscores import likelihood_regret, reconstruction, typicality
+
+__all__ = [
+    "ConditionalCells",
+    "ConditionalDraws",
+    "Constraints",
+    "Interval",
+    "OneOf",
+    "benjamini_hochberg",
+    "conditional_cdf",
+    "conditional_cells",
+    "conditional_draws",
+    "conditional_log_probs",
+    "conditional_quantiles",
+    "conditional_surprise",
+    "conformal_p_values",
+    "level_probabilities",
+    "likelihood_regret",
+    "reconstruction",
+    "typicality",
+]
