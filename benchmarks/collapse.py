@@ -21,6 +21,7 @@ from tightbound.evidence import encode, importance_evidence
 from tightbound.model import (
     MLP,
     AbstractDistribution,
+    CentredInputs,
     Decoder,
     DiagonalGaussianFamily,
     Encoder,
@@ -97,7 +98,7 @@ def pair_for(n_features: int, latent_dim: int, center: np.ndarray) -> learn.Pair
     decoder = Decoder(MLP(latent_dim, 32, (64,), dtype="float32", key=keys[1]), AutoregressiveHead(masked), latent_dim)
     family = DiagonalGaussianFamily(latent_dim)
     network = MLP(n_features, family.n_parameters, (128, 128), dtype="float32", key=keys[2])
-    encoder = Encoder(network, family, jnp.asarray(center, "float32"))
+    encoder = Encoder(network, family, CentredInputs(jnp.asarray(center, "float32")))
     return learn.Pair(GenerativeModel(StandardGaussian(latent_dim, "float32"), decoder), learn.Amortised(encoder))
 
 

@@ -56,7 +56,7 @@ class Tightbound:
             hidden_sizes=(HIDDEN_DIM, HIDDEN_DIM),
             activation="tanh",
         )
-        parts = model.build(spec, center=rows.mean(axis=0), floor=np.zeros(DATA_DIM), key=jax.random.key(1))
+        parts = model.build(spec, start=model.Start(rows.mean(axis=0), np.zeros(DATA_DIM)), key=jax.random.key(1))
         self._fit = learn.fit
         self._pair = learn.Pair(parts.p, learn.make_inference(spec, parts))
         # A schedule so long that the rate stays where it starts.

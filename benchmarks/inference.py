@@ -20,7 +20,7 @@ import numpy as np
 from tightbound import learn
 from tightbound.data import read_table
 from tightbound.evidence import importance_evidence
-from tightbound.model import Specification, build
+from tightbound.model import Specification, Start, build
 from tightbound.persistence import load_model
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -40,7 +40,7 @@ class Way:
         spec = Specification(
             784, 50, likelihood="bernoulli", inference=options.get("inference", "amortised"), steps_on_new_rows=steps
         )
-        parts = build(spec, center=mean, floor=np.zeros(784), key=jax.random.key(0))
+        parts = build(spec, start=Start(mean, np.zeros(784)), key=jax.random.key(0))
         q = learn.make_inference(spec, parts, learning_steps=steps, through=options.get("through", False))
         rate = learn.Optimiser(1e-3, 10_000, warmup_steps=100)
         self.recipe = learn.Recipe(rate, encoder_steps=options.get("encoder_steps", 1))

@@ -23,7 +23,7 @@ from tightbound import learn, persistence
 from tightbound.data import DataError, as_table
 from tightbound.fitted import FittedModel
 from tightbound.fitting import fit_table
-from tightbound.model import build
+from tightbound.model import Start, build
 from tightbound.persistence import MODEL_FILE, WEIGHTS_FILE, check_target, load_model, save_model
 
 GAPS, BINARISED = "gaps, early stopping", "binarised"
@@ -401,8 +401,7 @@ def untrained(*custom: str) -> FittedModel:
     with pytest.raises(PlannedError):
         fit_table(as_table(CASES[GAPS][0]), SMALL, seed=0, on_plan=stop, **networks)
     base, spec = whole(GAPS), plans[0].specification
-    start = {"center": np.zeros(3), "floor": base.encoding.floor, "key": jax.random.key(1)}
-    parts = build(spec, **start, **networks)
+    parts = build(spec, start=Start.template(3, base.encoding.floor), key=jax.random.key(1), **networks)
     return FittedModel(learn.Pair(parts.p, learn.make_inference(spec, parts)), spec, base.encoding, base.summary)
 
 

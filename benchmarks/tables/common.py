@@ -119,7 +119,9 @@ def start(options: argparse.Namespace) -> None:
     options.threads = count
     os.environ["OMP_NUM_THREADS"] = str(count)
     if hasattr(os, "sched_setaffinity"):  # JAX has no option for it
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
+        cores = sorted(os.sched_getaffinity(0))
+        first = os.getpid() % len(cores)  # so that two runs side by side seldom share one
+        os.sched_setaffinity(0, (cores[first:] + cores[:first])[:count])
     threadpool_limits(count)
     warnings.filterwarnings("ignore")
 

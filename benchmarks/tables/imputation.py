@@ -75,8 +75,9 @@ def judged(frame: pd.DataFrame, gone: np.ndarray, filled: Filled) -> Record:
         counts[name] = at.sum()
         if filled.lower is not None and filled.upper is not None:
             lower, upper = filled.lower[name].to_numpy(float)[at], filled.upper[name].to_numpy(float)[at]
-            inside.append((lower <= truth[at]) & (truth[at] <= upper))
-            widths.append((upper - lower) / scale)
+            given = ~np.isnan(lower)  # levels without an order have no interval
+            inside.append(((lower <= truth[at]) & (truth[at] <= upper))[given])
+            widths.append(((upper - lower) / scale)[given])
     found: Record = {}
     if sum(counts.values()):
         found["mse"] = sum(squares.values()) / sum(counts.values())

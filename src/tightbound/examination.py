@@ -130,6 +130,9 @@ def examination(
     if usable < FEWEST_ROWS:
         why = f"it takes {FEWEST_ROWS} rows to which the model gives a density; there {_are(usable)}"
         return Examination(left_out=(f"Nothing was examined: {why}.",))
+    if model.specification.missing_columns:
+        why = "its rows are not drawn from p(x) alone, but with which of their cells are observed"
+        return Examination(left_out=(f"Nothing was examined of a model of missingness: {why}.",))
     found = Examination()
     with precision(model.specification.dtype):
         key = jax.random.key(model.summary.seed if seed is None else seed)

@@ -136,7 +136,9 @@ def _encoding(table: Table, settings: Mapping[str, Any]) -> tuple[Table, Encodin
         )
     table = coded(table, table.coded)
     schema: Any = table.coded
-    encoding = make_columns_encoding(table, schema, settings["continuous"])
+    # A mechanism of missingness needs plain Gaussian cells: ranks of what is left say nothing of what is gone.
+    plain = settings["missingness"] != "random"
+    encoding = make_columns_encoding(table, schema, settings["continuous"], plain=plain)
     return table, encoding, encoding.sentence
 
 
@@ -150,7 +152,7 @@ def _start(plan: Plan, encoding: Encoding | ColumnsEncoding, rows: Rows, seed: i
     x, seen = rows.x[plan.train], seen[plan.train]
     center, spread = moments_of(x, seen, columns)
     first = np.asarray(columns_head([c.cells() for c in columns], x, seen).first)
-    return Start(center, np.ones(len(columns)), spread, first, pseudo)
+    return Start(center, np.ones(len(columns)), spread, first, x, seen, pseudo)
 
 
 def _center(encoding: Encoding, rows: Rows) -> NDArray[np.float64]:

@@ -58,7 +58,7 @@ def make_plan(
     n, d = len(rows.x), encoding.n_features
     latent_dim = settings["latent_dim"]
     if latent_dim is None:
-        latent_dim = min(50, max(2, d // 2))
+        latent_dim = min(50, max(2, d // 2 if settings["missingness"] == "random" else d - 1))
     check_number("latent_dim", latent_dim, 1, max(_MOST_LATENT, 2 * d), "2 to 50 is usual")
     if n < 2:
         raise DataError(
@@ -160,12 +160,29 @@ def _specification(
         dtype=settings["dtype"],
         custom=custom,
         columns=columns,
+        missingness=settings["missingness"],
+        missing_columns=_missing_columns(settings, columns, rows),
     )
+
+
+def _missing_columns(settings: Mapping[str, Any], columns: tuple[CellWords, ...], rows: Rows) -> tuple[int, ...]:
+    """Continuous columns with missing cells, where their values may have decided on that."""
+    if settings["missingness"] == "random" or rows.observed is None:
+        return ()
+    gaps = np.asarray(~rows.observed.all(axis=0))
+    return tuple(j for j, each in enumerate(columns) if gaps[j] and each.family == "gaussian" and not each.spikes)
 
 
 def _hidden(settings: Mapping[str, Any], encoding: Encoding | ColumnsEncoding) -> float:
     """Of a mixed table any subset of columns may be asked for later: by default half of the rows learn that."""
     share = settings["hide_cells"]
+    if settings["missingness"] != "random":
+        if share:
+            raise ValueError(
+                f"hide_cells must be 0 where values decide on their being missing; got {share!r}: a cell hidden at "
+                "random would be taken for one that masked itself; leave it out."
+            )
+        return 0.0
     if share is None:
         return 0.5 if isinstance(encoding, ColumnsEncoding) and encoding.n_features > 1 else 0.0
     return float(share)

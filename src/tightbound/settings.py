@@ -290,6 +290,14 @@ SETTINGS: tuple[Setting, ...] = (
         usual="0.0015 is usual",
     ),
     Setting(
+        "missingness",
+        str,
+        "random",
+        "Whether a value decides on its being missing; self_masking: yes, in a direction that is learnt; or high / low "
+        "values are missing. log p(x) is then that of the observed cells and of which they are.",
+        ("random", "self_masking", "self_masking_high", "self_masking_low"),
+    ),
+    Setting(
         "hide_cells",
         float,
         None,

@@ -22,6 +22,7 @@ from tightbound.model import (
     GenerativeModel,
     LearnedPrior,
     Specification,
+    Start,
     build,
 )
 
@@ -94,4 +95,4 @@ def bits(n: int, seed: int = 0) -> tuple[GenerativeModel, PerDatum]:
 
 def network_parts(k: int) -> tuple[Any, Specification]:
     spec = Specification(4, k, hidden_sizes=(5,), dtype="float64")
-    return build(spec, center=np.zeros(4), floor=np.full(4, 0.1), key=KEY), spec
+    return build(spec, start=Start(np.zeros(4), np.full(4, 0.1)), key=KEY), spec

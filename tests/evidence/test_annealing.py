@@ -15,7 +15,7 @@ from tightbound.evidence import Method, Reliability, annealed_evidence, importan
 from tightbound.evidence.annealing import GROUP, N_SCOUTS, Sum, equal_steps, forward, information_length, row_path
 from tightbound.evidence.hamiltonian import Path, leapfrog, log_density, move, path_of
 from tightbound.learn import AbstractInference, Exact
-from tightbound.model import FullGaussian, GenerativeModel, Specification, build
+from tightbound.model import FullGaussian, GenerativeModel, Specification, Start, build
 
 LINEAR = np.linspace(0, 1, 13)
 FLOWS = ("planar", "iaf", "coupling", "spline")
@@ -470,7 +470,7 @@ def test_a_place_without_density_is_left_and_never_entered() -> None:
 
 def discrete() -> tuple[GenerativeModel, AbstractInference]:
     spec = Specification(3, 2, prior="bernoulli", posterior="bernoulli", hidden_sizes=(4,), dtype="float64")
-    return build(spec, center=np.zeros(3), floor=np.full(3, 0.1), key=KEY).p, Exact()
+    return build(spec, start=Start(np.zeros(3), np.full(3, 0.1)), key=KEY).p, Exact()
 
 
 def one_sentence(found: pytest.ExceptionInfo[ValueError]) -> None:

@@ -11,7 +11,7 @@ from walks import KEY, MODEL, apart, nonlinear, some_member, truth
 from tightbound.evidence import Evidence, Gap, Method, advice, decompose_gap
 from tightbound.evidence.gap import SEARCH, best_of_family
 from tightbound.learn import Amortised, Exact, PerDatum, SemiAmortised, gap_of_best_diagonal
-from tightbound.model import DiagonalGaussianFamily, FullGaussianFamily, Specification, build
+from tightbound.model import DiagonalGaussianFamily, FullGaussianFamily, Specification, Start, build
 
 CORRELATED = LinearGaussian(np.array([[1.5, 1.1], [-0.6, 0.9], [1.4, 0.5]]), np.array([0.5, -1.0, 0.2]), 0.7)
 
@@ -69,7 +69,7 @@ def test_the_posterior_itself_has_no_gap() -> None:
 def test_an_encoder_that_was_never_fitted() -> None:
     """A network drawn at random: the larger part is its own, and log p(x) is that of quadrature."""
     spec = Specification(3, 2, network="mlp", hidden_sizes=(6,), dtype="float64")
-    parts = build(spec, center=np.zeros(3), floor=np.full(3, 0.1), key=KEY)
+    parts = build(spec, start=Start(np.zeros(3), np.full(3, 0.1)), key=KEY)
     p, q = nonlinear(), Amortised(parts.encoder)
     x = np.random.default_rng(4).normal(size=(12, 3))
     words: list[tuple[str, int, int]] = []
@@ -94,7 +94,7 @@ def test_an_encoder_that_was_never_fitted() -> None:
 
 def test_the_search_stays_in_the_family_and_starts_at_q() -> None:
     spec = Specification(3, 2, network="mlp", hidden_sizes=(6,), posterior="full", dtype="float64")
-    parts = build(spec, center=np.zeros(3), floor=np.full(3, 0.1), key=KEY)
+    parts = build(spec, start=Start(np.zeros(3), np.full(3, 0.1)), key=KEY)
     amortised = Amortised(parts.encoder)
     for q in (amortised, SemiAmortised(parts.encoder, dataclasses.replace(SEARCH, steps=3))):
         best = best_of_family(MODEL.p(), q)

@@ -14,7 +14,7 @@ from scipy.special import logsumexp
 from tightbound.evidence import Reliability, importance_evidence
 from tightbound.evidence.importance import _moments
 from tightbound.learn import make_inference
-from tightbound.model import Specification, build
+from tightbound.model import Specification, Start, build
 
 KEY = jax.random.key(3)
 
@@ -71,7 +71,7 @@ def test_missing_cells_are_integrated_out() -> None:
 
 def test_nonlinear_decoder_agrees_with_quadrature() -> None:
     spec = Specification(3, 1, covariance="diagonal", hidden_sizes=(8, 8), dtype="float64")
-    parts = build(spec, center=np.zeros(3), floor=np.full(3, 0.05), key=KEY)
+    parts = build(spec, start=Start(np.zeros(3), np.full(3, 0.05)), key=KEY)
     p = parts.p
     x = np.random.default_rng(4).normal(size=(3, 3))
     evidence = importance_evidence(p, make_inference(spec, parts), x, n_samples=20_000, key=KEY)

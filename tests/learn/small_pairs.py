@@ -23,7 +23,7 @@ from tightbound.learn import (
     loop,
     make_inference,
 )
-from tightbound.model import Specification, build
+from tightbound.model import Specification, Start, build
 
 KEY = jax.random.key(7)
 ADAM_DECAY = 0.9
@@ -33,7 +33,7 @@ def network_pair(d: int = 3, seed: int = 0, **changes: object) -> Pair:
     """An ordinary untrained pair of small networks."""
     values = {"latent_dim": 2, "hidden_sizes": (5,), "dtype": "float64", **changes}
     spec = Specification(n_features=d, **values)
-    parts = build(spec, center=np.zeros(d), floor=np.full(d, 0.01), key=jax.random.key(seed))
+    parts = build(spec, start=Start(np.zeros(d), np.full(d, 0.01)), key=jax.random.key(seed))
     return Pair(parts.p, make_inference(spec, parts))
 
 

@@ -1,4 +1,4 @@
-"""Rows on the device: masks, dtypes, 8-bit intensities that are binarised anew; the shapes of batches."""
+"""Rows on the device: masks, dtypes, cells hidden at random, 8-bit intensities binarised anew; shapes of batches."""
 
 import jax
 import jax.numpy as jnp
@@ -59,3 +59,57 @@ def test_intensities_are_drawn_anew_each_time() -> None:
     np.testing.assert_array_equal(first, again)
     assert np.any(first != other)
     assert np.any(first[0] != first[1])  # the same row twice: two draws
+
+
+# Cells that are hidden at random
+
+X = jnp.asarray(np.random.default_rng(0).normal(size=(4000, 12)))
+SEEN = jnp.asarray(np.random.default_rng(1).random((4000, 12)) < 0.8)
+ALL = jnp.arange(4000)
+
+
+@pytest.mark.parametrize("hidden", [0.3, 0.5, 1.0])
+def test_a_share_of_the_rows_hides_a_share_of_its_cells(hidden: float) -> None:
+    """Of a row that hides cells, k of 12 are shown with probability 1/13 each, k = 0, ..., 12 (a uniform share)."""
+    x, mask = Dataset(X, hidden=hidden).rows(ALL, key=KEY, dtype="float64")
+    np.testing.assert_array_equal(x, X)  # cells are hidden by the mask alone
+    assert mask is not None
+    shown = np.bincount(np.asarray(mask).sum(axis=1), minlength=13)
+    expected = hidden / 13 + (1 - hidden) * (np.arange(13) == 12)
+    error = np.sqrt(4000 * expected * (1 - expected))
+    assert (np.abs(shown - 4000 * expected) < 5 * error + 1e-9).all()
+    columns = np.asarray(mask).mean(axis=0)
+    assert np.abs(columns - (1 - hidden / 2)).max() < 5 * np.sqrt(0.25 / 4000)
+
+
+def test_hiding_never_shows_an_unobserved_cell() -> None:
+    _, mask = Dataset(X, SEEN, hidden=0.5).rows(ALL, key=KEY, dtype="float64")
+    assert mask is not None
+    assert not (mask & ~SEEN).any()
+    _, full = Dataset(X, hidden=0.5).rows(ALL, key=KEY, dtype="float64")
+    np.testing.assert_array_equal(mask, full & SEEN)
+    untouched = np.asarray((mask == SEEN).all(axis=1)).mean()
+    assert 0.5 < untouched < 0.65
+
+
+def test_cells_are_hidden_anew_each_time() -> None:
+    data, twice = Dataset(X, SEEN, hidden=1.0), jnp.array([7, 7])
+    _, first = data.rows(twice, key=jax.random.key(0), dtype="float64")
+    _, again = data.rows(twice, key=jax.random.key(0), dtype="float64")
+    _, other = data.rows(jnp.full(200, 7), key=jax.random.key(1), dtype="float64")
+    np.testing.assert_array_equal(first, again)
+    assert other is not None and len(np.unique(np.asarray(other), axis=0)) > 50
+
+
+def test_nothing_hidden_is_what_it_was() -> None:
+    """The same bits, and the same draws of 8-bit intensities, as without the choice."""
+    some = jnp.array([5, 3, 5])
+    x, mask = Dataset(X, SEEN, hidden=0.0).rows(some, key=KEY, dtype="float32")
+    np.testing.assert_array_equal(x, np.asarray(X, "float32")[[5, 3, 5]])
+    np.testing.assert_array_equal(mask, np.asarray(SEEN)[[5, 3, 5]])
+    assert Dataset(X, hidden=0.0).rows(some, key=KEY, dtype="float32")[1] is None
+    pixels = jnp.full((9, 30), 128, "uint8")
+    plain, _ = Dataset(pixels).rows(some, key=KEY, dtype="float32")
+    np.testing.assert_array_equal(plain, binarise(pixels[some], key=KEY, dtype="float32"))
+    hiding, _ = Dataset(pixels, hidden=0.5).rows(some, key=KEY, dtype="float32")
+    np.testing.assert_array_equal(plain, hiding)

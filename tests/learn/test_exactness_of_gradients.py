@@ -42,10 +42,12 @@ from tightbound.learn.baselines import Average
 from tightbound.learn.gradients import Estimate
 from tightbound.model import (
     BernoulliHead,
+    CentredInputs,
     Encoder,
     FullGaussian,
     FullGaussianFamily,
     Specification,
+    Start,
     all_states,
     build,
     make_family,
@@ -83,7 +85,7 @@ def discrete(posterior: str, latent_dim: int) -> Pair:
         activation="tanh",
         dtype="float64",
     )
-    parts = build(spec, center=np.full(3, 0.4), floor=np.full(3, 0.01), key=jax.random.key(0))
+    parts = build(spec, start=Start(np.full(3, 0.4), np.full(3, 0.01)), key=jax.random.key(0))
     return moved(Pair(parts.p, Amortised(parts.encoder)), 1)
 
 
@@ -92,10 +94,10 @@ def continuous(posterior: str) -> Pair:
     """A linear decoder with a scale for every one of three cells, two latents, a linear encoder of a small family."""
     options = {"n_components": 2, "flow_layers": 1, "flow_sizes": (3,), "context_size": 2, "dtype": "float64"}
     spec = Specification(n_features=3, latent_dim=2, network="linear", covariance="feature", dtype="float64")
-    parts = build(spec, center=np.zeros(3), floor=np.full(3, 0.01), key=jax.random.key(4))
+    parts = build(spec, start=Start(np.zeros(3), np.full(3, 0.01)), key=jax.random.key(4))
     family = make_family(posterior, 2, key=jax.random.key(5), **options)
     network = MLP(3, family.n_parameters, (), dtype="float64", key=jax.random.key(6))
-    pair = moved(Pair(parts.p, Amortised(Encoder(network, family, jnp.zeros(3)))), 9, 0.3)
+    pair = moved(Pair(parts.p, Amortised(Encoder(network, family, CentredInputs(jnp.zeros(3))))), 9, 0.3)
     pair = eqx.tree_at(lambda a: a.p.decoder.head.floor, pair, jnp.array([0.1, 0.2, 0.05]))
     # Near the prior: a grid has to reach to both its ends.
     return eqx.tree_at(lambda a: a.q.encoder, pair, replace_fn=lambda e: jax.tree.map(lambda a: 0.3 * a, e))

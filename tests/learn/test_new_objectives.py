@@ -38,6 +38,7 @@ from tightbound.model import (
     FullGaussian,
     Specification,
     StandardGaussian,
+    Start,
     build,
     kl_divergence,
 )
@@ -331,7 +332,7 @@ ROWS = RNG.normal(size=(12, 3))
 
 def pair() -> Pair:
     spec = Specification(n_features=3, latent_dim=2, network="linear", dtype="float64")
-    parts = build(spec, center=np.zeros(3), floor=np.full(3, 0.01), key=jax.random.key(0))
+    parts = build(spec, start=Start(np.zeros(3), np.full(3, 0.01)), key=jax.random.key(0))
     return Pair(parts.p, Amortised(parts.encoder))
 
 

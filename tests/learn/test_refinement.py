@@ -32,12 +32,14 @@ from tightbound.model import (
     MLP,
     AbstractFamily,
     BernoulliFamily,
+    CentredInputs,
     DiagonalGaussianFamily,
     Encoder,
     FullGaussian,
     FullGaussianFamily,
     GenerativeModel,
     Specification,
+    Start,
     all_states,
     build,
     make_family,
@@ -184,7 +186,7 @@ def bits_pair(d: int = 5, latent_dim: int = 3) -> Pair:
     """Bits from bits, with exact inference."""
     names = {"likelihood": "bernoulli", "prior": "bernoulli", "posterior": "bernoulli", "network": "linear"}
     spec = Specification(n_features=d, latent_dim=latent_dim, inference="exact", dtype="float64", **names)
-    parts = build(spec, center=np.full(d, 0.5), floor=np.full(d, 0.1), key=jax.random.key(1))
+    parts = build(spec, start=Start(np.full(d, 0.5), np.full(d, 0.1)), key=jax.random.key(1))
     weight = jax.random.normal(jax.random.key(2), (latent_dim, d))
     p = eqx.tree_at(lambda p: p.decoder.network.layers[0].weight, parts.p, weight)
     return Pair(eqx.tree_at(lambda p: p.prior.parameters, p, jnp.array([0.4, -1.0, 0.2])), Exact())
@@ -236,7 +238,7 @@ REFUSED = {
 @pytest.mark.parametrize("sentence", REFUSED)
 def test_models_without_a_closed_form_are_refused(sentence: str) -> None:
     spec = Specification(**{"n_features": 3, "latent_dim": 2, "network": "linear", **REFUSED[sentence]})
-    parts = build(spec, center=np.full(3, 0.5), floor=np.full(3, 0.1), key=KEY)
+    parts = build(spec, start=Start(np.full(3, 0.5), np.full(3, 0.1)), key=KEY)
     with pytest.raises(ValueError, match=sentence):
         exact_posterior(parts.p, X[0, :3])
 
@@ -246,7 +248,7 @@ def test_models_without_a_closed_form_are_refused(sentence: str) -> None:
 
 def information_of(spread: float, scale: float, n: int = 60) -> float:
     """Of n rows whose q is N(spread x, scale^2)."""
-    encoder = Encoder(MLP(1, 2, (), dtype="float64", key=KEY), DiagonalGaussianFamily(1), jnp.zeros(1))
+    encoder = Encoder(MLP(1, 2, (), dtype="float64", key=KEY), DiagonalGaussianFamily(1), CentredInputs(jnp.zeros(1)))
     raw = jnp.log(jnp.expm1(jnp.asarray(scale))) - jnp.log(jnp.expm1(jnp.asarray(1.0)))
     encoder = eqx.tree_at(
         lambda e: (e.network.layers[0].weight, e.network.layers[0].bias),
@@ -277,7 +279,7 @@ def test_mutual_information_lies_between_nothing_and_the_logarithm_of_the_rows()
 
 def network_pair() -> Pair:
     spec = Specification(n_features=4, latent_dim=2, network="linear", dtype="float64")
-    parts = build(spec, center=np.zeros(4), floor=np.full(4, 0.01), key=jax.random.key(0))
+    parts = build(spec, start=Start(np.zeros(4), np.full(4, 0.01)), key=jax.random.key(0))
     return Pair(parts.p, Amortised(parts.encoder))
 
 

@@ -1,4 +1,4 @@
-"""Rows of mixed columns, the scales that columns are modelled on, and bags of words."""
+"""Rows of mixed columns, and bags of words."""
 
 import itertools
 from collections.abc import Callable
@@ -14,8 +14,6 @@ from scipy import special, stats
 from tightbound.model import (
     MLP,
     AbstractCells,
-    AbstractScale,
-    AffineScale,
     BernoulliCells,
     BetaCells,
     CategoricalCells,
@@ -26,15 +24,12 @@ from tightbound.model import (
     DirichletMultinomialHead,
     GaussianCells,
     LogNormalCells,
-    LogScale,
     Multinomial,
     MultinomialHead,
     NegativeBinomialCells,
-    NormalScoresScale,
     PoissonCells,
     ProductOfCells,
     SpikeAndSlabCells,
-    TransformedCells,
     columns_head,
 )
 
@@ -48,11 +43,11 @@ CELLS: tuple[AbstractCells, ...] = (
     CategoricalCells(3),
     GaussianCells(0.5),
     BernoulliCells(),
-    TransformedCells(GaussianCells(0.1), AffineScale(100.0, 20.0)),
+    BetaCells(-1.0, 150.0),
     CategoricalCells(4),
     SpikeAndSlabCells(LogNormalCells(), [0.0]),
     PoissonCells(),
-    TransformedCells(GaussianCells(0.1), AffineScale(-3.0, 0.5)),
+    BetaCells(-3.0, -2.5),
     CumulativeLogitCells(3),
 )
 ROW = np.array([0.3, 2.0, 1.0, -0.8, 1.0, 130.0, 3.0, 0.0, 0.0, -2.7, 2.0])
@@ -103,11 +98,15 @@ def test_every_column_is_its_own_cells() -> None:
     log_p, cdf, mean, variance = row(HEAD, H, jnp.array(ROW))
     for found, expected in zip((log_p, mean, variance), apart(H, jnp.array(ROW)), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-12)
-    counts, yes_or_no, numbers = [1, 8], 4, [0, 3, 5, 9]
+    counts, yes_or_no, numbers, shares = [1, 8], 4, [0, 3], [5, 9]
     np.testing.assert_allclose(cdf[np.array(counts)], stats.poisson(mean[np.array(counts)]).cdf(ROW[counts]), rtol=1e-9)
     assert float(cdf[yes_or_no]) == 1
     z = (ROW - np.asarray(mean)) / np.sqrt(variance)
     np.testing.assert_allclose(cdf[np.array(numbers)], stats.norm.cdf(z[numbers]), rtol=1e-9)
+    for j, low, width in zip(shares, (-1.0, -3.0), (151.0, 0.5), strict=True):
+        m, v = (float(mean[j]) - low) / width, float(variance[j]) / width**2  # of a beta on (0, 1)
+        c = m * (1 - m) / v - 1
+        assert float(cdf[j]) == pytest.approx(stats.beta(m * c, (1 - m) * c, low, width).cdf(ROW[j]), rel=1e-7)
 
 
 def test_a_mask_leaves_columns_out_exactly() -> None:
@@ -179,96 +178,12 @@ def test_an_exposure_reaches_the_counts_alone() -> None:
 
 
 def test_what_a_cell_owns_is_data() -> None:
-    """Floors, bounds, spikes and knots have no gradient: an optimiser leaves them alone."""
-    head = ColumnsHead(
-        [TransformedCells(GaussianCells(), STEEP), BetaCells(-1.0, 2.0), SpikeAndSlabCells(LogNormalCells(), [0.0])]
-    )
+    """Floors, bounds and spikes have no gradient: an optimiser leaves them alone."""
+    head = ColumnsHead([GaussianCells(), BetaCells(-1.0, 2.0), SpikeAndSlabCells(LogNormalCells(), [0.0])])
     x = jnp.array([0.5, 0.3, 1.4])
     slope = eqx.filter_jit(eqx.filter_grad(lambda head: head(jnp.zeros(head.n_inputs)).log_prob(x)))(head)
     leaves = jax.tree.leaves(slope)
-    assert len(leaves) == 9 and all((np.asarray(leaf) == 0).all() for leaf in leaves)
-
-
-# Scales
-
-SKEWED = np.exp(RNG.normal(1.0, 1.2, size=3000))
-STEEP = NormalScoresScale([0.0, 1e-3, 50.0], [-1.0, 1.0, 1.1])
-SCALES: dict[str, tuple[AbstractScale, np.ndarray]] = {
-    "affine": (AffineScale(3.0, 2.0), np.linspace(-50, 50, 101)),
-    "log": (LogScale(-1.0, 0.5, 2.0), np.geomspace(1e-3, 1e4, 101) - 1),
-    "normal scores": (NormalScoresScale.of(SKEWED), np.append(np.linspace(-5, 100, 300), np.geomspace(0.01, 9, 300))),
-    "steep": (STEEP, np.append(np.linspace(-1, 60, 598), STEEP.x)),
-}
-
-
-@eqx.filter_jit
-def mapped(scale: AbstractScale, x: jax.Array) -> Any:
-    y, log_slope = jax.vmap(scale.forward)(x)
-    return y, log_slope, jax.vmap(scale.inverse)(y), jax.vmap(jax.grad(lambda x: scale.forward(x)[0]))(x)
-
-
-@pytest.mark.parametrize("name", SCALES)
-def test_a_scale_increases_and_comes_back(name: str) -> None:
-    scale, x = SCALES[name]
-    x = np.sort(x)
-    y, _, back, _ = mapped(scale, jnp.array(x))
-    assert (np.diff(y) > 0).all()
-    np.testing.assert_allclose(back, x, rtol=1e-8, atol=1e-8)
-    if name in ("log", "normal scores"):
-        *_, single, _ = mapped(scale, jnp.array(x, "float32"))
-        assert single.dtype == "float32"
-        np.testing.assert_allclose(single, x, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("name", SCALES)
-def test_the_jacobian_is_that_of_finite_differences(name: str) -> None:
-    scale, x = SCALES[name]
-    _, log_slope, _, slope = mapped(scale, jnp.array(x))
-    np.testing.assert_allclose(slope, np.exp(log_slope), rtol=1e-7)
-    step = 1e-6 * np.maximum(np.abs(x - (-1.0 if name == "log" else 0)), 1e-3)
-    up, down = (np.asarray(mapped(scale, jnp.array(x + sign * step))[0]) for sign in (1, -1))
-    near = np.ones(len(x), bool)
-    if isinstance(scale, NormalScoresScale):  # the slope has kinks at the knots
-        near = np.abs(x[:, None] - np.asarray(scale.x)[None, :]).min(axis=1) > 2 * step
-    np.testing.assert_allclose(((up - down) / (2 * step))[near], np.exp(log_slope)[near], rtol=1e-4)
-
-
-def test_normal_scores_make_any_column_gaussian() -> None:
-    y, *_ = mapped(SCALES["normal scores"][0], jnp.array(SKEWED))
-    assert stats.kstest(y, "norm").statistic < 0.02
-    few = NormalScoresScale.of(np.array([1.0, 1.0, 1.0, 2.0, 2.0, 5.0]))  # ties have their mid-rank
-    np.testing.assert_allclose(few.x, [1, 2, 5])
-    np.testing.assert_allclose(few.y, stats.norm.ppf([1.5 / 6, 4 / 6, 5.5 / 6]), rtol=1e-9)
-    assert len(NormalScoresScale.of(SKEWED, n_knots=8).x) <= 8
-    close = NormalScoresScale.of(np.concatenate([SKEWED, SKEWED * (1 + 1e-9)]))  # no cliffs between twins
-    assert np.abs(np.log(np.diff(close.x) / np.diff(close.y))).max() < 10
-
-
-def test_a_density_is_one_of_the_tables_own_units() -> None:
-    """The same column in metres and in millimetres: the log densities differ by log 1000, and no more."""
-    metres = RNG.normal(1.7, 0.1, size=200)
-    at, raw = metres[:5], jnp.array([0.2, -0.4])
-    log_p = eqx.filter_jit(lambda c, x: jax.vmap(lambda v: c.log_prob(v, raw))(x))
-    for make in (AffineScale.of, LogScale.of, NormalScoresScale.of):
-        cells, thousand = (TransformedCells(GaussianCells(), make(metres * unit)) for unit in (1, 1000))
-        one, other = (np.asarray(log_p(c, jnp.array(at * unit))) for c, unit in ((cells, 1), (thousand, 1000)))
-        np.testing.assert_allclose(one - other, np.log(1000), rtol=1e-9)
-
-
-def test_a_spike_has_no_jacobian() -> None:
-    cells = SpikeAndSlabCells(TransformedCells(GaussianCells(), AffineScale(5.0, 1000.0)), [0.0])
-    raw = jnp.array([0.2, -0.4, 0.7])
-    at = eqx.filter_jit(cells.log_prob)
-    assert float(at(jnp.array(0.0), raw)) == pytest.approx(np.log(special.expit(0.7)), rel=1e-12)
-    base = stats.norm(5 + 1000 * 0.2, 1000 * float(jnp.sqrt(GaussianCells().variance(raw[:2]))))
-    assert float(at(jnp.array(9.0), raw)) == pytest.approx(base.logpdf(9) + np.log(special.expit(-0.7)), rel=1e-9)
-
-
-@pytest.mark.parametrize("of", [AffineScale.of, LogScale.of])
-def test_a_scale_is_fitted_to_its_column(of: Callable[[np.ndarray], AbstractScale]) -> None:
-    y, *_ = mapped(of(SKEWED), jnp.array(SKEWED))
-    assert (np.mean(y), np.std(y)) == (pytest.approx(0, abs=1e-9), pytest.approx(1))
-    assert np.isfinite(mapped(of(np.full(3, 2.0)), jnp.array([2.0, 3.0]))[0]).all()  # a constant column
+    assert len(leaves) == 6 and all((np.asarray(leaf) == 0).all() for leaf in leaves)
 
 
 # Bags of words
@@ -370,20 +285,6 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         r"one number for each of the 2 .*got the shape \(3,\); make it with columns_head",
     ),
     "a table of another width": (lambda: columns_head([GaussianCells()], np.zeros((3, 2))), "table with 1 columns"),
-    "flat": (lambda: AffineScale(0.0, 0.0), "scale must be above 0"),
-    "flat in logs": (lambda: LogScale(0.0, 0.0, -1.0), "scale must be above 0"),
-    "logs of zero": (lambda: LogScale.of([0.0, 1.0]), "above low=0.0; the column has .*0.0.*; give a smaller low, or"),
-    "missing values": (lambda: AffineScale.of([0.0, np.nan]), "finite numbers; got .* with 1 that are not; leave"),
-    "scores of a constant": (
-        lambda: NormalScoresScale.of([1.0, 1.0]),
-        "two different values; got 1, of which float32 tells 1 apart; use an AffineScale",
-    ),
-    "knots out of order": (lambda: NormalScoresScale([1.0, 0.0], [0.0, 1.0]), "both coordinates increasing"),
-    "one knot": (lambda: NormalScoresScale([1.0], [0.0]), "two or more points"),
-    "a transformed count": (
-        lambda: TransformedCells(PoissonCells(), AffineScale(0.0, 1.0)),
-        "must be continuous; got PoissonCells; put spikes around",
-    ),
     "bounded twice": (lambda: BetaCells(0.0, np.inf), "must be finite, low below high"),
     "a bag without a total": (lambda: Multinomial(jnp.zeros(2)).mean, "mean of a bag of words must have its total_cou"),
     "its spread": (lambda: DirichletMultinomial(jnp.ones(2)).variance, "variance of a bag .*got None; give the number"),

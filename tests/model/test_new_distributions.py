@@ -17,6 +17,7 @@ from tightbound.model import (
     AbstractDistribution,
     Bernoulli,
     Categorical,
+    CentredInputs,
     DiagonalGaussian,
     DiagonalGaussianFamily,
     Encoder,
@@ -28,6 +29,7 @@ from tightbound.model import (
     MixtureFamily,
     Specification,
     StandardGaussian,
+    Start,
     Tabulated,
     Transformed,
     VampPrior,
@@ -97,7 +99,7 @@ def flow(name: str, **options: Any) -> Transformed:
 
 def tied() -> LearnedPrior:
     family = DiagonalGaussianFamily(2)
-    encoder = Encoder(MLP(3, 4, (), dtype="float64", key=KEY), family, jnp.zeros(3))
+    encoder = Encoder(MLP(3, 4, (), dtype="float64", key=KEY), family, CentredInputs(jnp.zeros(3)))
     return VampPrior(jnp.array(RNG.normal(size=(3, 3))), 2).tied(encoder)
 
 
@@ -316,7 +318,7 @@ def test_a_mixture_family_takes_its_parameters_in_the_stated_order() -> None:
 
 
 def test_a_tied_prior_is_the_equal_mixture_of_posteriors_at_its_pseudo_inputs() -> None:
-    encoder = Encoder(MLP(3, 4, (), dtype="float64", key=KEY), DiagonalGaussianFamily(2), jnp.zeros(3))
+    encoder = Encoder(MLP(3, 4, (), dtype="float64", key=KEY), DiagonalGaussianFamily(2), CentredInputs(jnp.zeros(3)))
     prior = VampPrior(jnp.array(RNG.normal(size=(3, 3))), 2)
     z = jnp.array([0.3, -0.8])
     each = [float(eqx.filter_jit(lambda e, u: e(u).log_prob(z))(encoder, u)) for u in prior.pseudo_inputs]
@@ -441,5 +443,5 @@ def test_a_specification_survives_json() -> None:
     one = spec(posterior="categorical", prior="categorical", n_levels=4, hidden_sizes=(5, 6))
     assert Specification.from_json(one.to_json()) == one
     assert one.z_size == 8 and one.discrete
-    parts = build(one, center=np.zeros(3), floor=np.full(3, 0.1), key=KEY)
+    parts = build(one, start=Start(np.zeros(3), np.full(3, 0.1)), key=KEY)
     assert parts.p.prior.dim == parts.p.decoder.latent_dim == parts.family.dim == 8

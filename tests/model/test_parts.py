@@ -9,11 +9,13 @@ import pytest
 from tightbound.model import (
     MLP,
     POSTERIORS,
+    CentredInputs,
     Decoder,
     Encoder,
     GenerativeModel,
     Specification,
     StandardGaussian,
+    Start,
     build,
     gaussian_head,
     make_family,
@@ -30,7 +32,7 @@ def specification(**changes) -> Specification:
 
 
 def built(spec: Specification, floor: float = 0.01) -> tuple[GenerativeModel, Encoder]:
-    parts = build(spec, center=np.full(5, 0.2), floor=np.full(5, floor), key=KEY)
+    parts = build(spec, start=Start(np.full(5, 0.2), np.full(5, floor)), key=KEY)
     assert parts.encoder is not None
     assert parts.family is parts.encoder.family
     return parts.p, parts.encoder
@@ -115,7 +117,7 @@ def test_encoder_cannot_see_missing_cells_but_sees_that_they_are_missing() -> No
 
 def test_bernoulli_decoder_starts_at_the_mean_of_the_data() -> None:
     center = np.array([0.0, 0.1, 0.5, 0.9, 1.0])
-    p = build(specification(likelihood="bernoulli"), center=center, floor=np.zeros(5), key=KEY).p
+    p = build(specification(likelihood="bernoulli"), start=Start(center, np.zeros(5)), key=KEY).p
     start = p.decoder(jnp.zeros(2)).mean
     np.testing.assert_allclose(start, np.clip(center, 1e-3, 1 - 1e-3), rtol=1e-6)
 
@@ -137,8 +139,7 @@ def test_a_users_network_takes_the_place_of_the_default() -> None:
 
     parts = build(
         specification(custom=("encoder", "decoder")),
-        center=np.zeros(5),
-        floor=np.zeros(5),
+        start=Start(np.zeros(5), np.zeros(5)),
         encoder_network=linear,
         decoder_network=linear,
         key=KEY,
@@ -156,11 +157,17 @@ REFUSED = [
     (lambda: gaussian_head("round", jnp.ones(3)), "covariance must be one of"),
     (lambda: MLP(2, 2, (3,), activation="sine", key=KEY), "activation must be one of"),
     (
-        lambda: Encoder(eqx.nn.Linear(5, 3, key=KEY), DiagonalGaussianFamily(2), jnp.zeros(5)),
+        lambda: Encoder(eqx.nn.Linear(5, 3, key=KEY), DiagonalGaussianFamily(2), CentredInputs(jnp.zeros(5))),
         "must return 4 numbers.*returned 3",
     ),
-    (lambda: Encoder(eqx.nn.Linear(4, 4, key=KEY), DiagonalGaussianFamily(2), jnp.zeros(5)), "one vector of 5 numbers"),
-    (lambda: Encoder(lambda x: jnp.zeros((2, 2)), DiagonalGaussianFamily(2), jnp.zeros(5)), r"array of shape \(2, 2\)"),
+    (
+        lambda: Encoder(eqx.nn.Linear(4, 4, key=KEY), DiagonalGaussianFamily(2), CentredInputs(jnp.zeros(5))),
+        "one vector of 5 numbers",
+    ),
+    (
+        lambda: Encoder(lambda x: jnp.zeros((2, 2)), DiagonalGaussianFamily(2), CentredInputs(jnp.zeros(5))),
+        r"array of shape \(2, 2\)",
+    ),
     (lambda: Decoder(eqx.nn.Linear(2, 4, key=KEY), gaussian_head("diagonal", jnp.ones(3)), 2), "must return 6 numbers"),
     (
         lambda: GenerativeModel(

@@ -35,7 +35,7 @@ def test_regret_is_what_q_lacks_to_the_best_of_its_family() -> None:
         ratio = stats.norm(m, s).logpdf(m + s * e) - stats.norm(best_m, best_s).logpdf(m + s * e)
         kls.append(kl)
         assert abs(regret[i] - kl) < 5 * ratio.std() / np.sqrt(400) + 0.01  # 0.01: what the loop leaves
-    assert max(kls) > 0.3
+    assert max(kls) > 0.2
 
 
 def test_reconstruction_is_the_error_at_the_posterior_mean() -> None:

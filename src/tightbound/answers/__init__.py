@@ -3,7 +3,7 @@
 from tightbound.answers.conditional import Conditional, condition
 from tightbound.answers.detecting import Detection, anomaly_scores, detect
 from tightbound.answers.given import Given, parse_given, sample_given
-from tightbound.answers.imputing import Imputation, impute
+from tightbound.answers.imputing import Imputation, impute, sensitivity
 
 __all__ = [
     "Conditional",
@@ -16,4 +16,5 @@ __all__ = [
     "impute",
     "parse_given",
     "sample_given",
+    "sensitivity",
 ]

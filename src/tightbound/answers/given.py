@@ -146,8 +146,7 @@ def _code(units: Units, j: int, value: Any) -> float:
             )
         return float(found[0])
     if column.kind.value == "datetime" and not isinstance(value, int | float):
-        days = (np.datetime64(str(value), "us") - np.datetime64("1970-01-01", "us")) / np.timedelta64(1, "D")
-        return float(days)
+        return _days(name, value)
     number = _number(name, value)
     low, high = units.encoding.plans[j].low, units.encoding.plans[j].high  # type: ignore[union-attr]
     if not (low <= number <= high or number in units.spikes(j)):
@@ -158,6 +157,19 @@ def _code(units: Units, j: int, value: Any) -> float:
     if column.kind.value == "count" and number != round(number):
         raise DataError(f"The value given for column {name!r} must be a whole number; got {number:g}; give a count.")
     return number
+
+
+def _days(name: str, value: Any) -> float:
+    try:
+        moment = np.datetime64(str(value), "us")
+    except ValueError:
+        moment = np.datetime64("NaT")
+    if np.isnat(moment):
+        raise DataError(
+            f"The value given for column {name!r} must be a date such as 2024-02-29 or 2024-02-29T12:30; got "
+            f"{value!r}; correct it."
+        )
+    return float((moment - np.datetime64("1970-01-01", "us")) / np.timedelta64(1, "D"))
 
 
 def _number(name: str, value: Any) -> float:

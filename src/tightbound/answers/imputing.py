@@ -1,7 +1,7 @@
 """Missing cells filled in: points, draws, intervals."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import jax
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from tightbound.answers.units import Numbers, Units
 from tightbound.data import Table
 from tightbound.fitted import FittedModel, precision
-from tightbound.readings import conditional_draws
+from tightbound.learn import Pair
+from tightbound.readings import conditional_draws, with_strength
 
 ROWS_AT_ONCE = 1024
 DRAWS_FOR_POINTS = 200
@@ -110,6 +111,24 @@ def impute(
     completions = tuple(units.give_back(each, table) for each in drawn)
     n_cells = int((~observed).sum())
     return Imputation(units.give_back(filled, table, whole=False), low, high, completions, interval, n_cells, khat)
+
+
+def sensitivity(
+    model: FittedModel, table: Table, factors: Sequence[float], *, n_samples: int = 1000, seed: int = 0
+) -> dict[float, Any]:
+    """Point imputations when the mechanism of missingness is `factor` times as strong: factor -> filled table."""
+    units, rows = Units(model), model.rows(table)
+    observed = np.ones(rows.x.shape, bool) if rows.observed is None else rows.observed
+    found = {}
+    for factor in factors:
+        with precision(model.specification.dtype):
+            changed = Pair(with_strength(model.pair.p, factor), model.pair.q)
+            drawn = conditional_draws(
+                changed, rows.x, observed, n_draws=0, n_samples=n_samples, key=jax.random.key(seed)
+            )
+        codes = units.modelled(table)
+        found[float(factor)] = units.give_back(np.where(observed, codes, units.decode(drawn.mean)), table, whole=False)
+    return found
 
 
 def _named(units: Units, values: Numbers) -> dict[str, NDArray[Any]]:

@@ -224,4 +224,4 @@ def as_table(
     if sparse is not None and sparse.issparse(X):
         X = densify(X, source)
     table = table_from_array(X, choice, source=source)
-    return table if schema is None else coded(table, schema)
+    return table if schema is None else coded(table, schema, unseen=unseen)

@@ -1,13 +1,25 @@
 """Imputation as a scikit-learn transformer."""
 
+from collections.abc import Sequence
 from typing import Any, Self, final
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from tightbound.answers import Imputation
+from tightbound.answers import Imputation, sensitivity
 from tightbound.estimator.vae import VAE
+
+USUAL: dict[str, Any] = {"continuous": "gaussian", "objective": "iwae", "n_samples": 10}
+"""Means are what imputation wants: columns on their own scale, and the importance-weighted bound."""
+NOT_AT_RANDOM: dict[str, Any] = {
+    "hidden_sizes": (128, 128),
+    "activation": "tanh",
+    "learning_rate": 0.02,
+    "epochs": 100,
+    "batch_size": 64,
+    "validation_fraction": 0,
+}
 
 
 @final
@@ -19,6 +31,10 @@ class VAEImputer(TransformerMixin, BaseEstimator):
 
     Args:
         model: a `VAE` that is not fitted, for other settings (None: the usual ones for a table).
+        missingness: "random" (given the observed cells, a value does not decide on its being missing),
+            "self_masking" (it does: the more, or the less, of a thing, the likelier it is missing; the direction is
+            learnt), "self_masking_high" or "self_masking_low" (such values are missing). Not random (Ipsen, Mattei and
+            Frellsen, 2021): a linear decoder, and imputations that rest on that belief; see `sensitivity`.
         n_samples: latents a row for imputing.
         random_state: seed.
 
@@ -35,13 +51,18 @@ class VAEImputer(TransformerMixin, BaseEstimator):
         np.False_
     """
 
-    def __init__(self, model: Any = None, *, n_samples: int = 1000, random_state: Any = None):
-        self.model, self.n_samples, self.random_state = model, n_samples, random_state
+    def __init__(
+        self, model: Any = None, *, missingness: str = "random", n_samples: int = 1000, random_state: Any = None
+    ):
+        self.model, self.missingness = model, missingness
+        self.n_samples, self.random_state = n_samples, random_state
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Fit to rows with missing cells; `y` is ignored."""
         del y
-        self.vae_ = configured(self.model, self.random_state).fit(X)
+        usual = USUAL if self.missingness == "random" else {**USUAL, **NOT_AT_RANDOM}
+        model = configured(self.model, self.random_state, **usual)
+        self.vae_ = model.set_params(missingness=self.missingness).fit(X)
         self.n_features_in_ = self.vae_.n_features_in_
         if hasattr(self.vae_, "feature_names_in_"):
             self.feature_names_in_ = self.vae_.feature_names_in_
@@ -55,6 +76,18 @@ class VAEImputer(TransformerMixin, BaseEstimator):
         """The same with draws and intervals; see `VAE.impute`."""
         check_is_fitted(self)
         return self.vae_.impute(X, n_draws, interval=interval, n_samples=self.n_samples)
+
+    def sensitivity(self, X: Any, factors: Sequence[float] = (0.0, 0.5, 1.0, 2.0)) -> dict[float, Any]:
+        """Imputations of X when the mechanism of missingness is so many times as strong, all else being the same.
+
+        Factor 0 takes cells as missing at random. What changes with the factor rests on the belief in the mechanism,
+        not on the data.
+
+        Raises `ValueError` for a model whose cells are missing at random.
+        """
+        check_is_fitted(self)
+        model, table = self.vae_._answering(X)
+        return sensitivity(model, table, factors, n_samples=self.n_samples)
 
     def get_feature_names_out(self, input_features: Any = None) -> Any:
         """The names of the columns, as they came."""

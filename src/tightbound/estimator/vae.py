@@ -80,6 +80,8 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         epochs: most passes over the data (None: about 10,000 steps, within 50 to 1,000 epochs).
         batch_size: most rows a step.
         learning_rate: peak of Adam's warm-up + cosine schedule.
+        missingness: "random", or whether a value decides on its being missing: "self_masking" (in a direction that is
+            learnt), "self_masking_high", "self_masking_low"; `score_samples` is then log p(observed cells, mask).
         hide_cells: share of rows of which further cells are hidden at random each time they are drawn, so that q can
             condition on any subset of columns (None: 0.5 for "columns", else 0).
         validation_fraction: share of rows held out for early stopping (None: a tenth, at most 2,000 rows; 0: none).
@@ -153,6 +155,7 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         epochs: int | None = None,
         batch_size: int = 100,
         learning_rate: float = 0.0015,
+        missingness: str = "random",
         hide_cells: float | None = None,
         validation_fraction: float | None = None,
         patience: int | None = None,
@@ -167,7 +170,7 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         checkpoint: str | os.PathLike[str] | None = None,
     ):
         self.latent_dim, self.likelihood, self.binarize, self.covariance = latent_dim, likelihood, binarize, covariance
-        self.continuous, self.hide_cells = continuous, hide_cells
+        self.continuous, self.hide_cells, self.missingness = continuous, hide_cells, missingness
         self.rank, self.scaling, self.prior, self.posterior = rank, scaling, prior, posterior
         self.n_components, self.n_levels, self.flow_layers = n_components, n_levels, flow_layers
         self.second_stage, self.inference, self.inner_steps = second_stage, inference, inner_steps

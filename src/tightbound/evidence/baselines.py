@@ -9,6 +9,7 @@ from typing import Protocol, final, runtime_checkable
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 from numpy.typing import ArrayLike
@@ -135,7 +136,7 @@ def _columns(n_columns: int, independent: AbstractDistribution) -> tuple[tuple[B
 
     def scorer(x: Numbers, seen: Seen) -> Numbers:
         mask = np.ones(x.shape, bool) if seen is None else seen
-        return np.asarray(_log_probs(independent, x.astype(np.float32), mask), np.float64)
+        return np.asarray(_log_probs(independent, jnp.asarray(x, "float32"), jnp.asarray(mask)), np.float64)
 
     name, detail = "independent columns", "families as in the model, fitted to each column by its moments"
     return (Baseline(name, detail, "columns", n_columns, True, scorer),), ()

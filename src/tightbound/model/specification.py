@@ -27,6 +27,8 @@ from tightbound.model.families import (
 )
 from tightbound.model.generative import GenerativeModel
 from tightbound.model.inputs import AbstractInputs, CentredInputs, ColumnsInputs
+from tightbound.model.mechanisms import self_masking
+from tightbound.model.missingness import FixedSpread, selected_decoder, selected_encoder, spreads_of
 from tightbound.model.networks import ACTIVATIONS, MLP, Network
 from tightbound.model.priors import LearnedPrior, VampPrior
 
@@ -35,6 +37,8 @@ NetworkFactory = Callable[..., Network]
 NETWORKS = ("residual", "mlp", "linear")
 LIKELIHOODS = ("gaussian", "bernoulli", "columns")
 PRIORS = ("standard", "mixture", "vamp", "maf", "coupling", "spline", *DISCRETE)
+SELF_MASKING = {"self_masking": 0, "self_masking_high": 1, "self_masking_low": -1}
+"""The sign of each: 1 where high values are missing, 0 where that is to be learnt."""
 INFERENCES = ("amortised", "per_datum", "semi_amortised", "exact")
 FLOW_SIZES = (128,)
 """Widths of the networks inside a flow."""
@@ -73,6 +77,11 @@ class Specification:
     custom: tuple[str, ...] = ()
     columns: tuple[CellWords, ...] = ()
     """The cells of every column, for the likelihood "columns"."""
+    missingness: str = "random"
+    """Whether and how the value of a cell decides on its being missing: "random" (it does not), "self_masking" (in a
+    direction that is learnt), "self_masking_high", "self_masking_low" (such values are missing)."""
+    missing_columns: tuple[int, ...] = ()
+    """The columns whose missingness is modelled; the noise of their cells stands behind z."""
 
     def __post_init__(self) -> None:
         if (len(self.columns) if self.likelihood == "columns" else self.n_features) != self.n_features:
@@ -94,6 +103,8 @@ class Specification:
                 f"hidden_sizes must be whole numbers of at least 1; got {self.hidden_sizes!r}; (300, 300) is usual."
             )
         _check_latents(self)
+        if self.missingness != "random":
+            _check_missingness(self)
         if self.inference == "exact":
             _check_exact(self)
 
@@ -105,21 +116,17 @@ class Specification:
     @property
     def z_size(self) -> int:
         """Length of z."""
-        return self.latent_dim * (self.n_levels if self.posterior == "categorical" else 1)
+        return self.latent_dim * (self.n_levels if self.posterior == "categorical" else 1) + len(self.missing_columns)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {
-            **dataclasses.asdict(self),
-            "hidden_sizes": list(self.hidden_sizes),
-            "custom": list(self.custom),
-            "columns": [c.to_json() for c in self.columns],
-        }
+        tuples = {name: list(getattr(self, name)) for name in _TUPLES}
+        return {**dataclasses.asdict(self), **tuples, "columns": [c.to_json() for c in self.columns]}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Specification:
         """The inverse of `to_json`; raises `ValueError` or `TypeError` for values that make no model."""
-        tuples = {name: tuple(values[name]) for name in ("hidden_sizes", "custom")}
+        tuples = {name: tuple(values[name]) for name in _TUPLES}
         return cls(**{**values, **tuples, "columns": tuple(CellWords.from_json(c) for c in values["columns"])})
 
 
@@ -132,7 +139,9 @@ _LEGAL: dict[str, tuple[str, ...]] = {
     "network": NETWORKS,
     "activation": tuple(ACTIVATIONS),
     "dtype": ("float32", "float64"),
+    "missingness": ("random", *SELF_MASKING),
 }
+_TUPLES = ("hidden_sizes", "custom", "missing_columns")
 _LEAST: dict[str, tuple[int, str]] = {
     "latent_dim": (1, "2 to 50"),
     "n_components": (1, "10"),
@@ -161,6 +170,22 @@ def _check_latents(spec: Specification) -> None:
         raise ValueError(
             f"prior='vamp' must have an encoder (inference amortised or semi_amortised); got {spec.inference!r}; use "
             "prior='mixture'."
+        )
+
+
+def _check_missingness(spec: Specification) -> None:
+    """Refuse what a mechanism of missingness does not go with."""
+    wanted = {"likelihood": "columns", "prior": "standard", "posterior": "diagonal", "inference": "amortised"}
+    for name, value in wanted.items():
+        if getattr(spec, name) != value:
+            raise ValueError(
+                f"missingness={spec.missingness!r} must go with {name}={value!r}; got {getattr(spec, name)!r}; use "
+                "that, or missingness='random'."
+            )
+    if not spec.missing_columns:
+        raise ValueError(
+            f"missingness={spec.missingness!r} must have a continuous column with missing cells; there is none; use "
+            "missingness='random'."
         )
 
 
@@ -202,6 +227,9 @@ class Start:
     """Standard deviation of every column, (n_features,), for the likelihood "columns"."""
     first: np.ndarray | None = None
     """Numbers of a `ColumnsHead` that fit the columns' marginals."""
+    rows: np.ndarray | None = None
+    """Training rows with `observed`, their mask, for a mechanism of missingness."""
+    observed: np.ndarray | None = None
     pseudo_inputs: np.ndarray | None = None
     """Where those of a VampPrior start, (n_components, n_features) in the model's units."""
 
@@ -250,7 +278,24 @@ def build(
         network = (encoder_network or default)(inputs.size, family.n_parameters, key=key_encoder)
         encoder = Encoder(_cast(network, spec.dtype), family, inputs)
     decoder = _decoder(spec, start, decoder_network, key=key_decoder)
+    if spec.missing_columns:
+        return _selected(spec, start, decoder, encoder_network or default, key=key_encoder)
     return Parts(GenerativeModel(_prior(spec, start, key=key_prior), decoder), encoder, family)
+
+
+def _selected(
+    spec: Specification, start: Start, decoder: Decoder, encoder_network: NetworkFactory, *, key: PRNGKeyArray
+) -> Parts:
+    """The same with a mechanism of missingness, and the noise of the missing cells behind z."""
+    rows = np.zeros((2, spec.n_features)) if start.rows is None else start.rows
+    seen = np.arange(2)[:, None] * np.ones(spec.n_features) > 0 if start.observed is None else start.observed
+    sign = SELF_MASKING[spec.missingness]
+    mechanism = self_masking(rows, seen, columns=spec.missing_columns, sign=sign, dtype=spec.dtype)
+    made = _cast(
+        selected_encoder(encoder_network, _inputs(spec, start), spec.latent_dim, mechanism, key=key), spec.dtype
+    )
+    p = GenerativeModel(StandardGaussian(spec.z_size, spec.dtype), selected_decoder(decoder, mechanism))
+    return Parts(p, made, made.family)
 
 
 def _inputs(spec: Specification, start: Start) -> AbstractInputs:
@@ -285,15 +330,20 @@ def _decoder(
     else:
         head = gaussian_head(spec.covariance, jnp.asarray(start.floor, spec.dtype), rank=spec.rank)
     key_network, key_spread = jax.random.split(key)
-    factory = decoder_network or default_network(spec)
-    network: Any = _cast(factory(spec.z_size, head.n_inputs, key=key_network), spec.dtype)
+    # With a flexible decoder a mechanism of missingness is not identified (Ipsen, Mattei and Frellsen, 2021).
+    linear = dataclasses.replace(spec, network="linear") if spec.missing_columns else spec
+    factory = decoder_network or default_network(linear)
+    z_size = spec.z_size - len(spec.missing_columns)
+    network: Any = _cast(factory(z_size, head.n_inputs, key=key_network), spec.dtype)
     if decoder_network is None:
         network = _calmed(network, head, key=key_spread)
         if spec.likelihood == "bernoulli":
             network = _with_output_bias(network, log_odds_of(start.center))
         elif isinstance(head, ColumnsHead):
             network = _with_output_bias(network, head.first)
-    return Decoder(network, head, spec.z_size)
+    if spec.missing_columns and isinstance(head, ColumnsHead) and decoder_network is None:
+        network = FixedSpread(network, spreads_of(head))
+    return Decoder(network, head, z_size)
 
 
 def make_prior(name: str, spec: Specification, *, key: PRNGKeyArray) -> AbstractDistribution:

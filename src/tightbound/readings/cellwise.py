@@ -24,9 +24,11 @@ from tightbound.model import (
 from tightbound.model.cells import AbstractCells, CategoricalCells
 from tightbound.model.cells.levels import AbstractLevelCells
 from tightbound.model.distributions import Scalar, Vector
+from tightbound.model.missingness import Selected
 
 Column = Int[Array, ""] | int
 _READABLE = (ProductOfCells, Bernoulli, DiagonalGaussian, LowRankGaussian, FullGaussian)
+"""And any of them behind a missingness mechanism."""
 
 
 def check_readable(p: object) -> None:
@@ -46,7 +48,8 @@ def check_readable(p: object) -> None:
 
 def shape_of(p: GenerativeModel) -> AbstractDistribution:
     """p(x | z) with shapes in place of numbers: which distribution it is."""
-    return jax.eval_shape(lambda: p.decoder(p.prior.sample(key=jax.random.key(0))))
+    d = jax.eval_shape(lambda: p.decoder(p.prior.sample(key=jax.random.key(0))))
+    return d.base if isinstance(d, Selected) else d
 
 
 def factorised(d: AbstractDistribution) -> bool:
@@ -60,6 +63,8 @@ def given(d: AbstractDistribution, x: Vector, observed: Bool[Array, " d"]) -> Ab
     Independent cells stay what they are. N(loc, F F' + S^2): the factor's N(0, I) is updated by the observed cells.
     N(loc, Sigma): mean loc_m + Sigma_mo Sigma_oo^-1 (x_o - loc_o), covariance Sigma_mm - Sigma_mo Sigma_oo^-1 Sigma_om.
     """
+    if isinstance(d, Selected):  # the noise of the missing cells is part of z
+        d = d.given_noise()
     if isinstance(d, LowRankGaussian):
         return _given_low_rank(d, x, observed)
     return _given_full(d, x, observed) if isinstance(d, FullGaussian) else d

@@ -4,6 +4,7 @@ z_s ~ q(z | x_observed), w_s = p(x_observed, z_s) / q(z_s | x_observed); whateve
 weights w_s / sum w. Memory grows with neither rows nor samples.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -141,7 +142,8 @@ def weighted(pair: Pair, row: Row, s: Array, defensive: float) -> tuple[Abstract
         from_q = jax.random.uniform(key_which) >= defensive
         z = jnp.where(from_q, z, p.prior.sample(key=key_prior))
         log_q = jnp.where(from_q, log_q, q.log_prob(z))
-        log_q = jnp.logaddexp(np.log1p(-defensive) + log_q, np.log(defensive) + p.prior.log_prob(z))
+        # Python's own numbers: NumPy's would raise a float32 model to the precision of the process.
+        log_q = jnp.logaddexp(math.log1p(-defensive) + log_q, math.log(defensive) + p.prior.log_prob(z))
     d = p.decoder(z)
     return d, d.log_prob(row.x, row.observed) + p.prior.log_prob(z) - log_q
 

@@ -170,7 +170,7 @@ class ColumnsEncoding:
         del rounded
         schema = self.schema
         if container is not None and container != schema.container:
-            schema, like = replace(schema, container=container), None
+            schema, like = schema.moved_to(container), None
         given = schema.values(codes, like=like)
         if index is not None and like is None and hasattr(given, "set_axis"):
             given = given.set_axis(index, axis=0)
@@ -198,13 +198,16 @@ class ColumnsEncoding:
         return cls(schema, plans, aside_from_json(field(data, "aside", dict, what)), messages)
 
 
-def make_columns_encoding(table: Table, schema: TableSchema, continuous: str = "normal_scores") -> ColumnsEncoding:
+def make_columns_encoding(
+    table: Table, schema: TableSchema, continuous: str = "normal_scores", *, plain: bool = False
+) -> ColumnsEncoding:
     """The encoding of the data that a model of columns is to be fitted on.
 
     Args:
         table: the training data, coded by `schema`.
         schema: with nothing left open.
         continuous: family of continuous columns that name none.
+        plain: model continuous columns with missing cells as Gaussian, without spikes, whatever the rest is.
 
     Raises:
         DataError: when no column is left to model, or a family does not fit its column.
@@ -213,6 +216,8 @@ def make_columns_encoding(table: Table, schema: TableSchema, continuous: str = "
     for j, column in enumerate(schema.modelled):
         values = table.values[:, j]
         values = values[~np.isnan(values)]
+        if plain and len(values) < table.n_rows and column.kind.value in ("real", "positive", "bounded", "count"):
+            column = replace(column, family="gaussian", spikes=())
         plans.append(_checked(plan_column(column, values, continuous), values))
     dropped = [column for column in schema.columns if column.dropped]
     if not plans:

@@ -179,18 +179,26 @@ def _usual(column: TableColumn, values: Numbers, continuous: str) -> str:
 
 
 def _continuous(column: TableColumn, family: str, values: Numbers) -> ColumnPlan:
-    spikes = tuple(s for s in column.spikes if np.sum(values == s) >= min(FEWEST_AT_A_SPIKE, 0.05 * len(values) + 5))
+    low, high = column.bounds if column.bounds is not None else (-np.inf, np.inf)
+    spikes = _spikes(column, family, values, (low, high))
     slab = values[~np.isin(values, spikes)]
     slab = slab if len(np.unique(slab)) >= 2 else values
-    low, high = column.bounds if column.bounds is not None else (-np.inf, np.inf)
     if column.kind in (Kind.POSITIVE, Kind.COUNT):
         low = max(low, 0.0 if column.kind is Kind.COUNT else column.grid or float(slab.min(initial=np.inf)) * 1e-3)
     scale = _scale(family, slab, low, high)
     grid = column.grid if column.kind is not Kind.DATETIME or column.grid >= 1e-6 else 0.0
     floor = _floor(scale, slab, grid)
     places = _places(scale, spikes, slab)
-    origin = float(slab.min(initial=0.0)) if grid else 0.0
+    origin = float(slab.min()) if grid and len(slab) else 0.0
     return ColumnPlan(column.name, family, 0, scale, floor, spikes, places, grid, origin, float(low), float(high))
+
+
+def _spikes(column: TableColumn, family: str, values: Numbers, bounds: tuple[float, float]) -> tuple[float, ...]:
+    """Values of positive probability: taken often enough, or taken at all where the family's density has no place."""
+    often = min(FEWEST_AT_A_SPIKE, 0.05 * len(values) + 5)
+    spikes = [s for s in column.spikes if np.sum(values == s) >= often]
+    ends = {"log_normal": (0.0,), "gamma": (0.0,), "beta": bounds}.get(family, ())
+    return (*spikes, *(end for end in ends if end not in spikes and (values == end).any()))
 
 
 def _scale(family: str, slab: Numbers, low: float, high: float) -> Scale:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..saved import damaged, field
 
 Numbers = NDArray[np.float64]
+_BELOW = 1e-250
 
 
 class Scale(Protocol):
@@ -77,7 +78,8 @@ class Log:
 
     def forward(self, x: Numbers) -> tuple[Numbers, Numbers]:
         """The standardised log, and -log(x - low) - log spread."""
-        log_x = np.log(x - self.low)
+        with np.errstate(divide="ignore", invalid="ignore"):  # at the end of the domain: said where the row is known
+            log_x = np.log(np.maximum(x - self.low, _BELOW))  # what lies outside is very unlikely
         return (log_x - self.center) / self.spread, -log_x - np.log(self.spread)
 
     def inverse(self, y: Numbers) -> Numbers:

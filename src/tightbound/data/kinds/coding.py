@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Literal
 
 import numpy as np
@@ -81,12 +82,20 @@ def _bad_cell(source: str, column: TableColumn, row: int, must: str, came: str) 
 
 
 def _require_support(column: TableColumn, numbers: np.ndarray, source: str) -> None:
-    """Refuses numbers that the kind excludes, naming the first."""
+    """Refuses counts that are none; warns of numbers beyond a column's ends."""
     with np.errstate(invalid="ignore"):
         outside, must = _outside(column, numbers)
     if outside is not None and outside.any():
         row = int(outside.argmax())
-        raise _bad_cell(source, column, row, must, f"{numbers[row]:.15g}")
+        if column.kind is Kind.COUNT:
+            raise _bad_cell(source, column, row, must, f"{numbers[row]:.15g}")
+        # Where a column ends was read off other rows: to go beyond is unlikely, not impossible.
+        warnings.warn(
+            f"Column {column.name!r} of {source} should {must}, as the fitted rows do, but {int(outside.sum())} of its "
+            f"cells do not: row {row} (counting from 0) holds {numbers[row]:.15g}. Such rows count as unlikely.",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _outside(column: TableColumn, numbers: np.ndarray) -> tuple[np.ndarray | None, str]:

@@ -95,6 +95,33 @@ def whole_numbers(series: pl.Series, low: int, high: int) -> pl.Series:
     return pl.Series(exact).set(series.is_null(), None)
 
 
+_TYPES = {
+    bool: ("Boolean", "bool"),
+    int: ("Int64", "int64"),
+    float: ("Float64", "float64"),
+    str: ("String", "object"),
+    "moment": ("Datetime[us]", "datetime64[us]"),
+    "duration": ("Duration[us]", "timedelta64[us]"),
+}
+
+
+def storage_in(column: TableColumn, container: str) -> str:
+    """The type in which a container keeps the values of a column that came in another one."""
+    levels = (column.levels or ()) if column.constant is None else (column.constant,)
+    types = {type(level) for level in levels}
+    whole = column.storage.startswith(INTEGER)
+    what: Any = int if whole else float
+    if column.kind in LEVELLED or (types and float not in types):
+        what = types.pop() if len(types) == 1 else str
+    elif is_text(column, column.storage):
+        what = str
+    elif column.kind is Kind.DATETIME:
+        what = "moment"
+    elif is_duration(column.storage) or column.storage == "Time":
+        what = "duration"
+    return _TYPES[what][0 if container == "polars" else 1]
+
+
 def as_polars(series: pl.Series, column: TableColumn, storage: str) -> pl.Series:
     """Values in a polars type."""
     series = series.alias(column.name)

@@ -13,6 +13,7 @@ from .assembling import assemble
 from .coding import Unseen, column_codes
 from .column import Kind, TableColumn
 from .forced import decide_as
+from .giving import storage_in
 from .raw import RawColumn, RawTable, raw_table
 from .reading import read_column
 from .saving import schema_from_json, schema_to_json
@@ -91,6 +92,11 @@ class TableSchema:
                 entries that contradict the kind.
         """
         return cls(*schema_from_json(data))
+
+    def moved_to(self, container: str) -> TableSchema:
+        """The schema with every column in a type of another container ("numpy", "pandas" or "polars")."""
+        columns = tuple(replace(column, storage=storage_in(column, container)) for column in self.columns)
+        return self if container == self.container else replace(self, columns=columns, container=container)
 
     def settled(self, X: Any, *, source: str = "X") -> TableSchema:
         """The schema with what was left open (levels, bounds, types) read from a table."""

@@ -1,0 +1,151 @@
+"""Strange rows: p-values that hold, flags, the cells that make rows strange, the scikit-learn face."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from mixed_table import complete, fitted, pandas_frame
+from scipy import stats
+from sklearn.base import clone
+
+from tightbound import VAE, VAEOutlierDetector
+from tightbound.answers import Detection
+from tightbound.answers.detecting import OTHER_SCORES
+from tightbound.data import DataError
+
+RNG = np.random.default_rng(21)
+NUMBERS: dict[str, Any] = {
+    "latent_dim": 1,
+    "likelihood": "gaussian",
+    "network": "linear",
+    "epochs": 5,
+    "validation_fraction": 0,
+}
+
+
+def strange_frame() -> Any:
+    """The table with a row whose height goes with nothing else in it."""
+    frame = pandas_frame()
+    frame.loc[1003] = complete().loc[1003]
+    frame.loc[1003, "height"] = 260.0
+    return frame
+
+
+@pytest.fixture(scope="module")
+def found() -> Detection:
+    return fitted().detect(strange_frame(), complete(), scores=OTHER_SCORES, explain=5)
+
+
+def test_p_values_are_ranks_among_the_reference(found: Detection) -> None:
+    reference = fitted().anomaly_scores(complete())
+    score = fitted().anomaly_scores(strange_frame())
+    np.testing.assert_array_equal(found.score, score)
+    expected = [(1 + np.sum(reference <= s)) / 201 for s in score]
+    np.testing.assert_allclose(found.p_value, expected, rtol=1e-12)
+    assert ((found.p_value > 0) & (found.p_value <= 1)).all() and found.n_reference == 200
+    np.testing.assert_array_equal(found.flag, found.q_value <= found.level)
+    assert (found.q_value >= found.p_value).all() and found.level == 0.1
+    np.testing.assert_allclose(found.q_value, stats.false_discovery_control(found.p_value), rtol=1e-12)
+
+
+def test_a_strange_row_is_found_and_its_cell_named(found: Detection) -> None:
+    assert found.score.argmin() == 3 and found.p_value[3] == found.p_value.min() == pytest.approx(1 / 201)
+    worst = found.cells[3][0]
+    assert (worst.column, worst.value) == ("height", 260.0) and worst.surprise > 3
+    assert all(
+        a.surprise >= b.surprise > 0 for cells in found.cells.values() for a, b in zip(cells, cells[1:], strict=False)
+    )
+    # The five strangest are explained, each by at most three of its own cells.
+    assert set(found.cells) == set(np.argsort(found.score)[:5]) and all(len(c) <= 3 for c in found.cells.values())
+    frame = strange_frame()
+    for row, cells in found.cells.items():
+        for cell in cells:
+            own = frame[cell.column].iloc[row]
+            assert own == cell.value or cell.column == "joined"
+    assert "height=260 (" in repr(found) and "200 reference rows" in repr(found)
+
+
+def test_other_scores_are_higher_for_the_strange(found: Detection) -> None:
+    assert set(found.others) == set(OTHER_SCORES)
+    for name, values in found.others.items():
+        assert values.shape == (200,) and np.isfinite(values).all(), name
+        assert values[3] > np.median(values), name
+    assert not fitted().detect(strange_frame(), complete(), explain=0).others
+
+
+def test_nothing_explained_where_nothing_is_asked() -> None:
+    assert fitted().detect(pandas_frame().iloc[:30], complete(), explain=0).cells == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"reference": complete().iloc[:19]}, "must rest on 20 or more ordinary rows .*; there are 19; give such rows"),
+        ({}, "there are 0; give such rows as the reference, or fit with more rows"),
+        (
+            {"reference": complete(), "level": 0.0},
+            "level must be a share of false discoveries .*; got 0.0; 0.1 is usual",
+        ),
+        ({"reference": complete(), "scores": ["magic"]}, "scores must be among regret, .*; got 'magic'; choose one"),
+    ],
+)
+def test_what_cannot_be_asked(options: dict[str, Any], sentence: str) -> None:
+    if not options and len(fitted().fitted_.summary.reference):
+        pytest.skip("the model keeps the scores of rows held out")
+    with pytest.raises((DataError, ValueError), match=sentence):
+        fitted().detect(pandas_frame(), **options)
+
+
+def gaussian_rows(n: int) -> np.ndarray:
+    return 5 + RNG.normal(size=(n, 1)) * [3.0, -2.0, 1.0] + RNG.normal(size=(n, 3))
+
+
+@pytest.fixture(scope="module")
+def detector() -> VAEOutlierDetector:
+    return VAEOutlierDetector(VAE(**NUMBERS), calibration_fraction=0.5, random_state=0).fit(gaussian_rows(600))
+
+
+def test_p_values_are_uniform_on_ordinary_rows(detector: VAEOutlierDetector) -> None:
+    """At every level within the binomial error of the new rows and of the reference."""
+    n, r = 500, len(detector.reference_)
+    assert r == 300
+    p = detector.p_values(gaussian_rows(n))
+    for level in (0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9):
+        error = np.sqrt(level * (1 - level) * (1 / n + 1 / r))
+        assert abs(np.mean(p <= level) - level) < 4.5 * error + 1 / r
+    assert ((p > 0) & (p <= 1)).all()
+
+
+def test_predictions_are_signs_of_the_decision_function(detector: VAEOutlierDetector) -> None:
+    ordinary = gaussian_rows(300)
+    X = np.concatenate([ordinary, [[30.0, 30.0, 30.0], [5.0, 5.0, -20.0]]])
+    decision, predicted = detector.decision_function(X), detector.predict(X)
+    np.testing.assert_array_equal(predicted, np.where(decision < 0, -1, 1))
+    np.testing.assert_allclose(decision, detector.score_samples(X) - detector.offset_, rtol=1e-12)
+    assert list(predicted[-2:]) == [-1, -1]
+    share = np.mean(predicted[:300] == -1)
+    assert abs(share - 0.1) < 4.5 * np.sqrt(0.09 * (1 / 300 + 1 / 300)) + 1 / 300
+    # An outlier is what has a p-value of at most the contamination, up to the row that stands at the offset itself.
+    np.testing.assert_array_equal(detector.p_values(X) <= detector.contamination, decision < 0)
+    found = detector.detect(X)
+    assert found.flag[-2:].all() and found.cells[301][0].column == "x2"
+
+
+def test_the_offset_is_where_the_contamination_says(detector: VAEOutlierDetector) -> None:
+    below = np.mean(detector.reference_ < detector.offset_)
+    assert below <= 0.1 < np.mean(detector.reference_ <= detector.offset_) + 1 / 300
+
+
+def test_fit_predict_and_clone(detector: VAEOutlierDetector) -> None:
+    X = np.concatenate([gaussian_rows(300), np.full((3, 3), 40.0)])
+    fresh = clone(detector)
+    assert not hasattr(fresh, "vae_")
+    labels = fresh.fit_predict(X)
+    assert set(labels) == {-1, 1} and (labels[-3:] == -1).all()
+    assert fresh.n_features_in_ == 3
+
+
+@pytest.mark.parametrize("options", [{"contamination": 0.0}, {"contamination": True}, {"calibration_fraction": 1.5}])
+def test_shares_are_shares(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(options))} must be a share between 0 and 1; got"):
+        VAEOutlierDetector(VAE(**NUMBERS), **options).fit(gaussian_rows(50))
