@@ -17,7 +17,8 @@ N = 200
 SETTINGS: dict[str, Any] = {
     "latent_dim": 2,
     "hidden_sizes": (16,),
-    "epochs": 5,
+    "epochs": 40,
+    "learning_rate": 0.01,
     "batch_size": 50,
     "validation_fraction": 0.2,
     "n_importance_samples": 50,

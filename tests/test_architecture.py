@@ -34,7 +34,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": INNER | {"fitted"},
     "examination": INNER | {"fitted"},  # gap, bracket, health and simple models of a fitted model
     "exhibits": INNER | {"examination", "report"},  # what the report shows of them
-    "overview": INNER | {"examination", "exhibits", "fitted", "progress", "report"},
+    "table_exhibits": INNER | {"answers", "fitted", "readings", "report"},  # and of a mixed table
+    "overview": INNER | {"examination", "exhibits", "fitted", "progress", "report", "table_exhibits"},
     "persistence": INNER | {"fitted"},
     "answers": INNER | {"fitted", "readings"},  # readings in the user's units
     "estimator": INNER

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from mixed_table import fitted, pandas_frame
 from safetensors.numpy import load, save
 from small_fits import CASES, SMALL, whole
 
@@ -74,6 +75,46 @@ def test_a_model_survives_saving_exactly(name: str, tmp_path: Path) -> None:
     assert scores(loaded, name) == scores(saved, name)
     a, b = (m.sample(5, seed=1)[0] for m in (saved, loaded))
     assert a.tobytes() == b.tobytes()
+
+
+def test_a_model_of_a_mixed_table_survives_saving_exactly(tmp_path: Path) -> None:
+    """Schema, families, scales, spikes and grids come back, and with them every answer's bits."""
+    saved = fitted().fitted_
+    save_model(tmp_path / "model", saved)
+    loaded, _ = load_model(tmp_path / "model")
+    assert loaded.specification == saved.specification and len(saved.specification.columns) == 7
+    assert loaded.encoding.to_json() == saved.encoding.to_json() and type(loaded.encoding) is type(saved.encoding)
+    before, after = (learn.named_arrays(eqx.filter(m.pair, eqx.is_array)) for m in (saved, loaded))
+    assert {k: (a.dtype, a.tobytes()) for k, a in before.items()} == {
+        k: (a.dtype, a.tobytes()) for k, a in after.items()
+    }
+    tables = [as_table(pandas_frame(), schema=m.encoding.table_schema) for m in (saved, loaded)]
+    for one, other in zip(*(_answers(m, t) for m, t in zip((saved, loaded), tables, strict=True)), strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
+def _answers(model: FittedModel, table: Any) -> list[np.ndarray]:
+    evidence = model.evidence(table, 50, method="importance")
+    return [evidence.log_evidence, evidence.elbo, model.latents(table).mean, *model.sample(5, seed=1)]
+
+
+MIXED_DAMAGES: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "plans missing": lambda d: d["encoding"]["plans"].pop(),
+    "an unknown family": lambda d: d["encoding"]["plans"][0].update(family="round"),
+    "a scale that falls": lambda d: d["encoding"]["plans"][0]["scale"]["x"].reverse(),
+    "no schema": lambda d: d["encoding"].pop("schema"),
+    "cells missing": lambda d: d["specification"]["columns"].pop(),
+    "cells of no family": lambda d: d["specification"]["columns"][0].update(family="round"),
+}
+
+
+@pytest.mark.parametrize("damage", MIXED_DAMAGES)
+def test_a_damaged_model_of_a_mixed_table_is_explained(damage: str, tmp_path: Path) -> None:
+    save_model(tmp_path / "model", fitted().fitted_)
+    edited(MIXED_DAMAGES[damage])(tmp_path / "model")
+    with pytest.raises(ValueError, match=DAMAGED) as caught:
+        load_model(tmp_path / "model")
+    assert "\n" not in str(caught.value)
 
 
 FRESH = """

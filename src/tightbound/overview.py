@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from tightbound import exhibits
+from tightbound import exhibits, table_exhibits
 from tightbound.data import Table
 from tightbound.evidence import Evidence, Latents, Mean, mean_over_rows
 from tightbound.examination import CHECKS, THIS_MODEL, Examination, examination
@@ -22,6 +22,8 @@ MOST_REPORTED_ROWS = 2000
 """A report scores at most so many rows, spread evenly over the table."""
 _MOST_HELD_OUT_ROWS = 500
 _SAMPLES_SHOWN = 500
+_SAMPLES_OF_MIXED = 1000
+"""Rare levels need more of them."""
 FEWEST_HELD_OUT = 20
 """With fewer held-out rows all rows are examined, and simple models, which have seen most of them, are left out."""
 PATIENCE = 60.0
@@ -72,6 +74,8 @@ class Overview:
     """Of rows that the parameters were not fitted to, where `table` has rows that they were."""
     examined: Examination = dataclasses.field(default_factory=Examination)
     """Of the held-out rows where there are any."""
+    unseen: Table | None = None
+    """The held-out rows."""
 
     def evidence_rows(self) -> tuple[EvidenceRow, ...]:
         """One table: quantity, value, standard error, unit, bound or estimate, method, rows."""
@@ -183,7 +187,8 @@ class Overview:
     def content(self, title: str) -> ReportContent:
         """Everything that the page shows."""
         model, summary = self.model, self.model.summary
-        samples, prior = model.sample(_SAMPLES_SHOWN, seed=summary.seed)
+        mixed = model.encoding.table_schema is not None
+        samples, prior = model.sample(_SAMPLES_OF_MIXED if mixed else _SAMPLES_SHOWN, seed=summary.seed)
         return ReportContent(
             title=title,
             summary=self.paragraph(),
@@ -216,6 +221,7 @@ class Overview:
             row_evidence=exhibits.row_evidence(self.evidence),
             calibration=exhibits.calibration(self.examined, self.model.encoding.modelled_names),
             baselines=exhibits.baselines(self.examined),
+            table=table_exhibits.table(model, self.table, self.unseen, samples, self.evidence),
         )
 
     def paragraph(self) -> str:
@@ -309,7 +315,7 @@ def overview(
             subject, of_subject = table, evidence
             checks = [check for check in checks if check != "baselines"]
         found = examination(model, subject, of_subject, train=train, checks=checks, on_progress=shown)
-    return Overview(model, table, evidence, model.latents(table), rows, guard, found)
+    return Overview(model, table, evidence, model.latents(table), rows, guard, found, unseen)
 
 
 def _mean_row(name: str, mean: Mean, kind: str, method: str, unit: str = NATS) -> EvidenceRow:

@@ -1,5 +1,6 @@
 """Strange rows: p-values that hold, flags, the cells that make rows strange, the scikit-learn face."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -52,9 +53,7 @@ def test_a_strange_row_is_found_and_its_cell_named(found: Detection) -> None:
     assert found.score.argmin() == 3 and found.p_value[3] == found.p_value.min() == pytest.approx(1 / 201)
     worst = found.cells[3][0]
     assert (worst.column, worst.value) == ("height", 260.0) and worst.surprise > 3
-    assert all(
-        a.surprise >= b.surprise > 0 for cells in found.cells.values() for a, b in zip(cells, cells[1:], strict=False)
-    )
+    assert all(a.surprise >= b.surprise > 0 for cells in found.cells.values() for a, b in itertools.pairwise(cells))
     # The five strangest are explained, each by at most three of its own cells.
     assert set(found.cells) == set(np.argsort(found.score)[:5]) and all(len(c) <= 3 for c in found.cells.values())
     frame = strange_frame()
@@ -127,8 +126,9 @@ def test_predictions_are_signs_of_the_decision_function(detector: VAEOutlierDete
     assert abs(share - 0.1) < 4.5 * np.sqrt(0.09 * (1 / 300 + 1 / 300)) + 1 / 300
     # An outlier is what has a p-value of at most the contamination, up to the row that stands at the offset itself.
     np.testing.assert_array_equal(detector.p_values(X) <= detector.contamination, decision < 0)
-    found = detector.detect(X)
-    assert found.flag[-2:].all() and found.cells[301][0].column == "x2"
+    found = detector.detect(X[-2:])
+    assert found.flag.all()
+    assert "x2" in [cell.column for cell in found.cells[1] if cell.surprise > 3]  # and what x2 says of the others
 
 
 def test_the_offset_is_where_the_contamination_says(detector: VAEOutlierDetector) -> None:

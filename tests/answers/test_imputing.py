@@ -216,7 +216,7 @@ def test_a_linear_gaussian_model_gives_its_conditional_means() -> None:
 
 
 def test_a_full_covariance_model_gives_its_conditional_means() -> None:
-    """By quadrature over z of E[x_m | z, x_o] with the weights p(z) p(x_o | z); where k-hat says that q is near enough."""
+    """By quadrature over z of E[x_m | z, x_o], weighted by p(z) p(x_o | z); where k-hat says that q is near enough."""
     X = numbers()
     vae = VAE(1, likelihood="gaussian", covariance="full", dtype="float64", **SMALL).fit(X)
     found = vae.impute(X, n_samples=2000)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import mixed_table
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -557,3 +558,18 @@ def test_files_are_read_by_the_schema(shared_data: Path) -> None:
     assert again.coded is not None
     encoding = make_columns_encoding(again, again.coded)
     assert {"species", "island", "sex"} <= {p.name for p in encoding.plans if p.levels}
+
+
+def test_log_p_is_a_density_in_the_users_units() -> None:
+    """The same model of the same rows, height in other units: log p(x) falls by the log of the factor, and no more."""
+    frame = mixed_table.complete().copy()
+    frame.loc[1004, "height"] = np.nan
+    model = mixed_table.fitted().fitted_
+    factor = 1024.0  # near a thousand, and exact: every bit that the model sees is the same
+    log_p = []
+    for unit in (1.0, factor):
+        table, encoding = encoded(frame.assign(height=frame["height"] * unit))
+        log_p.append(replace(model, encoding=encoding).evidence(table, 50, method="importance").log_evidence)
+    seen = frame["height"].notna().to_numpy()
+    np.testing.assert_allclose(log_p[1] - log_p[0], np.where(seen, -np.log(factor), 0.0), atol=1e-9)
+    assert seen.sum() == len(seen) - 1

@@ -161,9 +161,9 @@ def _code(units: Units, j: int, value: Any) -> float:
 
 def _days(name: str, value: Any) -> float:
     try:
-        moment = np.datetime64(str(value), "us")
+        moment: np.datetime64 = np.datetime64(str(value), "us")
     except ValueError:
-        moment = np.datetime64("NaT")
+        moment = np.datetime64("NaT", "us")
     if np.isnat(moment):
         raise DataError(
             f"The value given for column {name!r} must be a date such as 2024-02-29 or 2024-02-29T12:30; got "

@@ -74,5 +74,6 @@ def mostly_numbers(cells: list[Any]) -> bool:
     """Whether at least half of the cells that are not empty are numbers: then a word among them is a mistake."""
     from .text import MISSING, is_number
 
-    words = [cell for cell in cells if isinstance(cell, str) and cell.strip() and cell.strip() not in MISSING]
+    different = dict.fromkeys(cell for cell in cells if isinstance(cell, str))
+    words = [word for word in different if word.strip() and word.strip() not in MISSING][:1000]
     return sum(is_number(word) for word in words) >= max(0.5 * len(words), 1)

@@ -14,6 +14,7 @@ from .diagnostics import (
     HealthContent,
     RowEvidenceContent,
 )
+from .table_content import TableContent
 
 __all__ = ["Array", "EvidenceRow", "ReportContent"]
 
@@ -50,6 +51,7 @@ class ReportContent:
     - `unit`: what log p(x) is measured in.
     - `health`, `bracket`, `gap`, `row_evidence` (of the m rows), `calibration`, `baselines`: a section each, where
       there is one.
+    - `table`: of columns of several kinds; `data`, `samples` and `reconstructions` then hold codes of levels.
     """
 
     title: str
@@ -80,6 +82,7 @@ class ReportContent:
     row_evidence: RowEvidenceContent | None = None
     calibration: CalibrationContent | None = None
     baselines: BaselineContent | None = None
+    table: TableContent | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together, by name, before a picture mixes up rows."""
@@ -96,6 +99,11 @@ class ReportContent:
             raise ValueError(
                 f"the report's row_evidence must be of the {rows} rows of data, but has "
                 f"{self.row_evidence.standard_error.shape}: pass the values of the same rows"
+            )
+        if self.table is not None and len(self.table.columns) != columns:
+            raise ValueError(
+                f"the report's table must describe each of the {columns} columns of data, but describes "
+                f"{len(self.table.columns)}: pass a ColumnContent for every column"
             )
         if len(self.names) != columns:
             raise ValueError(

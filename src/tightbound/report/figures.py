@@ -12,11 +12,13 @@ from types import MappingProxyType
 
 from matplotlib.figure import Figure
 
-from . import forest, trust, uniform
+from . import forest, table_figures, trust, uniform
 from .content import ReportContent
 from .curves import kl_per_dimension, learning_curves, log_evidence
 from .images import image_lowest_rows, image_reconstructions, image_samples
 from .latent import aggregated_posterior, latent_space
+from .table_making import has_numbers, numbers_only
+from .table_sections import has_gaps
 from .tables import table_reconstructions, table_samples
 
 __all__ = [
@@ -35,12 +37,12 @@ __all__ = [
 
 def samples(content: ReportContent) -> Figure:
     """Draw samples beside data: image grids where rows are images, else a pair plot."""
-    return image_samples(content) if content.image_shape else table_samples(content)
+    return image_samples(content) if content.image_shape else table_samples(numbers_only(content))
 
 
 def reconstructions(content: ReportContent) -> Figure:
     """Draw data and their reconstructions: images above each other, else value against reconstruction."""
-    return image_reconstructions(content) if content.image_shape else table_reconstructions(content)
+    return image_reconstructions(content) if content.image_shape else table_reconstructions(numbers_only(content))
 
 
 FIGURES: Mapping[str, Callable[[ReportContent], Figure]] = MappingProxyType(
@@ -59,6 +61,8 @@ FIGURES: Mapping[str, Callable[[ReportContent], Figure]] = MappingProxyType(
 def figures_of(content: ReportContent) -> dict[str, Callable[[], Figure]]:
     """Return every figure that `content` has the numbers for, by name, as functions that draw it."""
     found: dict[str, Callable[[], Figure]] = {name: partial(draw, content) for name, draw in FIGURES.items()}
+    if not has_numbers(content):
+        del found["samples"], found["reconstructions"]
     if content.bracket is not None:
         found["bracket"] = partial(trust.bracket, content.bracket)
     if content.gap is not None:
@@ -72,4 +76,11 @@ def figures_of(content: ReportContent) -> dict[str, Callable[[], Figure]]:
         found["predictive_calibration"] = partial(uniform.predictive_calibration, calibration.predictive)
     if content.baselines is not None:
         found["baselines"] = partial(forest.baselines, content.baselines)
+    table = content.table
+    if table is not None and table.associations is not None:
+        found["associations"] = partial(table_figures.associations, table.associations)
+    if table is not None and has_gaps(content):
+        found["missing"] = partial(table_figures.missing, content)
+    if table is not None and table.copies is not None:
+        found["copies"] = partial(table_figures.closest_rows, table.copies)
     return found

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from . import figures, trust_sections, words
+from . import figures, table_sections, trust_sections, words
 from .choose import finite, lowest_rows, robust_scores
 from .content import Array, EvidenceRow, ReportContent
 from .markup import (
@@ -31,6 +31,7 @@ from .markup import (
     text,
 )
 from .style import label_text
+from .table_making import has_numbers
 from .words import Words
 
 MOST_ROWS = 12
@@ -182,17 +183,44 @@ SECTIONS: tuple[Section, ...] = (
         lambda content: content.row_evidence is not None,
     ),
     Section("learning", "Learning curves", _figure(figures.learning_curves, "learning-curves", words.learning_curves)),
-    Section("samples", "Samples beside data", _samples),
+    Section("columns", "Columns", table_sections.columns, lambda content: content.table is not None),
+    Section(
+        "associations",
+        "Associations between columns",
+        table_sections.associations,
+        lambda content: content.table is not None and content.table.associations is not None,
+    ),
+    Section("missing", "Missing cells", table_sections.missing, table_sections.has_gaps),
+    Section("samples", "Samples beside data", _samples, has_numbers),
+    Section(
+        "copies",
+        "Copies of rows among samples",
+        table_sections.copies,
+        lambda content: content.table is not None and content.table.copies is not None,
+    ),
     Section(
         "reconstructions",
         "Reconstructions",
         _figure(figures.reconstructions, "reconstructions", words.reconstructions, True),
+        has_numbers,
+    ),
+    Section(
+        "imputation",
+        "Hidden cells filled in again",
+        table_sections.imputation,
+        lambda content: content.table is not None and content.table.imputation is not None,
     ),
     Section("latent", "Latent space", _latent),
     Section("kl", "KL of each latent dimension", _figure(figures.kl_per_dimension, "kl", words.kl_per_dimension)),
     Section("log-evidence", "log p(x) over rows", _figure(figures.log_evidence, "log-evidence", words.log_evidence)),
     Section("calibration", "Calibration", trust_sections.calibration, lambda content: content.calibration is not None),
     Section("baselines", "Simple models", trust_sections.baselines, lambda content: content.baselines is not None),
-    Section("lowest", "Rows with the lowest log p(x)", _lowest),
+    Section("lowest", "Rows with the lowest log p(x)", _lowest, lambda content: content.table is None),
+    Section(
+        "strangest",
+        "Strangest rows and cells",
+        table_sections.strange,
+        lambda content: content.table is not None and content.table.strange is not None,
+    ),
     Section("settings", "Settings", _settings),
 )

@@ -52,6 +52,11 @@ h3 { font-size: 1rem; margin: 1.4rem 0 .5rem; }
 .health small, .small small { display: block; font-weight: 400; font-size: .76rem; color: var(--muted); }
 .health .measured { white-space: normal; min-width: 6.5rem; max-width: 10rem; }
 .health .verdict { min-width: 6rem; }
+.columns td, .columns th { padding-top: .5rem; }
+.columns th:first-child { overflow-wrap: break-word; max-width: 8.5rem; }
+.columns .panel { width: 47%; padding-right: .6rem; }
+.columns .panel svg { display: block; width: 100%; height: auto; min-width: 12rem; }
+.strange .cells { overflow-wrap: anywhere; }
 .mark { white-space: nowrap; font-weight: 600; }
 .mark.problem, .flagged { color: var(--orange); }
 .mark.problem { background: var(--sand); padding: 0 .3rem; margin-left: -.3rem; }

@@ -26,6 +26,7 @@ from .curves import MOST_BARS
 from .images import MOST_LOWEST, MOST_RECONSTRUCTIONS, MOST_SAMPLES, intensity_range
 from .latent import MOST_LABELS, is_scale, label_groups
 from .numbers import nats, plural, short, with_error
+from .table_making import numbers_only
 from .tables import MOST_PAIRED, MOST_RECONSTRUCTED
 
 __all__ = [
@@ -92,7 +93,7 @@ def _epochs_below_view(content: ReportContent) -> int:
 
 def samples(content: ReportContent) -> Words:
     """Describe samples beside data."""
-    return _image_samples(content) if content.image_shape else _table_samples(content)
+    return _image_samples(content) if content.image_shape else _table_samples(numbers_only(content))
 
 
 def _image_samples(content: ReportContent) -> Words:
@@ -171,7 +172,7 @@ def reconstructions(content: ReportContent) -> Words:
             "Each image of the data above what the model makes of its code: what the code keeps, and what it loses."
         )
         return Words(alt, caption + _missing_pixels(content))
-    return _table_reconstructions(content)
+    return _table_reconstructions(numbers_only(content))
 
 
 def _table_reconstructions(content: ReportContent) -> Words:
