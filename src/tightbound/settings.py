@@ -30,6 +30,11 @@ class Setting:
 
 LARGEST_SEED = 2**32 - 1
 
+GRADIENTS = (
+    *("auto", "pathwise", "stl", "dreg", "resampled", "reinforce", "moving_average", "leave_one_out"),
+    *("learned_baseline", "vimco", "disarm", "gumbel", "gumbel_st", "enumerate", "wake"),
+)
+
 SETTINGS: tuple[Setting, ...] = (
     Setting(
         "latent_dim",
@@ -166,23 +171,7 @@ SETTINGS: tuple[Setting, ...] = (
         "auto",
         "How its gradient is estimated; auto: pathwise, or disarm, leave_one_out, vimco, enumerate as fits discrete "
         "latents.",
-        (
-            "auto",
-            "pathwise",
-            "stl",
-            "dreg",
-            "resampled",
-            "reinforce",
-            "moving_average",
-            "leave_one_out",
-            "learned_baseline",
-            "vimco",
-            "disarm",
-            "gumbel",
-            "gumbel_st",
-            "enumerate",
-            "wake",
-        ),
+        GRADIENTS,
         "Learning",
     ),
     Setting(

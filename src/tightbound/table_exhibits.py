@@ -32,6 +32,10 @@ INTERVAL = 0.9
 FEWEST_ROWS = 10
 """Of held-out rows, to check on them."""
 STRANGE_ROWS = 12
+MOST_DRAWN = 20_000_000
+"""Values of draws held at once: fewer rows of wide tables are checked."""
+MOST_EXPLAINED = 200
+"""Columns: the row is inferred anew without each."""
 
 
 def table(
@@ -71,17 +75,18 @@ def column_contents(units: Units, encoding: ColumnsEncoding) -> tuple[ColumnCont
 
 
 def imputation_check(model: FittedModel, table: Table, held_out: Table | None) -> ImputationContent | None:
-    """A tenth of the observed cells of up to 500 rows hidden and filled in, column by column; None where there are few.
+    """A tenth of the observed cells of up to 500 rows hidden and filled in, column by column; None without any.
 
-    The simple value is the mean, or the most frequent level, of the report's rows without the hidden cells.
+    The simple value is the mean, or the most frequent level, of the report's rows.
     """
     units, encoding = Units(model), model.encoding
     unseen = held_out is not None and held_out.n_rows >= FEWEST_ROWS
     chosen = encoding.check(held_out) if unseen and held_out is not None else table
-    chosen = chosen.take(np.unique(np.linspace(0, chosen.n_rows - 1, MOST_CHECKED).round().astype(np.intp)))
+    most = min(MOST_CHECKED, max(FEWEST_ROWS, MOST_DRAWN // (DRAWS_FOR_POINTS * units.n_columns)))
+    chosen = chosen.take(np.unique(np.linspace(0, chosen.n_rows - 1, most).round().astype(np.intp)))
     n_rows, parts = chosen.n_rows, round(1 / HIDDEN)
     # Few rows are taken several times, each time with other cells hidden.
-    n_rounds = min(parts, max(1, MOST_CHECKED // n_rows))
+    n_rounds = min(parts, max(1, most // n_rows))
     part = np.random.default_rng(model.summary.seed).integers(parts, size=(n_rows, units.n_columns))
     chosen = chosen.take(np.tile(np.arange(n_rows), n_rounds))
     truth = units.modelled(chosen)
@@ -89,7 +94,7 @@ def imputation_check(model: FittedModel, table: Table, held_out: Table | None) -
     if not hidden.any():
         return None
     points, low, high = _filled_in(model, chosen, hidden)
-    known = units.modelled(table) if unseen else np.where(hidden, np.nan, truth)
+    known = units.modelled(table)
     rows = []
     for j in range(units.n_columns):
         at = hidden[:, j]
@@ -151,7 +156,9 @@ def strangest(model: FittedModel, table: Table, evidence: Evidence, kinds: dict[
     enough = len(kept) >= FEWEST_REFERENCES
     # Without enough rows that were held out there are no p-values: the reference only fills their place.
     reference = kept if enough else np.zeros(FEWEST_REFERENCES)
-    found = detect(model, table.take(chosen), reference, explain=len(chosen), seed=model.summary.seed)
+    explained = table.n_columns <= MOST_EXPLAINED
+    few = table.take(chosen)
+    found = detect(model, few, reference, explain=len(chosen) if explained else 0, seed=model.summary.seed)
     rows = tuple(
         StrangeRow(
             int(position),
@@ -160,7 +167,7 @@ def strangest(model: FittedModel, table: Table, evidence: Evidence, kinds: dict[
         )
         for i, position in enumerate(chosen)
     )
-    return StrangeContent(rows, len(kept) if enough else 0)
+    return StrangeContent(rows, len(kept) if enough else 0, explained)
 
 
 def _cell(found: StrangeCell, kinds: dict[str, str]) -> StrangeCellContent:

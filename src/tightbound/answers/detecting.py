@@ -21,6 +21,8 @@ from tightbound.readings import (
 )
 
 FEWEST_REFERENCES = 20
+LOWEST = -1e30
+"""The score of a row that has no density in the model's precision."""
 SCORING_SAMPLES = 200
 CELLS_SHOWN = 3
 MOST_ROWS_EXPLAINED = 200
@@ -86,7 +88,8 @@ def anomaly_scores(model: FittedModel, table: Table, *, seed: int = 0) -> NDArra
     What a row is compared by must be found in the same way for every row: no row gets more work than another.
     """
     found = model.evidence(table, SCORING_SAMPLES, seed=seed, method="importance")
-    return np.asarray(found.log_evidence, float)
+    # A row without density in the model's precision is the strangest there is, and still has a rank.
+    return np.nan_to_num(np.asarray(found.log_evidence, float), nan=LOWEST, neginf=LOWEST)
 
 
 def detect(

@@ -218,8 +218,7 @@ def _unsupported(source: str, name: str, dtype: object) -> DataError:
         f"Column {name!r} of {source}",
         "hold numbers",
         f"its values are of type {dtype}",
-        "drop the column, or use it as the label, or encode it as numbers (mixed tables of dates and categories are "
-        "not modelled yet)",
+        "drop the column, or use it as the label, or convert it to numbers, texts or dates",
     )
 
 

@@ -71,9 +71,9 @@ def _is_plain(style: Any) -> bool:
 
 
 def mostly_numbers(cells: list[Any]) -> bool:
-    """Whether at least half of the cells that are not empty are numbers: then a word among them is a mistake."""
+    """Whether most of the different cells that are not empty are numbers: then a word among them is a mistake."""
     from .text import MISSING, is_number
 
     different = dict.fromkeys(cell for cell in cells if isinstance(cell, str))
     words = [word for word in different if word.strip() and word.strip() not in MISSING][:1000]
-    return sum(is_number(word) for word in words) >= max(0.5 * len(words), 1)
+    return sum(is_number(word) for word in words) > 0.6 * len(words)

@@ -1,5 +1,6 @@
 """Outlier detection as a scikit-learn estimator."""
 
+import warnings
 from typing import Any, Self, final
 
 import numpy as np
@@ -14,6 +15,8 @@ from tightbound.estimator.arguments import seed_of
 from tightbound.estimator.imputer import configured
 
 MOST_REFERENCES = 2000
+NUMBERS = {"likelihood": "auto", "covariance": "low_rank"}
+"""Of a table of numbers: a strange row may break correlations that are left given z, which a diagonal does not see."""
 
 
 @final
@@ -25,7 +28,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     2023): right, whatever the model is, if ordinary rows are exchangeable with the rows fitted.
 
     Args:
-        model: a `VAE` that is not fitted, for other settings (None: the usual ones for a table).
+        model: a `VAE` that is not fitted, for other settings (None: a Gaussian with low-rank covariance for a table of
+            numbers, columns by their kind for others).
         contamination: rows with a p-value of at most this are outliers to `predict`.
         calibration_fraction: share of the rows held back for the p-values (at most 2,000 rows).
         random_state: seed.
@@ -63,13 +67,20 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
             if isinstance(value, bool) or not isinstance(value, float | int | np.floating) or not 0 < value < 1:
                 raise ValueError(f"{name} must be a share between 0 and 1; got {value!r}; 0.1 is usual.")
         seed = seed_of(self.random_state)
-        vae = configured(self.model, seed)
         table = as_table(X)
+        usual = NUMBERS if table.coded is None else {}
+        vae = configured(self.model, seed, **usual)
         # Kinds and levels are read from all rows: a level among the rows held back alone is no surprise.
         table = coded(table, table.coded) if vae.likelihood == "columns" or table.coded is not None else table
         fitted, held = split(table.n_rows, self.calibration_fraction, seed, MOST_REFERENCES)
         if len(held) < FEWEST_REFERENCES:
             fitted = held = np.arange(table.n_rows)
+            warnings.warn(
+                f"{table.source} has too few rows to hold {FEWEST_REFERENCES} back: p-values rest on the rows that the "
+                "model was fitted to, and are too small; give more rows, or a larger calibration_fraction.",
+                UserWarning,
+                stacklevel=2,
+            )
         self.vae_ = vae.fit_table(table.take(fitted))
         self.reference_ = anomaly_scores(self.vae_.fitted_, table.take(held))
         self.offset_ = float(np.quantile(self.reference_, self.contamination, method="inverted_cdf"))

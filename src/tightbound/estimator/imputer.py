@@ -108,7 +108,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
 def configured(model: Any, random_state: Any, **usual: Any) -> VAE:
     """The `VAE` that the user asked for, or the usual one for a table, with a seed."""
     if model is None:
-        return VAE(likelihood="columns", random_state=random_state, **usual)
+        return VAE(**{"likelihood": "columns", **usual}, random_state=random_state)
     if not isinstance(model, VAE):
         raise TypeError(
             f"model must be a VAE that is not fitted, or None; got {type(model).__name__}; pass VAE(latent_dim=5), say."

@@ -109,10 +109,14 @@ class StrangeRow:
 
 @dataclass(frozen=True)
 class StrangeContent:
-    """The rows of the lowest log p(x), lowest first; p-values rest on `n_reference` rows."""
+    """The rows of the lowest log p(x), lowest first; p-values rest on `n_reference` rows.
+
+    `explained`: were their cells looked at?
+    """
 
     rows: tuple[StrangeRow, ...]
     n_reference: int = 0
+    explained: bool = True
 
 
 @dataclass(frozen=True)

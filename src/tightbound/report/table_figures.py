@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.dates import AutoDateLocator, DateFormatter
+from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -53,11 +52,18 @@ def marginal(column: ColumnContent, data: Array, samples: Array) -> Figure:
     return _level_bars(column, data, samples) if column.levels else _histogram(column, data, samples)
 
 
+def _panel(height: float) -> Figure:
+    """Return a figure whose axes stand where they are put, so that those of all columns line up."""
+    figure = new_figure(height, width=PANEL)
+    figure.set_layout_engine("none")
+    return figure
+
+
 def _level_bars(column: ColumnContent, data: Array, samples: Array) -> Figure:
     names, of_data, of_samples = level_shares(column, data, samples)
     places = np.arange(len(names))
     height = 0.08 + 0.155 * len(names)
-    figure = new_figure(height, width=PANEL)
+    figure = _panel(height)
     axes = figure.add_axes((_NAMES / PANEL, 0.02 / height, (PANEL - _NAMES - 0.72) / PANEL, 1 - 0.04 / height))
     axes.barh(places, of_data, height=0.78, color=DATA_LIGHT)
     axes.barh(places, of_samples, height=0.78, facecolor="none", edgecolor=MODEL, linewidth=0.9)
@@ -81,7 +87,7 @@ def _share(share: float) -> str:
 
 
 def _histogram(column: ColumnContent, data: Array, samples: Array) -> Figure:
-    figure = new_figure(0.82, width=PANEL)
+    figure = _panel(0.82)
     axes = figure.add_axes((0.04, 0.25, 0.92, 0.72))
     limits = view_limits(data, samples)
     edges = _edges(data, limits)
@@ -98,12 +104,25 @@ def _histogram(column: ColumnContent, data: Array, samples: Array) -> Figure:
     axes.tick_params(axis="x", labelsize=6.3, pad=1.5)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     if column.kind == "datetime" and _DATES[0] < limits[0] and limits[1] < _DATES[1]:
-        span = limits[1] - limits[0]
-        axes.xaxis.set_major_locator(AutoDateLocator(maxticks=5))
-        axes.xaxis.set_major_formatter(
-            DateFormatter("%Y" if span > 1500 else "%Y-%m" if span > 120 else "%m-%d" if span > 4 else "%d %H:%M")
-        )
+        axes.set_xticks(*date_ticks(edges[0], edges[-1]))
     return figure
+
+
+def date_ticks(low: float, high: float) -> tuple[list[float], list[str]]:
+    """Return up to five days since 1970-01-01, and how to write them: firsts of years or of months, or plain days."""
+    if high - low < 62:
+        days = [float(day) for day in MaxNLocator(4, integer=True).tick_values(low, high) if low <= day <= high]
+        return days, [str(np.datetime64(int(day), "D")) for day in days]
+    ends = np.array([np.floor(low), np.ceil(high)]).astype(int).astype("datetime64[D]")
+    for unit, step in (("M", 1), ("M", 3), ("M", 6), *(("Y", step) for step in (1, 2, 5, 10, 20, 50, 100, 200, 500))):
+        first, last = ends.astype(f"datetime64[{unit}]").astype(int)
+        counted = np.arange(first, last + 1)
+        firsts = counted[(counted + 1970 * (unit == "Y")) % step == 0].astype(f"datetime64[{unit}]")
+        at = firsts.astype("datetime64[D]").astype(float)
+        inside = (at >= low) & (at <= high)
+        if inside.sum() <= 5:
+            return at[inside].tolist(), [str(first) for first in firsts[inside]]
+    return [], []
 
 
 def _edges(data: Array, limits: tuple[float, float]) -> list[float]:
@@ -115,10 +134,14 @@ def _edges(data: Array, limits: tuple[float, float]) -> list[float]:
     return bins(limits, known.size, most=40)
 
 
-def _ramp(*colours: str) -> LinearSegmentedColormap:
-    ramp = LinearSegmentedColormap.from_list("ramp", colours)
-    ramp.set_bad("#eef0f3")
-    return ramp
+def _short_name(name: str, longest: int) -> str:
+    """Return a column's name shortened in its middle: long names differ at their ends as often as not."""
+    line = label_text(name, 10_000)
+    return line if len(line) <= longest else f"{line[: longest - 7]}…{line[-6:]}"
+
+
+def _ramp(*colours: str) -> Colormap:
+    return LinearSegmentedColormap.from_list("ramp", colours).with_extremes(bad="#eef0f3")
 
 
 @styled
@@ -126,10 +149,10 @@ def associations(content: AssociationContent) -> Figure:
     """Draw the associations of data, of samples, and their difference, as three matrices side by side."""
     count, difference = len(content.names), content.samples - content.data
     reach = max(LEAST_DIFFERENCE, float(np.nanmax(np.abs(difference), initial=0)))
-    names = [label_text(name, 16) for name in content.names]
+    names = [_short_name(name, 16) for name in content.names]
     size = 6.6 if count <= 12 else 5.4
     longest = max(map(len, names)) * size / 110  # inches: a character is about 0.65 of its size wide
-    figure = new_figure(min(1.75, (WIDTH - longest) / 3 - 0.1) + longest + 0.75, width=WIDTH)
+    figure = new_figure(min(1.75, (WIDTH - longest) / 3 - 0.1) + longest + 0.62, width=WIDTH)
     panels = figure.subplots(1, 3, sharey=True)
     strength, change = _ramp("white", DATA_LIGHT, DATA, "#0f2f4d"), _ramp(DATA, "white", MODEL)
     for axes, matrix, title, ramp, ends in (
@@ -166,7 +189,7 @@ def missing(content: ReportContent) -> Figure:
     """Draw the share of missing cells by column, above the most frequent patterns."""
     found = missing_patterns(content.data, MOST_MISSING, MOST_PATTERNS)
     count, lines = len(found.columns), len(found.counts)
-    names = [label_text(content.names[j], 20) for j in found.columns]
+    names = [_short_name(content.names[j], 20) for j in found.columns]
     longest = max(map(len, names))
     width = min(WIDTH, 1.6 + 0.45 * count)
     figure = new_figure(1.35 + 0.2 * lines + 0.055 * longest, width=width)

@@ -51,9 +51,10 @@ def copied(columns: Sequence[ColumnContent], data: Array, samples: Array) -> Cop
         return None
     levels = [len(column.levels) for column in columns]
     gaps = ~np.isfinite(data[np.arange(len(samples)) % len(data)])
-    holed = np.where(gaps, np.nan, samples)[:MOST_SAMPLES]
+    most = min(2 * MOST_SAMPLES, max(200, MOST_CELLS // len(columns)))
+    holed = np.where(gaps, np.nan, samples)[: min(MOST_SAMPLES, most)]
     scale = scales(data, levels)
-    shown = data[spread_out(len(data), min(2 * MOST_SAMPLES, max(200, MOST_CELLS // len(columns))))]
+    shown = data[spread_out(len(data), most)]
     found = (closest(holed, shown, levels, scale), closest(shown, shown, levels, scale, same=True))
     known = [distances[np.isfinite(distances)] for distances in found]
     return CopiesContent(*known) if all(distances.size for distances in known) else None

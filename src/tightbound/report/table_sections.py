@@ -15,6 +15,8 @@ from .table_content import ColumnContent, ImputationContent, ImputationRow, Stra
 from .trust_sections import NOTHING
 
 MOST_COLUMNS = 40
+STRANGE = 2.3
+"""Nats of surprise from which a cell is named: one in ten."""
 
 
 def has_gaps(content: ReportContent) -> bool:
@@ -105,7 +107,7 @@ def imputation(content: ReportContent) -> Markup:
 
 
 def _imputation_cells(found: ImputationContent, row: ImputationRow) -> list[Markup]:
-    written = (lambda value: f"{value:.2f}") if row.numeric else (lambda value: f"{value:.1%}")
+    written = "{:.2f}" if row.numeric else "{:.1%}"
     worse = {"class_": "number flagged" if row.error >= row.simple_error else "number"}
     error = table_words.binomial_error(found, row.cells)
     covered = cell("–", number=True)
@@ -116,8 +118,8 @@ def _imputation_cells(found: ImputationContent, row: ImputationRow) -> list[Mark
     return [
         element("th", breakable(label_text(row.name, 40)), scope="row"),
         cell("error in sd" if row.numeric else "wrong levels"),
-        element("td", text(written(row.error)), **worse),
-        cell(written(row.simple_error), number=True),
+        element("td", text(written.format(row.error)), **worse),
+        cell(written.format(row.simple_error), number=True),
         covered,
         cell(f"{row.cells:,}", number=True),
     ]
@@ -133,8 +135,8 @@ def strange(content: ReportContent) -> Markup:
     valued = any(row.p_value is not None for row in found.rows)
     head = [heading("Row", number=True), heading("log\u00a0p(x), nats", number=True)]
     head += [heading("p-value", number=True)] if valued else []
-    head += [heading("Strangest cells, and the chance of such a cell given the rest")]
-    rows = [_strange_cells(content, row, valued) for row in found.rows]
+    head += [heading("Strangest cells, and the chance of such a cell given the rest")] if found.explained else []
+    rows = [_strange_cells(content, row, valued)[: len(head)] for row in found.rows]
     return table(head, rows, table_words.strange(found), class_="small strange")
 
 
@@ -145,6 +147,7 @@ def _strange_cells(content: ReportContent, row: StrangeRow, valued: bool) -> lis
             + element("span", text(f" {chance(each.surprise)}"), class_="error")
         )
         for each in row.cells
+        if each.surprise > STRANGE
     ]
     known = [cell("–" if row.p_value is None else f"{row.p_value:.2g}", number=True)] if valued else []
     return [

@@ -174,8 +174,8 @@ def imputation(content: ImputationContent) -> tuple[str, str]:
     seen = "held out of the fit" if content.held_out else "which the fit may have seen"
     caption = (
         f"{content.share:.0%} of the observed cells of {plural(content.n_rows, 'row')}, {seen}, were hidden and filled "
-        f"in again{rounds}: {plural(cells, 'cell')} in all. Numbers: root mean squared error in standard deviations of the "
-        "column, beside that of its mean. Levels: the share that is wrong, beside that of the most frequent level. "
+        f"in again{rounds}: {plural(cells, 'cell')} in all. Numbers: root mean squared error in standard deviations of "
+        "the column, beside that of its mean. Levels: the share that is wrong, beside that of the most frequent level. "
         f"Coverage: the share of cells inside the model's {content.interval:.0%} intervals, ± the binomial standard "
         f"error of a true {content.interval:.0%}; marked where it is more than two of them below. Marked errors are no "
         "better than the simple value: the other columns say nothing that the model has learnt to use."
@@ -190,15 +190,20 @@ def binomial_error(content: ImputationContent, cells: int) -> float:
 
 def strange(content: StrangeContent) -> str:
     """Say how to read the table of strange rows."""
-    caption = (
-        "Lowest log p(x) first; row numbers count from 0. Beside each row the cells that fit the rest of it least, "
-        "with the chance under the model of a cell that is as far out or further, given the rest: a cell is strange by "
-        "what stands beside it, not by its value alone. A row without such cells is odd in all of them a little."
+    caption = "Lowest log p(x) first; row numbers count from 0."
+    caption += (
+        " Beside each row the cells that fit the rest of it least, with the chance under the model of a cell that is "
+        "as far out or further, given the rest, where it is below one in ten: a cell is strange by what stands beside "
+        "it, not by its value alone. In a row without such cells "
+        "all of them are a little odd."
+        if content.explained
+        else " Their cells were not looked at, one by one, in a table of so many columns."
     )
     if content.n_reference:
         caption += (
             f" p-value: the share of {plural(content.n_reference, 'row')} held out of the fit that score as low or "
-            "lower (conformal; small by chance for some rows of a long table)."
+            "lower (conformal; small by chance for some rows of a long table, and a guide only for rows that the fit "
+            "has seen)."
         )
     return caption
 
