@@ -31,6 +31,19 @@ hypothesis.settings.register_profile("tightbound", deadline=None, print_blob=Tru
 hypothesis.settings.load_profile("tightbound")
 
 
+# Of many cases of one check the default suite runs a few; the others, and what takes long by itself, are slow.
+SLOW_CASES = ROOT / "tests" / "slow_cases.txt"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that the list names as slow, before pytest selects by marks."""
+    slow = set(SLOW_CASES.read_text(encoding="utf-8").splitlines())
+    for item in items:
+        if item.nodeid in slow:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder with the real tables and images: $TIGHTBOUND_DATA, or shared/data beside the repository."""

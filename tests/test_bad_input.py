@@ -95,15 +95,17 @@ FIT = {
         ("Column 'b' of", "must hold numbers", "'four'", "drop the column"),
         (pd.DataFrame({"a": [1, 2], "b": ["2", "four"]}), pl.DataFrame({"a": [1, 2], "b": ["2", "four"]})),
     ),
-    "several columns of strings": Bad("t.csv", "a,b,c\nu,2,v\nw,3,x\n", ("Column 'a'", "'c'")),
+    "several columns of strings": Bad(
+        "t.csv", "a,b,c\n1,2,u\n3,3,4\nv,5,6\n", ("Column 'a'", "the same goes for 'c'", "schema")
+    ),
     "objects": Bad(
         "t.npy", np.array([[1, "x"], [2, {}]], dtype=object), ("pickled Python objects",), ([[1, "x"], [2, 3]],)
     ),
-    "dates": Bad(
+    "lists": Bad(
         "t.parquet",
         None,
-        ("Column 'd' of", "type Date", "encode"),
-        (pl.DataFrame({"d": ["2020-01-01", "2020-01-02"], "x": [1, 2]}).with_columns(pl.col("d").str.to_date()),),
+        ("Column 'd' of", "type List", "convert"),
+        (pl.DataFrame({"d": [["2020-01-01"], ["2020-01-02"]], "x": [1, 2]}),),
     ),
     "complex": Bad("t.npy", X * 1j, ("Complex data not supported", "two columns"), (X * 1j,)),
     "every column constant": Bad(

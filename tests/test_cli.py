@@ -341,13 +341,15 @@ def test_folders_on_the_way_are_made(tmp_path):
 
 def test_options_reach_the_fit(tmp_path, monkeypatch):
     given = {
-        "latent_dim": 2, "likelihood": "bernoulli", "binarize": True, "covariance": "low_rank", "rank": 2,
+        "latent_dim": 2, "likelihood": "bernoulli", "continuous": "student_t", "binarize": True,
+        "covariance": "low_rank", "rank": 2,
         "scaling": "none", "prior": "mixture", "posterior": "full", "n_components": 3, "n_levels": 4, "flow_layers": 1,
         "second_stage": "maf", "inference": "semi_amortised", "inner_steps": 2, "inner_rate": 0.1, "through": True,
         "encoder_steps": 3, "network": "mlp", "hidden_sizes": (8, 4), "activation": "tanh",
         "objective": "iwae", "gradient": "dreg", "n_samples": 2, "n_groups": 3, "alpha": 0.25, "beta": 2.5,
         "capacity": 7.5, "free_bits": 0.125, "free_bits_group": 0, "temperature": 0.75,
         "kl_schedule": "cosine", "kl_warmup_steps": 3, "epochs": 2, "batch_size": 20, "learning_rate": 0.01,
+        "missingness": "self_masking", "hide_cells": 0.25,
         "validation_fraction": 0.2, "patience": 0, "n_importance_samples": 5,
         "scoring_method": "refined", "tolerance": 0.5, "dtype": "float64",
     }  # fmt: skip
@@ -505,4 +507,4 @@ def test_the_shell_completes_choices():
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, env=environment
     )
-    assert done.stdout.split() == ["auto", "gaussian", "bernoulli"]
+    assert done.stdout.split() == ["auto", "gaussian", "bernoulli", "columns"]

@@ -16,6 +16,7 @@ import numpy as np
 from .errors import complain, listing
 from .frames import frame_from_columns
 from .likelihood import first_outside, intensity_scale, not_binary, not_intensity
+from .mixed import require_numbers
 from .saved import damaged, field
 from .schema import CONTAINERS, Schema, infer_schema, require_finite, rounding
 from .table import Aside, Table
@@ -105,6 +106,7 @@ class Encoding:
 
     def check(self, table: Table, *, expected_by: str = "the model") -> Table:
         """New data in the order and shape of the fitted columns; see `Schema.check`."""
+        require_numbers(table)
         return self.schema.check(table, expected_by=expected_by)
 
     @property
@@ -130,7 +132,7 @@ class Encoding:
             DataError: for other columns, infinite values, values too large for the dtype, or values that the
                 likelihood excludes.
         """
-        table = self.schema.check(table, expected_by=expected_by)
+        table = self.check(table, expected_by=expected_by)
         require_finite(table)
         self._warn_left_out(table)
         observed = self._observed(table)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .errors import complain
+from .errors import complain, shorten
 from .table import Table
 
 if TYPE_CHECKING:
@@ -71,9 +71,29 @@ def _is_plain(style: Any) -> bool:
 
 
 def mostly_numbers(cells: list[Any]) -> bool:
-    """Whether most of the different cells that are not empty are numbers: then a word among them is a mistake."""
+    """Whether at least half of the different cells are numbers: then a word among them is a mistake."""
     from .text import MISSING, is_number
 
     different = dict.fromkeys(cell for cell in cells if isinstance(cell, str))
     words = [word for word in different if word.strip() and word.strip() not in MISSING][:1000]
-    return sum(is_number(word) for word in words) > 0.6 * len(words)
+    return bool(words) and sum(is_number(word) for word in words) >= 0.5 * len(words)
+
+
+def require_numbers(table: Table) -> None:
+    """Refuses a table of several kinds where numbers alone were fitted, naming the first column that is none."""
+    if table.coded is None:
+        return
+    import narwhals as nw
+
+    frame = nw.from_native(table.native)
+    for name in frame.columns:
+        column = frame[name]
+        if not (column.dtype.is_numeric() or isinstance(column.dtype, nw.Boolean)) and column.null_count() < len(
+            column
+        ):
+            raise complain(
+                f"Column {name!r} of {table.source}",
+                "hold numbers, as it did when the model was fitted",
+                f"it holds {shorten(column.drop_nulls()[0])}",
+                "correct it, or drop the column (an empty cell is a missing value)",
+            )

@@ -70,6 +70,6 @@ def not_a_number(source: str, name: str, where: str, value: object) -> Exception
         f"Column {name!r} of {source}",
         "hold numbers",
         f"{where} holds {shorten(value)}",
-        "correct it (an empty cell is a missing value), or drop the column, use it as the label, or say in a schema what it "
-        "holds",
+        "correct it (an empty cell is a missing value), or drop the column, use it as the label, or say in a schema "
+        "what it holds",
     )
