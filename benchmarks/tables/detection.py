@@ -34,12 +34,11 @@ from common import (
     show,
     start,
 )
-from detectors import DETECTORS, Scores
+from detectors import DETECTORS, LEVEL, Scores
 
 SETS = ("shuttle", "breastw", "ionosphere", "pima", "pendigits")
 MODES = ("unsupervised", "one_class")
 RARE_ROWS = 20
-LEVEL = 0.1
 QUICK_ROWS = 1000
 
 

@@ -19,6 +19,8 @@ from sklearn.preprocessing import StandardScaler
 from common import ours
 
 NEIGHBOURS, LOF_NEIGHBOURS = 5, 20
+LEVEL = 0.1
+"""Of false discoveries."""
 KEPT_VARIANCE = 0.9
 
 
@@ -99,7 +101,8 @@ def tightbound(train: np.ndarray, rows: np.ndarray | None, seed: int, threads: i
     """Ours, with its default options and its default score."""
     model: Any = ours("VAEOutlierDetector")(random_state=seed).fit(train)
     rows = train if rows is None else rows
-    return Scores(-model.score_samples(rows), np.asarray(model.p_values(rows)), np.asarray(model.predict(rows)) == -1)
+    found = model.detect(rows, level=LEVEL, explain=0)
+    return Scores(-found.score, found.p_value, found.flag)
 
 
 DETECTORS: dict[str, Detector] = {

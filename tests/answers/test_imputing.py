@@ -242,3 +242,29 @@ def test_a_full_covariance_model_gives_its_conditional_means() -> None:
         expected = weight @ means
         spread = np.sqrt(weight @ (means - expected) ** 2)
         assert (np.abs(y[i, m] - expected) < 6 * spread / np.sqrt(200) + 1e-4).all()
+
+
+@pytest.mark.parametrize("container", ["pandas", "polars"])
+def test_levels_that_are_numbers_can_be_filled_with_means(container):
+    rng = np.random.default_rng(5)
+    stars = rng.integers(1, 5, 120).astype(float)
+    stars[::6] = np.nan
+    columns = {"stars": stars, "word": np.array(["a", "b"])[rng.integers(0, 2, 120)], "x": rng.normal(size=120)}
+    frame = (
+        pd.DataFrame(columns)
+        if container == "pandas"
+        else pl.DataFrame(columns).with_columns(pl.col("stars").fill_nan(None))
+    )
+    vae = VAE(epochs=2, hidden_sizes=(8,), random_state=0).fit(frame)
+    assert vae.fitted_.encoding.plans[0].levels == 4
+    typical, mean = (vae.impute(frame, point=point, interval=0.9) for point in ("typical", "mean"))
+    gaps = np.isnan(stars)
+    filled = [np.asarray(found.values["stars"], float) for found in (typical, mean)]
+    assert set(filled[0][gaps]) <= {1.0, 2.0, 3.0, 4.0}
+    assert np.all((filled[1][gaps] > 1) & (filled[1][gaps] < 4)) and not set(filled[1][gaps]) <= {1.0, 2.0, 3.0, 4.0}
+    for values in filled:
+        np.testing.assert_array_equal(values[~gaps], stars[~gaps])
+    ends = np.asarray(typical.lower["stars"], float), np.asarray(typical.upper["stars"], float)
+    assert all(set(end[gaps]) <= {1.0, 2.0, 3.0, 4.0} and np.isnan(end[~gaps]).all() for end in ends)
+    with pytest.raises(ValueError, match="point must be typical or mean"):
+        vae.impute(frame, point="median")

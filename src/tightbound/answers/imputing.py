@@ -53,6 +53,7 @@ def impute(
     *,
     n_draws: int | None = None,
     interval: float | None = None,
+    point: str = "typical",
     n_samples: int = 1000,
     seed: int = 0,
     on_progress: Callable[[str, int, int], None] | None = None,
@@ -68,12 +69,16 @@ def impute(
         table: with missing cells.
         n_draws: completions wanted beside the points.
         interval: probability of the intervals wanted, between 0 and 1.
+        point: "typical" (as above), or "mean": that of every column of numbers, also where only some values are
+            possible (2.6 children), which has the least squared error.
         n_samples: latents a row.
         seed: of the noise.
         on_progress: called with (words, rows done, rows).
     """
     if interval is not None and not 0 < interval < 1:
         raise ValueError(f"interval must be a probability between 0 and 1; got {interval!r}; 0.9 is usual.")
+    if point not in ("typical", "mean"):
+        raise ValueError(f"point must be typical or mean; got {point!r}; choose one of those.")
     units = Units(model)
     table = model.encoding.check(table)
     rows, codes = model.rows(table), units.modelled(table)
@@ -82,7 +87,7 @@ def impute(
     filled = codes.copy()
     lower, upper = np.full(codes.shape, np.nan), np.full(codes.shape, np.nan)
     drawn = np.repeat(codes[None], n_draws or 0, axis=0)
-    khat = np.zeros(len(gaps))
+    khat, means = np.zeros(len(gaps)), np.full(codes.shape, np.nan)
     wanted = max(n_draws or 0, DRAWS_FOR_POINTS)
     for start in range(0, len(gaps), ROWS_AT_ONCE):
         at = gaps[start : start + ROWS_AT_ONCE]
@@ -99,10 +104,10 @@ def impute(
         points, holes = _points(units, found.mean, values), ~observed[at]
         filled[at] = np.where(holes, points, filled[at])
         khat[start : start + len(at)] = found.khat
+        means[at] = _level_means(units, values)
         if interval is not None:
             ends = np.quantile(values, [0.5 - interval / 2, 0.5 + interval / 2], axis=1, method="inverted_cdf")
-            ordered = np.array([units.ordered(j) for j in range(units.n_columns)])
-            lower[at], upper[at] = (np.where(holes & ordered, end, np.nan) for end in ends)
+            lower[at], upper[at] = (np.where(holes, _as_numbers(units, end), np.nan) for end in ends)
         for i in range(n_draws or 0):
             drawn[i][at] = np.where(holes, values[:, i], drawn[i][at])
         if on_progress is not None:
@@ -110,7 +115,10 @@ def impute(
     low, high = (None if interval is None else units.as_frame(_named(units, e), table.index) for e in (lower, upper))
     completions = tuple(units.give_back(each, table) for each in drawn)
     n_cells = int((~observed).sum())
-    return Imputation(units.give_back(filled, table, whole=False), low, high, completions, interval, n_cells, khat)
+    values = units.give_back(filled, table, whole=False)
+    if point == "mean":
+        values = units.with_means(values, ~observed, means)
+    return Imputation(values, low, high, completions, interval, n_cells, khat)
 
 
 def sensitivity(
@@ -133,6 +141,26 @@ def sensitivity(
 
 def _named(units: Units, values: Numbers) -> dict[str, NDArray[Any]]:
     return {name: np.ascontiguousarray(values[:, j]) for j, name in enumerate(units.names)}
+
+
+def _level_means(units: Units, draws: Numbers) -> Numbers:
+    """Means of the draws of columns whose levels are numbers, (n, m); NaN elsewhere."""
+    means = np.full((len(draws), units.n_columns), np.nan)
+    for j in range(units.n_columns):
+        numbers = units.numbers(j)
+        if numbers is not None:
+            means[:, j] = numbers[draws[:, :, j].astype(int)].mean(axis=1)
+    return means
+
+
+def _as_numbers(units: Units, codes: Numbers) -> Numbers:
+    """Codes as the numbers that they stand for; NaN for levels that are words or have no order."""
+    out = codes.copy()
+    for j in range(units.n_columns):
+        if units.levels(j):
+            numbers = units.numbers(j) if units.ordered(j) else None
+            out[:, j] = np.nan if numbers is None else numbers[codes[:, j].astype(int)]
+    return out
 
 
 def _points(units: Units, mean: NDArray[Any], draws: Numbers) -> Numbers:

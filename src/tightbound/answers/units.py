@@ -11,6 +11,14 @@ from tightbound.fitted import FittedModel
 Numbers = NDArray[np.float64]
 
 
+def _replaced(frame: Any, series: Any) -> Any:
+    # pandas aligns a new column by its index, which is the frame's own here.
+    import narwhals as nw
+
+    native = frame.to_native()
+    return nw.from_native(native.assign(**{series.name: series.to_numpy()}))
+
+
 @final
 class Units:
     """The modelled columns of a fitted model: what kind each is, and the map to the user's numbers."""
@@ -69,6 +77,34 @@ class Units:
             return False
         column = schema.modelled[j]
         return column.storage.lower().startswith(("int", "uint")) and not column.levels
+
+    def numbers(self, j: int) -> Numbers | None:
+        """The levels of a column as numbers, where they are numbers; None for words and for columns without levels."""
+        levels = self.levels(j)
+        if not levels or not all(isinstance(level, int | float) for level in levels):
+            return None
+        return np.array([float(level) for level in levels])
+
+    def with_means(self, filled: Any, holes: NDArray[np.bool_], means: Numbers) -> Any:
+        """The filled table with means in the holes of columns whose levels are numbers: 2.6 between levels 2 and 3."""
+        import narwhals as nw
+
+        wanted = [j for j in range(self.n_columns) if self.numbers(j) is not None and holes[:, j].any()]
+        if isinstance(filled, np.ndarray):
+            values = filled.astype(np.float64) if wanted else filled
+            for j in wanted:
+                values[holes[:, j], j] = means[holes[:, j], j]
+            return values
+        frame = nw.from_native(filled)
+        for j in wanted:
+            name = self.names[j]
+            if not (frame[name].dtype.is_numeric() or isinstance(frame[name].dtype, nw.Boolean)):
+                continue
+            column = frame[name].cast(nw.Float64).to_numpy().copy()
+            column[holes[:, j]] = means[holes[:, j], j]
+            series = nw.new_series(name, column, nw.Float64, backend=frame.implementation)
+            frame = frame.with_columns(series) if frame.implementation.is_polars() else _replaced(frame, series)
+        return frame.to_native()
 
     def spikes(self, j: int) -> tuple[float, ...]:
         """Values of a continuous column that have one."""

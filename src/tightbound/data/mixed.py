@@ -85,7 +85,8 @@ def require_numbers(table: Table) -> None:
         return
     import narwhals as nw
 
-    frame = nw.from_native(table.native)
+    native: Any = table.native
+    frame = nw.from_native(native)
     for name in frame.columns:
         column = frame[name]
         if not (column.dtype.is_numeric() or isinstance(column.dtype, nw.Boolean)) and column.null_count() < len(

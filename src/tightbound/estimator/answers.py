@@ -60,6 +60,7 @@ class AnswersMixin:
         n_draws: int | None = None,
         *,
         interval: float | None = None,
+        point: str = "typical",
         n_samples: int = 1000,
         random_state: Any = 0,
     ) -> Imputation:
@@ -69,6 +70,8 @@ class AnswersMixin:
             X: rows with missing cells.
             n_draws: completions wanted beside the point imputations.
             interval: probability of the intervals wanted, between 0 and 1.
+            point: "typical" (means of numbers, medians of ordinal levels, the most probable of other levels) or "mean"
+                (also of columns whose levels are numbers).
             n_samples: latents a row.
             random_state: of the noise.
 
@@ -81,7 +84,13 @@ class AnswersMixin:
         check_number("n_samples", n_samples, 1, math.inf, "1000 is usual")
         model, table = self._answering(X)
         return impute(
-            model, table, n_draws=n_draws, interval=interval, n_samples=int(n_samples), seed=seed_of(random_state)
+            model,
+            table,
+            n_draws=n_draws,
+            interval=interval,
+            point=point,
+            n_samples=int(n_samples),
+            seed=seed_of(random_state),
         )
 
     def detect(

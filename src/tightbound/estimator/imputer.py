@@ -35,6 +35,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
             "self_masking" (it does: the more, or the less, of a thing, the likelier it is missing; the direction is
             learnt), "self_masking_high" or "self_masking_low" (such values are missing). Not random (Ipsen, Mattei and
             Frellsen, 2021): a linear decoder, and imputations that rest on that belief; see `sensitivity`.
+        point: "typical", or "mean": also of columns whose levels are numbers, for the least squared error.
         n_samples: latents a row for imputing.
         random_state: seed.
 
@@ -52,9 +53,15 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     """
 
     def __init__(
-        self, model: Any = None, *, missingness: str = "random", n_samples: int = 1000, random_state: Any = None
+        self,
+        model: Any = None,
+        *,
+        missingness: str = "random",
+        point: str = "typical",
+        n_samples: int = 1000,
+        random_state: Any = None,
     ):
-        self.model, self.missingness = model, missingness
+        self.model, self.missingness, self.point = model, missingness, point
         self.n_samples, self.random_state = n_samples, random_state
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -75,7 +82,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     def impute(self, X: Any, n_draws: int | None = None, *, interval: float | None = None) -> Imputation:
         """The same with draws and intervals; see `VAE.impute`."""
         check_is_fitted(self)
-        return self.vae_.impute(X, n_draws, interval=interval, n_samples=self.n_samples)
+        return self.vae_.impute(X, n_draws, interval=interval, point=self.point, n_samples=self.n_samples)
 
     def sensitivity(self, X: Any, factors: Sequence[float] = (0.0, 0.5, 1.0, 2.0)) -> dict[float, Any]:
         """Imputations of X when the mechanism of missingness is so many times as strong, all else being the same.
