@@ -79,7 +79,7 @@ def test_nothing_explained_where_nothing_is_asked() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"reference": complete().iloc[:19]}, "must rest on 20 or more ordinary rows .*; there are 19; give such rows"),
+        ({"reference": complete().iloc[:9]}, "must rest on 10 or more ordinary rows .*; there are 9; give such rows"),
         ({}, "there are 0; give such rows as the reference, or fit with more rows"),
         (
             {"reference": complete(), "level": 0.0},

@@ -20,7 +20,7 @@ from tightbound.readings import (
     typicality,
 )
 
-FEWEST_REFERENCES = 20
+FEWEST_REFERENCES = 10
 LOWEST = -1e30
 """The score of a row that has no density in the model's precision."""
 SCORING_SAMPLES = 200
