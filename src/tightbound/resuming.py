@@ -88,6 +88,8 @@ def _digest_of(tables: Sequence[Table]) -> Any:
     for table in tables:
         digest.update(json.dumps([list(table.names), str(table.values.dtype), table.n_rows]).encode())
         digest.update(np.ascontiguousarray(table.values).tobytes())
+        if table.coded is not None:
+            digest.update(json.dumps(table.coded.to_json(), sort_keys=True).encode())
     return digest
 
 

@@ -1,17 +1,14 @@
 """What the report shows of a mixed table: the numbers of a fitted model as the content of its sections."""
 
-import jax
 import numpy as np
-from numpy.typing import NDArray
 
 from tightbound.answers import detect
 from tightbound.answers.detecting import FEWEST_REFERENCES, StrangeCell
-from tightbound.answers.imputing import DRAWS_FOR_POINTS
+from tightbound.answers.imputing import DRAWS_FOR_POINTS, draws_of, quantiles, typical_points
 from tightbound.answers.units import Numbers, Units
 from tightbound.data import ColumnsEncoding, Table
 from tightbound.evidence import Evidence
-from tightbound.fitted import FittedModel, precision
-from tightbound.readings import conditional_draws
+from tightbound.fitted import FittedModel
 from tightbound.report import (
     ColumnContent,
     ImputationContent,
@@ -29,6 +26,7 @@ from tightbound.report import (
 MOST_CHECKED = 500
 HIDDEN = 0.1
 INTERVAL = 0.9
+LATENTS = 1000
 FEWEST_ROWS = 10
 """Of held-out rows, to check on them."""
 STRANGE_ROWS = 12
@@ -93,7 +91,9 @@ def imputation_check(model: FittedModel, table: Table, held_out: Table | None) -
     hidden = np.concatenate([part == i for i in range(n_rounds)]) & np.isfinite(truth)
     if not hidden.any():
         return None
-    points, low, high = _filled_in(model, chosen, hidden)
+    x = model.rows(chosen).x
+    mean, draws, _ = draws_of(model, x, np.isfinite(truth) & ~hidden, 0, LATENTS, model.summary.seed)
+    points, (low, high) = typical_points(units, mean, draws), quantiles(draws, INTERVAL)
     known = units.modelled(table)
     rows = []
     for j in range(units.n_columns):
@@ -107,28 +107,6 @@ def imputation_check(model: FittedModel, table: Table, held_out: Table | None) -
         if np.isfinite(simple):
             rows.append(ImputationRow(units.names[j], not units.levels(j), int(at.sum()), error, simple, inside))
     return ImputationContent(tuple(rows), n_rows, unseen, HIDDEN, INTERVAL, n_rounds) if rows else None
-
-
-def _filled_in(model: FittedModel, table: Table, hidden: NDArray[np.bool_]) -> tuple[Numbers, Numbers, Numbers]:
-    """Points and ends of intervals as `answers.impute` gives them, in codes."""
-    units, rows = Units(model), model.rows(table)
-    observed = np.ones(rows.x.shape, bool) if rows.observed is None else rows.observed
-    with precision(model.specification.dtype):
-        found = conditional_draws(
-            model.pair,
-            rows.x,
-            observed & ~hidden,
-            n_draws=DRAWS_FOR_POINTS,
-            key=jax.random.key(model.summary.seed),
-        )
-    draws, points = units.decode(found.values, on_grid=True), units.decode(found.mean)
-    for j in range(units.n_columns):
-        if units.ordered(j):
-            of_column = draws[:, :, j]
-            middle = np.quantile(of_column, 0.5, axis=1, method="inverted_cdf")
-            points[:, j] = middle if units.levels(j) else of_column.mean(axis=1)
-    ends = np.quantile(draws, [0.5 - INTERVAL / 2, 0.5 + INTERVAL / 2], axis=1, method="inverted_cdf")
-    return points, ends[0], ends[1]
 
 
 def _errors(cells: Numbers, filled: Numbers, values: Numbers, *, levels: bool) -> tuple[float, float]:

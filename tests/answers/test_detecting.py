@@ -1,6 +1,7 @@
 """Strange rows: p-values that hold, flags, the cells that make rows strange, the scikit-learn face."""
 
 import itertools
+import re
 from typing import Any
 
 import numpy as np
@@ -149,3 +150,14 @@ def test_fit_predict_and_clone(detector: VAEOutlierDetector) -> None:
 def test_shares_are_shares(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(options))} must be a share between 0 and 1; got"):
         VAEOutlierDetector(VAE(**NUMBERS), **options).fit(gaussian_rows(50))
+
+
+def test_the_users_model_keeps_its_seed_and_dates_are_dates() -> None:
+    detector = VAEOutlierDetector(VAE(epochs=1, hidden_sizes=(8,), random_state=3)).fit(pandas_frame().iloc[:100])
+    assert detector.vae_.random_state == 3
+    named = {
+        cell.column: cell.value
+        for cells in detector.detect(pandas_frame()[:60], explain=60).cells.values()
+        for cell in cells
+    }
+    assert re.fullmatch(r"20(20|21|22)-\d\d-\d\d", named["joined"])

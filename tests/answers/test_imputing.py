@@ -269,3 +269,27 @@ def test_levels_that_are_numbers_can_be_filled_with_means(container):
     assert all(set(end[gaps]) <= {1.0, 2.0, 3.0, 4.0} and np.isnan(end[~gaps]).all() for end in ends)
     with pytest.raises(ValueError, match="point must be typical or mean"):
         vae.impute(frame, point="median")
+
+
+def test_a_constant_column_of_an_array_moves_no_other() -> None:
+    rng = np.random.default_rng(6)
+    X = np.column_stack([np.full(90, 7.0), rng.integers(0, 2, 90), rng.normal(size=90)])
+    X[::4, 1], X[1::4, 2] = np.nan, np.nan
+    with pytest.warns(UserWarning, match="'x0' is not modelled"):
+        vae = VAE(likelihood="columns", epochs=2, hidden_sizes=(8,), random_state=0).fit(X)
+    found = vae.impute(X, interval=0.8, point="mean")
+    assert found.values.shape == found.lower.shape == found.upper.shape == X.shape
+    seen = ~np.isnan(X)
+    np.testing.assert_array_equal(found.values[seen], X[seen])
+    shares = found.values[::4, 1]
+    assert np.all((shares > 0) & (shares < 1)) and not set(shares) <= {0.0, 1.0}
+    assert np.isfinite(found.lower[1::4, 2]).all() and np.isnan(found.lower[:, :2]).all()
+
+
+def test_the_users_model_keeps_what_the_imputer_does_not_say() -> None:
+    X = np.random.default_rng(7).normal(size=(60, 2))
+    X[:20, 0] = np.nan
+    own = VAE(likelihood="columns", continuous="gaussian", missingness="self_masking", epochs=1, random_state=3)
+    vae = VAEImputer(own).fit(X).vae_
+    assert vae.missingness == "self_masking" and vae.random_state == 3
+    assert VAEImputer(own, random_state=4).fit(X).vae_.random_state == 4

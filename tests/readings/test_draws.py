@@ -52,6 +52,20 @@ def gaussian_rows() -> tuple[LinearGaussian, np.ndarray, np.ndarray]:
     return model, np.where(observed, x, np.nan), observed
 
 
+def test_any_of_the_draws_is_one_of_the_conditional() -> None:
+    """The first draws alone, over copies of a row of which nothing is seen: as many as a completion takes."""
+    rng = np.random.default_rng(3)
+    model, n = LinearGaussian(rng.normal(size=(3, 2)), rng.normal(size=3), 0.05), 1500
+    x, seen = np.zeros((n, 3)), np.zeros((n, 3), bool)
+    many = conditional_draws(exact_pair(model), x, seen, n_draws=200, n_samples=1000, key=KEY)
+    sd = np.sqrt(np.diag(model.covariance))
+    for t in (0, 1, 199):
+        # Copies share the row's 1,000 latents, whose error is beside that of the copies.
+        error = np.sqrt(1 / n + 1 / 1000)
+        assert np.all(np.abs(many.values[:, t].mean(0) - model.mu) < 4.5 * sd * error)
+        np.testing.assert_allclose(many.values[:, t].std(0), sd, rtol=4.5 * error)
+
+
 @pytest.mark.parametrize(("stretch", "defensive"), [(None, 0.0), (2.0, 0.3)])
 def test_means_and_spreads_are_those_of_the_conditional_gaussian(stretch: float | None, defensive: float) -> None:
     """With the exact posterior, and with a q that is off and twice as wide."""

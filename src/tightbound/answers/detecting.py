@@ -82,12 +82,14 @@ class Detection:
         return "\n".join(lines)
 
 
-def anomaly_scores(model: FittedModel, table: Table, *, seed: int = 0) -> NDArray[np.float64]:
+def anomaly_scores(
+    model: FittedModel, table: Table, *, seed: int = 0, on_progress: Callable[[str, int, int], None] | None = None
+) -> NDArray[np.float64]:
     """log p of the observed cells of every row, (n,) nats: by importance sampling with few draws, the same for all.
 
     What a row is compared by must be found in the same way for every row: no row gets more work than another.
     """
-    found = model.evidence(table, SCORING_SAMPLES, seed=seed, method="importance")
+    found = model.evidence(table, SCORING_SAMPLES, seed=seed, method="importance", on_progress=on_progress)
     # A row without density in the model's precision is the strangest there is, and still has a rank.
     return np.nan_to_num(np.asarray(found.log_evidence, float), nan=LOWEST, neginf=LOWEST)
 
@@ -128,12 +130,11 @@ def detect(
     if len(reference) < FEWEST_REFERENCES:
         raise DataError(
             f"The p-values must rest on {FEWEST_REFERENCES} or more ordinary rows that the model was not fitted to; "
-            f"there are {len(reference)}; give such rows as the reference, or fit with more rows."
+            f"there are {len(reference)}; give such rows as the reference, or fit with more rows by the "
+            "command line, which keeps those it held out."
         )
     table = model.encoding.check(table)
-    if on_progress is not None:
-        on_progress("scoring", 0, 1)
-    score = anomaly_scores(model, table, seed=seed)
+    score = anomaly_scores(model, table, seed=seed, on_progress=on_progress)
     p_value = conformal_p_values(score, reference)
     flag, q_value = benjamini_hochberg(p_value, level)
     order = np.argsort(score, kind="stable")
@@ -192,6 +193,9 @@ def _value(units: Units, j: int, code: float) -> Any:
     levels = units.levels(j)
     if levels:
         return levels[int(code)]
+    if units.is_date(j):
+        moment = np.datetime64("1970-01-01", "s") + np.timedelta64(round(code * 86_400), "s")
+        return str(moment).removesuffix("T00:00:00")
     return int(code) if code == np.rint(code) and abs(code) < 2**53 else float(code)
 
 

@@ -12,7 +12,8 @@ from tightbound.answers.units import Numbers, Units
 from tightbound.data import Table
 from tightbound.fitted import FittedModel, precision
 from tightbound.learn import Pair
-from tightbound.readings import conditional_draws, with_strength
+from tightbound.model import with_strength
+from tightbound.readings import conditional_draws
 
 ROWS_AT_ONCE = 1024
 DRAWS_FOR_POINTS = 200
@@ -84,35 +85,23 @@ def impute(
     rows, codes = model.rows(table), units.modelled(table)
     observed = np.ones(rows.x.shape, bool) if rows.observed is None else rows.observed
     gaps = np.flatnonzero(~observed.all(axis=1))
-    filled = codes.copy()
-    lower, upper = np.full(codes.shape, np.nan), np.full(codes.shape, np.nan)
+    filled, means = codes.copy(), np.full(codes.shape, np.nan)
+    ends = np.full((2, *codes.shape), np.nan)
     drawn = np.repeat(codes[None], n_draws or 0, axis=0)
-    khat, means = np.zeros(len(gaps)), np.full(codes.shape, np.nan)
-    wanted = max(n_draws or 0, DRAWS_FOR_POINTS)
+    khat = np.zeros(len(gaps))
     for start in range(0, len(gaps), ROWS_AT_ONCE):
         at = gaps[start : start + ROWS_AT_ONCE]
-        with precision(model.specification.dtype):
-            found = conditional_draws(
-                model.pair,
-                rows.x[at],
-                observed[at],
-                n_draws=wanted,
-                n_samples=n_samples,
-                key=jax.random.key(seed),
-            )
-        values = units.decode(found.values, on_grid=True)
-        points, holes = _points(units, found.mean, values), ~observed[at]
-        filled[at] = np.where(holes, points, filled[at])
-        khat[start : start + len(at)] = found.khat
+        holes = ~observed[at]
+        mean, values, found = draws_of(model, rows.x[at], observed[at], n_draws or 0, n_samples, seed)
+        filled[at] = np.where(holes, typical_points(units, mean, values), filled[at])
+        khat[start : start + len(at)] = found
         means[at] = _level_means(units, values)
         if interval is not None:
-            ends = np.quantile(values, [0.5 - interval / 2, 0.5 + interval / 2], axis=1, method="inverted_cdf")
-            lower[at], upper[at] = (np.where(holes, _as_numbers(units, end), np.nan) for end in ends)
-        for i in range(n_draws or 0):
-            drawn[i][at] = np.where(holes, values[:, i], drawn[i][at])
+            ends[:, at] = [np.where(holes, _as_numbers(units, end), np.nan) for end in quantiles(values, interval)]
+        drawn[:, at] = np.where(holes, np.moveaxis(values[:, : n_draws or 0], 1, 0), drawn[:, at])
         if on_progress is not None:
             on_progress("imputing", start + len(at), len(gaps))
-    low, high = (None if interval is None else units.as_frame(_named(units, e), table.index) for e in (lower, upper))
+    low, high = (None if interval is None else units.as_frame(e, table.index) for e in ends)
     completions = tuple(units.give_back(each, table) for each in drawn)
     n_cells = int((~observed).sum())
     values = units.give_back(filled, table, whole=False)
@@ -125,22 +114,35 @@ def sensitivity(
     model: FittedModel, table: Table, factors: Sequence[float], *, n_samples: int = 1000, seed: int = 0
 ) -> dict[float, Any]:
     """Point imputations when the mechanism of missingness is `factor` times as strong: factor -> filled table."""
-    units, rows = Units(model), model.rows(table)
-    observed = np.ones(rows.x.shape, bool) if rows.observed is None else rows.observed
-    found = {}
-    for factor in factors:
-        with precision(model.specification.dtype):
-            changed = Pair(with_strength(model.pair.p, factor), model.pair.q)
-            drawn = conditional_draws(
-                changed, rows.x, observed, n_draws=0, n_samples=n_samples, key=jax.random.key(seed)
-            )
-        codes = units.modelled(table)
-        found[float(factor)] = units.give_back(np.where(observed, codes, units.decode(drawn.mean)), table, whole=False)
+    changed = {
+        float(factor): dataclasses.replace(model, pair=Pair(with_strength(model.pair.p, factor), model.pair.q))
+        for factor in factors
+    }
+    return {factor: impute(each, table, n_samples=n_samples, seed=seed).values for factor, each in changed.items()}
+
+
+def draws_of(
+    model: FittedModel, x: NDArray[Any], observed: NDArray[np.bool_], n_draws: int, n_samples: int, seed: int
+) -> tuple[NDArray[Any], Numbers, NDArray[np.float64]]:
+    """Means in the model's units (n, m), at least `n_draws` draws in the user's (n, draws, m), and k-hat (n,)."""
+    with precision(model.specification.dtype):
+        found = conditional_draws(
+            model.pair,
+            x,
+            observed,
+            n_draws=max(n_draws, DRAWS_FOR_POINTS),
+            n_samples=n_samples,
+            key=jax.random.key(seed),
+        )
+    return found.mean, Units(model).decode(found.values, on_grid=True), found.khat
+
+
+def quantiles(draws: Numbers, interval: float) -> NDArray[np.float64]:
+    """Lower and upper ends (2, n, m) that hold a share `interval` of the draws: values that were drawn."""
+    found: NDArray[np.float64] = np.quantile(
+        draws, [0.5 - interval / 2, 0.5 + interval / 2], axis=1, method="inverted_cdf"
+    )
     return found
-
-
-def _named(units: Units, values: Numbers) -> dict[str, NDArray[Any]]:
-    return {name: np.ascontiguousarray(values[:, j]) for j, name in enumerate(units.names)}
 
 
 def _level_means(units: Units, draws: Numbers) -> Numbers:
@@ -163,8 +165,8 @@ def _as_numbers(units: Units, codes: Numbers) -> Numbers:
     return out
 
 
-def _points(units: Units, mean: NDArray[Any], draws: Numbers) -> Numbers:
-    """The point imputation of every cell, (n, m)."""
+def typical_points(units: Units, mean: NDArray[Any], draws: Numbers) -> Numbers:
+    """The point imputation of every cell, (n, m): a mean, a median, or the most probable level, as fits the column."""
     points = units.decode(mean)
     for j in range(units.n_columns):
         if units.levels(j):
@@ -172,6 +174,5 @@ def _points(units: Units, mean: NDArray[Any], draws: Numbers) -> Numbers:
                 points[:, j] = np.quantile(draws[:, :, j], 0.5, axis=1, method="inverted_cdf")
         elif not units.straight(j):
             points[:, j] = draws[:, :, j].mean(axis=1)
-        if units.whole(j):
-            points[:, j] = np.rint(points[:, j])
+        points[:, j] = units.shortened(j, points[:, j])
     return points

@@ -33,6 +33,11 @@ class Units:
         """Modelled columns."""
         return len(self.names)
 
+    @property
+    def places(self) -> list[int]:
+        """Where the modelled columns stand among all that the data had."""
+        return [self.encoding.schema.names.index(name) for name in self.names]
+
     def position(self, name: str | int) -> int:
         """The position of a modelled column; refuses one that is not there."""
         if isinstance(name, int) and 0 <= name < self.n_columns and str(name) not in self.names:
@@ -59,9 +64,7 @@ class Units:
     def straight(self, j: int) -> bool:
         """Whether a mean in the model's units is one in the user's."""
         if isinstance(self.encoding, ColumnsEncoding):
-            plan = self.encoding.plans[j]
-            affine = plan.scale is not None and plan.scale.to_json()["scale"] == "affine"
-            return (affine and not plan.spikes) or (plan.scale is None and not plan.levels)
+            return self.encoding.plans[j].straight
         return True
 
     def continuous(self, j: int) -> bool:
@@ -70,13 +73,19 @@ class Units:
             return self.encoding.plans[j].continuous
         return self.encoding.likelihood == "gaussian"
 
-    def whole(self, j: int) -> bool:
-        """Whether the column's type is one of whole numbers."""
+    def is_date(self, j: int) -> bool:
+        """Whether the column's numbers are days since 1970-01-01."""
         schema = self.encoding.table_schema
-        if schema is None:
-            return False
-        column = schema.modelled[j]
-        return column.storage.lower().startswith(("int", "uint")) and not column.levels
+        return schema is not None and schema.modelled[j].kind.value == "datetime"
+
+    def shortened(self, j: int, values: Numbers) -> Numbers:
+        """Numbers with two digits more than the column has; whole where its type is one of whole numbers."""
+        if not isinstance(self.encoding, ColumnsEncoding) or self.encoding.plans[j].levels:
+            return values
+        grid = self.encoding.plans[j].grid
+        if self.encoding.schema.modelled[j].storage.lower().startswith(("int", "uint")):
+            return np.rint(values)
+        return np.round(values, 2 - int(np.floor(np.log10(grid)))) if grid > 0 else values
 
     def numbers(self, j: int) -> Numbers | None:
         """The levels of a column as numbers, where they are numbers; None for words and for columns without levels."""
@@ -93,7 +102,7 @@ class Units:
         if isinstance(filled, np.ndarray):
             values = filled.astype(np.float64) if wanted else filled
             for j in wanted:
-                values[holes[:, j], j] = means[holes[:, j], j]
+                values[holes[:, j], self.places[j]] = means[holes[:, j], j]
             return values
         frame = nw.from_native(filled)
         for j in wanted:
@@ -144,16 +153,15 @@ class Units:
         full[:, self.encoding.kept] = codes
         return self.encoding.give_back(full, index=index, rounded=whole)
 
-    def as_frame(self, columns: dict[str, NDArray[Any]], index: Any = None) -> Any:
-        """Columns of plain numbers in the container of the data (NumPy: a matrix)."""
-        schema = self.encoding.schema
-        if schema.container == "numpy":
-            return np.column_stack(list(columns.values()))
-        if schema.container == "pandas":
-            import narwhals as nw
-
-            frame = nw.from_dict(columns, backend="pandas").to_native()
-            return frame if index is None else frame.set_axis(index, axis=0)
+    def as_frame(self, values: Numbers, index: Any = None) -> Any:
+        """(n, m) plain numbers in the container of the data (NumPy: a matrix as wide as the data, NaN elsewhere)."""
         import narwhals as nw
 
-        return nw.from_dict(columns, backend="polars").to_native()
+        container: Any = self.encoding.schema.container
+        if container == "numpy":
+            full = np.full((len(values), len(self.encoding.schema.columns)), np.nan)
+            full[:, self.places] = values
+            return full
+        columns = {name: np.ascontiguousarray(values[:, j]) for j, name in enumerate(self.names)}
+        frame = nw.from_dict(columns, backend=container).to_native()
+        return frame.set_axis(index, axis=0) if index is not None else frame

@@ -137,6 +137,9 @@ def _write_frame_of(output: str, model: FittedModel, frame: Any) -> None:
         write_table(output, frame, names=model.encoding.names)
         return
     native = nw.from_native(frame)
-    write_polars(
-        output, native.to_native() if native.implementation.is_polars() else pl.from_pandas(native.to_native())
-    )
+    numbers = all(native[name].dtype.is_numeric() for name in native.columns)
+    if numbers and Path(output).suffix.lower() in (".npy", ".npz"):
+        write_table(output, native.to_numpy(), names=model.encoding.names)
+        return
+    own = native.to_native()
+    write_polars(output, own if native.implementation.is_polars() else pl.from_pandas(own))

@@ -11,7 +11,7 @@ from .errors import complain, listing
 from .schema import Schema
 from .table import Table
 
-LIKELIHOODS = ("auto", "gaussian", "bernoulli", "columns")
+LIKELIHOODS = ("auto", "gaussian", "bernoulli")
 
 
 @final

@@ -69,7 +69,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         seed = seed_of(self.random_state)
         table = as_table(X)
         usual = NUMBERS if table.coded is None else {}
-        vae = configured(self.model, seed, **usual)
+        vae = configured(self.model, seed if self.model is None else self.random_state, **usual)
         # Kinds and levels are read from all rows: a level among the rows held back alone is no surprise.
         table = coded(table, table.coded) if vae.likelihood == "columns" or table.coded is not None else table
         fitted, held = split(table.n_rows, self.calibration_fraction, seed, MOST_REFERENCES)

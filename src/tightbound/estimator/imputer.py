@@ -31,10 +31,11 @@ class VAEImputer(TransformerMixin, BaseEstimator):
 
     Args:
         model: a `VAE` that is not fitted, for other settings (None: the usual ones for a table).
-        missingness: "random" (given the observed cells, a value does not decide on its being missing),
-            "self_masking" (it does: the more, or the less, of a thing, the likelier it is missing; the direction is
-            learnt), "self_masking_high" or "self_masking_low" (such values are missing). Not random (Ipsen, Mattei and
-            Frellsen, 2021): a linear decoder, and imputations that rest on that belief; see `sensitivity`.
+        missingness: "random" (given the observed cells a value does not decide on its being missing; or as the model
+            has it), "self_masking" (it does: the more, or the less, of a thing, the likelier it is missing; the
+            direction is learnt), "self_masking_high" or "self_masking_low" (such values are missing). Not random
+            (Ipsen, Mattei and Frellsen, 2021): a linear decoder, and imputations that rest on that belief; see
+            `sensitivity`.
         point: "typical", or "mean": also of columns whose levels are numbers, for the least squared error.
         n_samples: latents a row for imputing.
         random_state: seed.
@@ -69,7 +70,9 @@ class VAEImputer(TransformerMixin, BaseEstimator):
         del y
         usual = USUAL if self.missingness == "random" else {**USUAL, **NOT_AT_RANDOM}
         model = configured(self.model, self.random_state, **usual)
-        self.vae_ = model.set_params(missingness=self.missingness).fit(X)
+        if self.missingness != "random":
+            model.set_params(missingness=self.missingness)
+        self.vae_ = model.fit(X)
         self.n_features_in_ = self.vae_.n_features_in_
         if hasattr(self.vae_, "feature_names_in_"):
             self.feature_names_in_ = self.vae_.feature_names_in_

@@ -61,6 +61,7 @@ from tightbound.model.families import (
 )
 from tightbound.model.generative import GenerativeModel
 from tightbound.model.inputs import AbstractInputs, CentredInputs, ColumnsInputs, moments_of
+from tightbound.model.missingness import with_strength
 from tightbound.model.mixtures import GaussianMixture, Mixture
 from tightbound.model.networks import MLP
 from tightbound.model.priors import LearnedPrior, VampPrior
@@ -144,4 +145,5 @@ __all__ = [
     "moments_of",
     "n_states",
     "sample_and_log_prob",
+    "with_strength",
 ]

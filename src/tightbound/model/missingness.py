@@ -24,6 +24,7 @@ from tightbound.model.decoders import AbstractHead, Decoder, DiagonalGaussianHea
 from tightbound.model.distributions import AbstractDistribution, DiagonalGaussian, Latent, Mask, Scalar, Vector
 from tightbound.model.encoders import Encoder
 from tightbound.model.families import DiagonalGaussianFamily
+from tightbound.model.generative import GenerativeModel
 from tightbound.model.inputs import AbstractInputs
 from tightbound.model.mechanisms import AbstractMechanism, Columns
 from tightbound.model.networks import Network
@@ -229,6 +230,23 @@ def selected_encoder(
     network = eqx.tree_at(lambda a: (a.layers[-1].weight, a.layers[-1].bias), network, new)
     gated = NoiseOfMissing(network, mechanism.reads, inputs.n_cells)
     return Encoder(gated, DiagonalGaussianFamily(size), inputs)
+
+
+def with_strength(p: GenerativeModel, factor: float) -> GenerativeModel:
+    """The model with the log-odds of its mechanism times `factor`, all else being the same.
+
+    Factor 0 reads a fitted model as if cells were missing at random; what changes between factors rests on the
+    mechanism and not on the data. Raises `ValueError` for a model without mechanism.
+    """
+    if not isinstance(p.decoder.head, SelectedHead):
+        raise ValueError(
+            "The model must have a missingness mechanism; this one takes cells to be missing at random; make its "
+            "decoder with selected_decoder, or fit with missingness='self_masking'."
+        )
+    changed: GenerativeModel = eqx.tree_at(
+        lambda a: a.decoder.head.mechanism, p, p.decoder.head.mechanism.scaled(factor)
+    )
+    return changed
 
 
 def _fixed(

@@ -10,7 +10,6 @@ from tightbound.readings.conformal import benjamini_hochberg, conformal_p_values
 from tightbound.readings.constraints import Constraints, Interval, OneOf
 from tightbound.readings.draws import ConditionalDraws, conditional_draws, conditional_quantiles
 from tightbound.readings.levels import conditional_cdf, level_probabilities
-from tightbound.readings.not_at_random import with_strength
 from tightbound.readings.rowscores import likelihood_regret, reconstruction, typicality
 
 __all__ = [
@@ -31,5 +30,4 @@ __all__ = [
     "likelihood_regret",
     "reconstruction",
     "typicality",
-    "with_strength",
 ]

@@ -32,7 +32,7 @@ from tightbound.readings.sampling import (
     weighted,
 )
 
-_CELLS, _RESAMPLING = 2**32 - 7, 2**32 - 9
+_CELLS, _RESAMPLING, _ORDER = 2**32 - 7, 2**32 - 9, 2**32 - 13
 
 
 @final
@@ -234,14 +234,17 @@ def _completed(pair: Pair, row: Row, region: Region | None, s: Array, t: Array, 
 
 
 def _systematic(row: Row, weights: Array, n_draws: int) -> Array:
-    """n_draws positions, each chosen with its weight: one uniform number, then even steps."""
+    """n_draws positions, each chosen with its weight: one uniform number, then even steps; in random order.
+
+    In their own order the first draws would be of the first latents alone, whatever their weights are.
+    """
     u = jax.random.uniform(jax.random.fold_in(row.copy_key, _RESAMPLING), dtype=weights.dtype)
     cumulative = jnp.cumsum(weights)
     points = (u + jnp.arange(n_draws)) / n_draws * cumulative[-1]
     # From the right: a weight of zero is never chosen.
     found = jnp.searchsorted(cumulative, points.astype(weights.dtype), side="right")
     last = jnp.max(jnp.where(weights > 0, jnp.arange(len(weights)), 0))
-    return jnp.minimum(found, last)
+    return jax.random.permutation(jax.random.fold_in(row.copy_key, _ORDER), jnp.minimum(found, last))
 
 
 def _modes(mean: Values, nominal: tuple[int, ...]) -> Values:

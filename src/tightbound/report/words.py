@@ -64,6 +64,11 @@ def learning_curves(content: ReportContent) -> Words:
     told = f", best at epoch {content.best_epoch}" if best is not None else ""
     alt = "; ".join(said) + f"{told}."
     caption = "Higher is better. " + _how_to_read_curves(content)
+    if content.table is not None:
+        caption += (
+            " Unless hide_cells is 0, training rows lose cells at random each time: their bound is of fewer cells than "
+            "that of validation rows, and only the course of the two can be compared."
+        )
     hidden = _epochs_below_view(content)
     if hidden:
         caption += f" {plural(hidden, 'epoch')} with a bound below {nats(bound_limits(content)[0])} nats are cut off."

@@ -55,6 +55,11 @@ class ColumnPlan:
         return self.scale is not None
 
     @property
+    def straight(self) -> bool:
+        """Whether a mean in the model's units is one in the user's."""
+        return (isinstance(self.scale, Affine) and not self.spikes) or (self.scale is None and not self.levels)
+
+    @property
     def words(self) -> dict[str, Any]:
         """What the model needs to know: family, size, floor and spikes, in its units."""
         mixture = self.family in ("gaussian_mixture", "logistic_mixture")
