@@ -21,6 +21,7 @@ INNER = {"model", "data", "learn", "evidence"}
 MAY_IMPORT: dict[str, set[str]] = {
     "model": set(),
     "data": set(),
+    "checking": {"settings"},
     "settings": set(),  # options with their defaults and help, light enough for `tightbound --help`
     "learn": {"model"},
     "evidence": {"model", "learn"},
@@ -28,9 +29,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "choices": {"model", "learn"},  # words to objects
     "progress": {"learn"},
     "fitted": INNER | {"settings"},
-    "planning": INNER | {"choices", "settings"},
+    "planning": INNER | {"checking", "choices", "settings"},
     "resuming": INNER | {"settings"},
-    "fitting": INNER | {"fitted", "planning", "resuming", "settings"},
+    "beginning": INNER | {"checking", "planning", "settings"},
+    "fitting": INNER | {"beginning", "fitted", "planning", "resuming", "settings"},
     "report": INNER | {"fitted"},
     "examination": INNER | {"fitted"},  # gap, bracket, health and simple models of a fitted model
     "exhibits": INNER | {"examination", "report"},  # what the report shows of them
@@ -39,7 +41,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "persistence": INNER | {"fitted"},
     "answers": INNER | {"fitted", "readings"},  # readings in the user's units
     "estimator": INNER
-    | {"answers", "examination", "fitted", "fitting", "persistence", "planning", "progress", "resuming", "settings"},
+    | {
+        "answers",
+        "checking",
+        "examination",
+        "fitted",
+        "fitting",
+        "persistence",
+        "planning",
+        "progress",
+        "resuming",
+        "settings",
+    },
     "scores": INNER | {"fitted", "resuming", "settings"},  # a scoring's rows on disk
     "commands": set(),  # everything but the command line itself; filled in below
     "options": {"settings"},  # of the command line

@@ -10,7 +10,8 @@ import pytest
 from typer.main import get_command
 
 from tightbound import VAE, cli
-from tightbound.settings import DEFAULTS, SETTINGS, check_choice, check_number, check_settings
+from tightbound.checking import check_choice, check_number, check_settings
+from tightbound.settings import DEFAULTS, SETTINGS
 
 PARAMETERS = inspect.signature(VAE.__init__).parameters
 NOT_ON_THE_COMMAND_LINE = {

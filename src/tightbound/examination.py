@@ -4,9 +4,11 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 from numpy.typing import NDArray
 
 from tightbound.data import Encoding, Rows, Table
@@ -27,7 +29,7 @@ from tightbound.evidence import (
     fit_baselines,
 )
 from tightbound.fitted import FittedModel, precision
-from tightbound.model import AbstractDistribution, ColumnsHead
+from tightbound.model import AbstractDistribution, ColumnsHead, ConditionedHead
 
 CHECKS = ("gap", "bracket", "health", "baselines")
 THIS_MODEL = "this model"
@@ -245,6 +247,11 @@ def _with_baselines(subject: _Subject, found: Examination) -> Examination:
     if train is None:
         why = "No simple models beside this one: they are fitted to its training rows; give them as train."
         return dataclasses.replace(found, left_out=(*found.left_out, why))
+    spec = subject.model.specification
+    if spec.conditioned and _independent(subject.model) is None:
+        why = "No simple models beside this one: none of them knows conditions, or a bag's length."
+        return dataclasses.replace(found, left_out=(*found.left_out, why))
+    likelihood = "columns" if spec.conditioned else likelihood
     simple, left_out = fit_baselines(
         train.x,
         train.observed,
@@ -271,7 +278,20 @@ def _with_baselines(subject: _Subject, found: Examination) -> Examination:
 def _independent(model: FittedModel) -> AbstractDistribution | None:
     """Independent columns with the families of the model, as its decoder began: by moments of the training rows."""
     head = model.pair.p.decoder.head
+    if isinstance(head, ConditionedHead) and isinstance(head.head, ColumnsHead):
+        constant = eqx.tree_at(lambda h: h.network, head, _Always(head.head.first))
+        return constant(jnp.zeros(head.latent_dim, head.head.first.dtype))
     return head(head.first) if isinstance(head, ColumnsHead) else None
+
+
+@final
+class _Always(eqx.Module):
+    """A network that returns the same whatever it gets."""
+
+    value: Array
+
+    def __call__(self, h: Array) -> Array:
+        return self.value
 
 
 def simple_scores(found: Examination) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:

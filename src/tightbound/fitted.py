@@ -13,7 +13,7 @@ from jaxtyping import Array
 from numpy.typing import NDArray
 
 from tightbound.data import ColumnsEncoding, Encoding, Rows, Table
-from tightbound.evidence import Evidence, Latents, encode, log_evidence, nothing_observed
+from tightbound.evidence import Evidence, Latents, encode, joined, log_evidence, nothing_observed
 from tightbound.learn import (
     CONVERGED,
     AbstractInference,
@@ -25,10 +25,12 @@ from tightbound.learn import (
     Refinement,
     SemiAmortised,
 )
-from tightbound.model import AbstractFamily, Specification, make_family
+from tightbound.model import AbstractFamily, ConditionedHead, Specification, make_family
 from tightbound.settings import DEFAULTS
 
 _ROWS_AT_ONCE = 256
+MOST_CELLS_AT_ONCE = 2**24
+"""Of a sparse table, when its rows are scored."""
 REFINABLE = ("diagonal", "full", "mixture", "planar")
 """Families all of whose numbers belong to the row."""
 
@@ -72,11 +74,17 @@ class FittedModel:
     """Steps of the inner loop that improves q for every row, where it is not the q that was fitted."""
 
     def rows(self, table: Table) -> Rows:
-        """The table's rows as the model sees them; 8-bit intensities are binarised once, with seed 0."""
-        return self.encoding.encode(table, dtype=self.specification.dtype, draw=False, seed=0)
+        """The table's rows as the model sees them, dense; 8-bit intensities are binarised once, with seed 0."""
+        rows = self.encoding.encode(table, dtype=self.specification.dtype, draw=False, seed=0)
+        return dataclasses.replace(rows, x=np.asarray(rows.x))
 
     def latents(self, table: Table) -> Latents:
         """Posterior means, standard deviations and KL of every row."""
+        if table.sparse and len(blocks := _blocks(table)) > 1:
+            parts = [self.latents(block) for block in blocks]
+            names = ("mean", "sd", "kl", "total_kl")
+            whole: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+            return Latents(**whole, exact_kl=parts[0].exact_kl)
         rows = self.rows(table)
         with precision(self.specification.dtype):
             return encode(self.pair.p, self.pair.q, rows.x, rows.observed)
@@ -92,6 +100,8 @@ class FittedModel:
             seed: of the noise (None: the fit's own).
             options: further arguments of `evidence.log_evidence`; method and tolerance default to the model's own.
         """
+        if table.sparse and "on_partial" not in options and len(blocks := _blocks(table)) > 1:
+            return joined([self.evidence(block, n_samples, seed=seed, **options) for block in blocks])
         rows, settings = self.rows(table), {**DEFAULTS, **self.summary.settings}
         options = {"method": settings["scoring_method"], "tolerance": settings["tolerance"], **options}
         with precision(self.specification.dtype):
@@ -143,7 +153,12 @@ class FittedModel:
 
     def reconstruct(self, table: Table) -> NDArray[np.float64]:
         """E[x | z] at the posterior mean z of every row, in the user's units, (n, d)."""
-        return self.decode(self.latents(table).mean)
+        if not isinstance(self.pair.p.decoder.head, ConditionedHead):
+            return self.decode(self.latents(table).mean)
+        rows, z = self.rows(table), self.latents(table).mean
+        with precision(self.specification.dtype):
+            observed = np.ones(rows.x.shape, bool) if rows.observed is None else rows.observed
+            return self.encoding.decode(in_chunks(_mean_at, self.pair, z, np.asarray(rows.x), observed))
 
     def sample(self, n: int, seed: int) -> tuple[NDArray[np.float64], NDArray[Any]]:
         """n draws (x, z) from p(x, z): x in the user's units (n, d), z (n, k)."""
@@ -153,6 +168,13 @@ class FittedModel:
         on_grid = {"on_grid": True} if isinstance(self.encoding, ColumnsEncoding) else {}
         return self.encoding.decode(x, **on_grid), z
 
+    def sample_under(self, given: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+        """A row of p(x | c) for each row of what is given, as `ConditionedHead.reference` holds it; user's units."""
+        with precision(self.specification.dtype):
+            keys = _keys(seed, len(given))
+            x = in_chunks(_under, self.pair, np.asarray(given, self.specification.dtype), keys)
+        return self.encoding.decode(x, on_grid=True)  # type: ignore[call-arg]
+
     def sample_posterior(self, table: Table, n: int, seed: int) -> NDArray[Any]:
         """n draws of z from q(z | x) of every row, (rows, n, k)."""
         rows = self.rows(table)
@@ -160,6 +182,12 @@ class FittedModel:
             keys = np.asarray(jax.random.key_data(jax.random.split(jax.random.key(seed), (len(rows.x), n))))
             observed = np.ones(rows.x.shape, bool) if rows.observed is None else rows.observed
             return np.asarray(in_chunks(_posterior_draws, self.pair, rows.x, observed, keys))
+
+
+def _blocks(table: Table) -> list[Table]:
+    """A sparse table in parts of so many rows as may be dense at once; what is found for a row is its own."""
+    most = max(1, MOST_CELLS_AT_ONCE // table.n_columns)
+    return [table.take(np.arange(i, min(i + most, table.n_rows))) for i in range(0, table.n_rows, most)]
 
 
 def _family_for(model: FittedModel, posterior: str | None) -> AbstractFamily:
@@ -204,8 +232,23 @@ def _mean_of_x(pair: Pair, z: Array) -> Array:
 
 
 @eqx.filter_jit
+def _mean_at(pair: Pair, z: Array, x: Array, observed: Array) -> Array:
+    return jax.vmap(lambda z, x, observed: pair.p.decoder.head.at(z, x, observed).mean)(z, x, observed)
+
+
+@eqx.filter_jit
 def _ancestral(pair: Pair, keys: Array) -> tuple[Array, Array]:
     return jax.vmap(lambda k: pair.p.sample(key=jax.random.wrap_key_data(k)))(keys)
+
+
+@eqx.filter_jit
+def _under(pair: Pair, given: Array, keys: Array) -> Array:
+    def one(chosen: Array, key: Array) -> Array:
+        key_z, key_x = jax.random.split(jax.random.wrap_key_data(key))
+        head: Any = pair.p.decoder.head
+        return head.referring(pair.p.prior.sample(key=key_z), chosen).sample(key=key_x)
+
+    return jax.vmap(one)(given, keys)
 
 
 @eqx.filter_jit

@@ -15,28 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightbound import learn
+from tightbound.beginning import choose_encoding, start_of
 from tightbound.data import (
     ColumnsEncoding,
-    DataError,
     Encoding,
     Rows,
+    SparseMatrix,
     Table,
-    coded,
-    decide_likelihood,
-    infer_schema,
-    make_columns_encoding,
-    make_encoding,
 )
 from tightbound.fitted import FittedModel, TrainingSummary, add_to_bounds, columns_at_floor, precision
 from tightbound.model import (
-    CellWords,
     GenerativeModel,
     Specification,
-    Start,
     build,
-    columns_head,
     make_prior,
-    moments_of,
 )
 from tightbound.planning import Plan, make_plan, plan_messages
 from tightbound.resuming import Checkpointing, Keeper, fingerprint, json_settings, read_checkpoint
@@ -73,7 +65,7 @@ def fit_table(
     """
     started = time.perf_counter()
     settings = {**DEFAULTS, **settings}
-    table, encoding, sentence = _encoding(table, settings)
+    table, encoding, sentence = choose_encoding(table, settings)
     rows = encoding.encode(table, dtype=settings["dtype"], draw=True)
     held_out = None if validation is None else encoding.encode(validation, dtype=settings["dtype"], draw=True)
     plan = make_plan(settings, encoding, rows, held_out, seed, custom=_custom(encoder_network, decoder_network))
@@ -85,7 +77,7 @@ def fit_table(
         key_weights, key_fit = jax.random.split(jax.random.key(seed))
         parts = build(
             plan.specification,
-            start=_start(plan, encoding, rows, seed),
+            start=start_of(plan, encoding, rows, seed),
             encoder_network=encoder_network,
             decoder_network=decoder_network,
             key=key_weights,
@@ -118,57 +110,13 @@ def fit_table(
     return FittedModel(settled, spec, encoding, summary)
 
 
-def _encoding(table: Table, settings: Mapping[str, Any]) -> tuple[Table, Encoding | ColumnsEncoding, str]:
-    """The table (coded, if it is mixed), how a model sees it, and a sentence on what was decided."""
-    likelihood = settings["likelihood"]
-    if table.coded is None and likelihood != "columns":
-        decision = decide_likelihood(table, infer_schema(table), likelihood, settings["binarize"])
-        return (
-            table,
-            make_encoding(table, decision.likelihood, decision.binarize, settings["scaling"]),
-            decision.sentence,
-        )
-    if likelihood not in ("auto", "columns") or settings["binarize"]:
-        asked = "binarize" if settings["binarize"] else f"likelihood {likelihood!r}"
-        raise DataError(
-            f"{table.source} must hold numbers alone for the {asked}; it is a table of columns of several kinds; leave "
-            "that out, or drop the columns that are no numbers."
-        )
-    table = coded(table, table.coded)
-    schema: Any = table.coded
-    # A mechanism of missingness needs plain Gaussian cells: ranks of what is left say nothing of what is gone.
-    plain = settings["missingness"] != "random"
-    encoding = make_columns_encoding(table, schema, settings["continuous"], plain=plain)
-    return table, encoding, encoding.sentence
-
-
-def _start(plan: Plan, encoding: Encoding | ColumnsEncoding, rows: Rows, seed: int) -> Start:
-    """What the training rows say of where a model should begin."""
-    pseudo = _pseudo_inputs(plan, rows, seed)
-    if isinstance(encoding, Encoding):
-        return Start(_center(encoding, rows), encoding.floor, pseudo_inputs=pseudo)
-    columns = tuple(CellWords(**each.words) for each in encoding.plans)
-    seen = np.ones(rows.x.shape, bool) if rows.observed is None else rows.observed
-    x, seen = rows.x[plan.train], seen[plan.train]
-    center, spread = moments_of(x, seen, columns)
-    first = np.asarray(columns_head([c.cells() for c in columns], x, seen).first)
-    return Start(center, np.ones(len(columns)), spread, first, x, seen, pseudo)
-
-
-def _center(encoding: Encoding, rows: Rows) -> NDArray[np.float64]:
-    if encoding.likelihood == "gaussian" and encoding.scaling == "standard":
-        return np.zeros(encoding.n_features)
-    x = rows.x.astype(np.float64) / (255 if rows.binary_intensity else 1)
-    if rows.observed is None:
-        return np.asarray(x.mean(axis=0))
-    return np.asarray((x * rows.observed).sum(axis=0) / np.maximum(rows.observed.sum(axis=0), 1))
-
-
 def _datasets(
     plan: Plan, rows: Rows, held_out: Rows | None
 ) -> tuple[learn.Dataset, learn.Dataset | None, tuple[float, float]]:
     """Training and validation rows on the device, and the mean log Jacobians that bring bounds to the user's units."""
-    train = dataclasses.replace(_dataset(rows, plan.train), hidden=plan.hidden)
+    spec = plan.specification
+    shown = tuple(j for j in range(spec.n_features) if j not in spec.cells)
+    train = dataclasses.replace(_dataset(rows, plan.train), hidden=plan.hidden, shown=shown)
     train_shift = float(rows.log_jacobian[plan.train].mean())
     if held_out is not None:
         everything = np.arange(len(held_out.x))
@@ -180,6 +128,9 @@ def _datasets(
 
 def _dataset(rows: Rows, indices: NDArray[Any]) -> learn.Dataset:
     observed = None if rows.observed is None else jnp.asarray(rows.observed[indices])
+    x: Any = rows.x
+    if isinstance(x, SparseMatrix):
+        return learn.Dataset(learn.sparse_rows(x.take(indices).csr, x.dtype.name), observed)
     return learn.Dataset(jnp.asarray(rows.x[indices]), observed)
 
 
@@ -281,18 +232,6 @@ def _second_stage(
     worse = second if first.status is not learn.Status.NON_FINITE else first
     detail = f"First stage: {first.detail} Second stage: {second.detail}"
     return learn.FitResult(second.pair, history, past + second.best_epoch, worse.status, detail), spec
-
-
-def _pseudo_inputs(plan: Plan, rows: Rows, seed: int) -> NDArray[np.float64] | None:
-    """Where a VampPrior starts: at training rows drawn at random."""
-    if plan.specification.prior != "vamp":
-        return None
-    rng = np.random.default_rng(seed)
-    chosen = rng.choice(
-        plan.train, plan.specification.n_components, replace=len(plan.train) < plan.specification.n_components
-    )
-    x = rows.x[chosen].astype(np.float64) / (255 if rows.binary_intensity else 1)
-    return x if rows.observed is None else np.where(rows.observed[chosen], x, 0)
 
 
 def _floor_messages(pair: learn.Pair, encoding: Encoding | ColumnsEncoding, latents: NDArray[Any]) -> list[str]:

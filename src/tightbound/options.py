@@ -62,9 +62,13 @@ Refine = Annotated[
 ]
 
 
+_TYPED: dict[Any, Any] = {tuple: str, list: list[str]}
+_SHOWN: dict[Any, str] = {tuple: "N,N,...", list: "COLUMN"}
+
+
 def _setting_parameter(setting: Setting) -> inspect.Parameter:
     flag = "--" + setting.name.replace("_", "-")
-    kind: Any = str if setting.kind is tuple else setting.kind
+    kind: Any = _TYPED.get(setting.kind, setting.kind)
     if setting.choices:
         kind = Literal[setting.choices]
     annotation: Any = Annotated[
@@ -72,7 +76,7 @@ def _setting_parameter(setting: Setting) -> inspect.Parameter:
         typer.Option(
             f"{flag}/--no-{flag[2:]}" if setting.kind is bool else flag,
             help=setting.help,
-            metavar="N,N,..." if setting.kind is tuple else None,
+            metavar=_SHOWN.get(setting.kind),
             rich_help_panel=setting.group,
         ),
     ]

@@ -8,13 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightbound import learn
+from tightbound.checking import check_number, check_settings
 from tightbound.choices import gradient_name, make_gradient, make_kl_weight, make_objective, make_regulariser
 from tightbound.data import ColumnsEncoding, DataError, Encoding, Rows, Table, split
-from tightbound.model import CellWords, Specification
-from tightbound.settings import DEFAULTS, check_number, check_settings
+from tightbound.model import BAGS, TOTAL, CellWords, Specification
+from tightbound.settings import DEFAULTS
 
 MAX_VALIDATION_ROWS = 2000
 _MOST_LATENT = 64
+MANY = 500
+"""Columns from which on no cells are hidden unless that is asked for."""
 STEPS_ON_NEW_ROWS = 100
 """The least steps of an inner loop for a row that was never seen."""
 
@@ -56,6 +59,7 @@ def make_plan(
     """Fill in the defaults that depend on the data, and refuse choices that make no sense (`ValueError`)."""
     check_settings(settings)
     n, d = len(rows.x), encoding.n_features
+    d -= len(encoding.given) if isinstance(encoding, ColumnsEncoding) else 0
     latent_dim = settings["latent_dim"]
     if latent_dim is None:
         latent_dim = min(50, max(2, d // 2 if settings["missingness"] == "random" else d - 1))
@@ -86,7 +90,7 @@ def make_plan(
     return Plan(
         specification=spec,
         recipe=learn.Recipe(
-            learn.Optimiser(float(settings["learning_rate"]), total, warmup_steps=min(500, total // 10)),
+            _optimiser(settings, total),
             objective=make_objective(settings, gradient),
             gradient=make_gradient(gradient, settings),
             regulariser=make_regulariser(settings, total),
@@ -104,6 +108,11 @@ def make_plan(
         hidden=_hidden(settings, encoding),
         second_stage=None if settings["second_stage"] == "none" else settings["second_stage"],
     )
+
+
+def _optimiser(settings: Mapping[str, Any], total: int) -> learn.Optimiser:
+    rate, decay = float(settings["learning_rate"]), float(settings["weight_decay"])
+    return learn.Optimiser(rate, total, warmup_steps=min(500, total // 10), decay=decay)
 
 
 def _check_second_stage(spec: Specification, prior: str) -> None:
@@ -129,15 +138,19 @@ def _specification(
     n_train: int,
     custom: tuple[str, ...],
 ) -> Specification:
-    d, prior, posterior, inference = encoding.n_features, *(settings[k] for k in ("prior", "posterior", "inference"))
+    d = encoding.n_features
+    prior, posterior, inference = (settings[k] for k in ("prior", "posterior", "inference"))
     discrete = posterior in ("bernoulli", "categorical")
     n_components = settings["n_components"]
     if n_components is None:
         n_components = min(100, n_train) if prior == "vamp" else 10
     steps = _inner_steps(settings)
     columns: tuple[CellWords, ...] = ()
+    conditions: tuple[int, ...] = ()
     if isinstance(encoding, ColumnsEncoding):
         columns = tuple(CellWords(**plan.words) for plan in encoding.plans)
+        conditions = tuple(j for j, plan in enumerate(encoding.plans) if plan.role == "condition")
+    hidden = _hidden(settings, encoding)
     return Specification(
         n_features=d,
         latent_dim=latent_dim,
@@ -156,13 +169,26 @@ def _specification(
         network=settings["network"],
         hidden_sizes=_hidden_sizes(settings["hidden_sizes"], d),
         activation=settings["activation"],
-        mask_input=columns != () or rows.observed is not None or _hidden(settings, encoding) > 0,
+        mask_input=rows.observed is not None or hidden > 0 or (columns != () and not _is_wide(settings, encoding)),
         dtype=settings["dtype"],
         custom=custom,
         columns=columns,
         missingness=settings["missingness"],
         missing_columns=_missing_columns(settings, columns, rows),
+        conditions=conditions,
+        exposure=_exposure(settings, encoding),
+        encoder=settings["encoder"],
     )
+
+
+def _exposure(settings: Mapping[str, Any], encoding: Encoding | ColumnsEncoding) -> int | None:
+    """Where a row's exposure is; a bag's is its length."""
+    if not isinstance(encoding, ColumnsEncoding):
+        return None
+    named = [j for j, plan in enumerate(encoding.plans) if plan.role == "exposure"]
+    if named:
+        return named[0]
+    return TOTAL if settings["exposure"] is not None or encoding.likelihood in BAGS else None
 
 
 def _missing_columns(settings: Mapping[str, Any], columns: tuple[CellWords, ...], rows: Rows) -> tuple[int, ...]:
@@ -184,8 +210,19 @@ def _hidden(settings: Mapping[str, Any], encoding: Encoding | ColumnsEncoding) -
             )
         return 0.0
     if share is None:
-        return 0.5 if isinstance(encoding, ColumnsEncoding) and encoding.n_features > 1 else 0.0
+        several = isinstance(encoding, ColumnsEncoding) and encoding.n_features > 1
+        return 0.5 if several and not _is_wide(settings, encoding) else 0.0
+    if share and encoding.likelihood in BAGS:
+        raise ValueError(
+            f"hide_cells must be 0 for the likelihood {encoding.likelihood!r}; got {share!r}: a word is not missing "
+            "from a bag, it is not there; leave it out."
+        )
     return float(share)
+
+
+def _is_wide(settings: Mapping[str, Any], encoding: Encoding | ColumnsEncoding) -> bool:
+    """A table of counts, or of many columns, is seldom asked for one of them given some others."""
+    return settings["exposure"] is not None or encoding.likelihood in BAGS or encoding.n_features > MANY
 
 
 def _inner_steps(settings: Mapping[str, Any]) -> int:

@@ -5,8 +5,6 @@ Light on purpose: the command line builds its options from this table without im
 
 import dataclasses
 import math
-import numbers
-from collections.abc import Iterable, Mapping
 from typing import Any, final
 
 
@@ -49,8 +47,22 @@ SETTINGS: tuple[Setting, ...] = (
         str,
         "auto",
         "Distribution of the data given z; auto: each column by its kind in a table with texts, categories or dates "
-        "(or a schema), Bernoulli for 0/1 data, else Gaussian.",
-        ("auto", "gaussian", "bernoulli", "columns"),
+        "(or a schema, a condition, an exposure) and in a sparse one of counts, Bernoulli for 0/1 data, else Gaussian; "
+        "the multinomials are of bags of words, given their length.",
+        ("auto", "gaussian", "bernoulli", "columns", "multinomial", "dirichlet_multinomial"),
+    ),
+    Setting(
+        "condition",
+        list,
+        None,
+        "Column that p(x | z, c) is given and does not model (repeat for more): a batch, a treatment.",
+    ),
+    Setting(
+        "exposure",
+        str,
+        None,
+        "Column that multiplies the means of all counts (a library size, an area), or 'total' for the sum of a row's "
+        "counts; it is given, not modelled.",
     ),
     Setting(
         "continuous",
@@ -58,6 +70,16 @@ SETTINGS: tuple[Setting, ...] = (
         "normal_scores",
         "Family of continuous columns in a mixed table; the schema can name one for each column.",
         ("normal_scores", "gaussian", "student_t", "gaussian_mixture", "logistic_mixture"),
+    ),
+    Setting(
+        "counts",
+        str,
+        "auto",
+        "Family of counts in a mixed table; auto: by their mean and variance, negative_binomial under an exposure.",
+        (
+            *("auto", "poisson", "negative_binomial", "zero_inflated_poisson", "zero_inflated_negative_binomial"),
+            *("hurdle_poisson", "hurdle_negative_binomial"),
+        ),
     ),
     Setting("binarize", bool, False, "Binarise 8-bit intensities anew each time a row is drawn (Bernoulli)."),
     Setting(
@@ -146,6 +168,14 @@ SETTINGS: tuple[Setting, ...] = (
         usual="10 is usual",
     ),
     Setting("network", str, "residual", "Networks of encoder and decoder.", ("residual", "mlp", "linear")),
+    Setting(
+        "encoder",
+        str,
+        "masking",
+        "What the encoder does with a row: masking puts zeros where cells are missing, beside the mask; set adds up "
+        "what a network makes of each observed cell.",
+        ("masking", "set"),
+    ),
     Setting(
         "hidden_sizes", tuple, None, "Widths of the hidden layers (default: 300,300,300; 128,128 below 100 columns)."
     ),
@@ -279,6 +309,16 @@ SETTINGS: tuple[Setting, ...] = (
         usual="0.0015 is usual",
     ),
     Setting(
+        "weight_decay",
+        float,
+        0.0,
+        "Pull of all weight matrices towards zero at each step, in learning rates; against overfitting of few rows.",
+        group="Learning",
+        least=0,
+        most=1,
+        usual="0 is usual, 0.1 for a few hundred rows of many columns",
+    ),
+    Setting(
         "missingness",
         str,
         "random",
@@ -358,38 +398,3 @@ SETTINGS: tuple[Setting, ...] = (
 )
 
 DEFAULTS: dict[str, Any] = {setting.name: setting.default for setting in SETTINGS}
-
-
-def check_settings(settings: Mapping[str, Any]) -> None:
-    """Refuse values that make no sense whatever the data are (`ValueError`); None stands for the default."""
-    for setting in SETTINGS:
-        value = settings.get(setting.name, setting.default)
-        if setting.choices:
-            check_choice(setting.name, value)
-        elif setting.kind is bool and value not in (True, False):
-            raise ValueError(f"{setting.name} must be True or False; got {value!r}; choose one of the two.")
-        elif setting.least is not None and (value is not None or setting.default is not None):
-            check_number(setting.name, value, setting.least, setting.most, setting.usual, whole=setting.kind is int)
-    _check_sizes(settings.get("hidden_sizes"))
-
-
-def check_choice(name: str, value: Any) -> None:
-    """Refuse a value that is not one of the setting's choices (`ValueError`)."""
-    choices = next(setting.choices for setting in SETTINGS if setting.name == name)
-    if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}; choose one of those.")
-
-
-def check_number(name: str, value: Any, least: float, most: float, advice: str, whole: bool = True) -> None:
-    """Refuse a value that is not a (whole) number between `least` and `most` (`ValueError`)."""
-    number = isinstance(value, numbers.Real) and value is not True and value is not False and math.isfinite(value)
-    if not (number and least <= value <= most and (not whole or value == int(value))):
-        kind = "a whole number" if whole else "a number"
-        span = f"between {least:.10g} and {most:.10g}" if most != math.inf else f"of at least {least:.10g}"
-        raise ValueError(f"{name} must be {kind} {span}; got {value!r}; {advice}.")
-
-
-def _check_sizes(sizes: Any) -> None:
-    several = isinstance(sizes, Iterable) and not isinstance(sizes, str)
-    for size in sizes if several else () if sizes is None else (sizes,):
-        check_number("A layer of hidden_sizes", size, 1, math.inf, "(300, 300) is usual")

@@ -19,6 +19,7 @@ from tightbound.data import (
     ColumnsEncoding,
     DataError,
     Kind,
+    Roles,
     TableColumn,
     as_table,
     coded,
@@ -315,7 +316,7 @@ def mixed_frame(n: int = 200) -> pd.DataFrame:
 def encoded(frame: Any, continuous: str = "normal_scores") -> tuple[Any, ColumnsEncoding]:
     table = coded(as_table(frame))
     assert table.coded is not None
-    return table, make_columns_encoding(table, table.coded, continuous)
+    return table, make_columns_encoding(table, table.coded, Roles(continuous=continuous))
 
 
 MIXED, ENCODING = encoded(mixed_frame())
@@ -461,7 +462,7 @@ def test_dates_and_large_offsets_lose_no_digits() -> None:
         kept = replace(schema[name], dropped=False, constant=None, levels=None)
         schema = schema.with_column(kept) if schema[name].dropped else schema
     table = coded(as_table(frame), schema)
-    encoding = make_columns_encoding(table, schema, "gaussian")
+    encoding = make_columns_encoding(table, schema, Roles(continuous="gaussian"))
     x = encoding.encode(table, dtype="float32").x
     for j in range(2):
         assert len(np.unique(x[:, j])) == 400

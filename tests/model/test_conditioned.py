@@ -1,4 +1,4 @@
-"""Decoders that are given conditions and an exposure, and what an encoder makes of counts."""
+"""Decoders that are given conditions and an exposure."""
 
 from typing import Any
 
@@ -22,19 +22,21 @@ from tightbound.model import (
     FixedScaleGaussianHead,
     GaussianCells,
     GenerativeModel,
+    MultinomialHead,
     NegativeBinomialCells,
     PoissonCells,
     StandardGaussian,
 )
-from tightbound.model.conditioned import MOST_REFERENCES, conditioned_decoder
+from tightbound.model.conditioned import N_REFERENCES, TOTAL, conditioned_decoder
 from tightbound.model.families import inverse_positive
-from tightbound.model.features import count_inputs
 
 RNG = np.random.default_rng(4)
 KEY = jax.random.key(11)
 K, D, G = 2, 4, 3
 LEVELS = np.eye(G)
 SCALE = 0.7
+PLACES, AS_THEY_ARE = tuple(range(D, D + G)), CentredInputs(jnp.zeros(G))
+TYPICAL = LEVELS[2]  # of equally frequent ones the least
 
 
 def linear(in_size: int, out_size: int) -> MLP:
@@ -47,7 +49,7 @@ def linear(in_size: int, out_size: int) -> MLP:
 def gaussian(network: MLP) -> Decoder:
     """x = W z + V c + b + noise."""
     head = FixedScaleGaussianHead(inverse_positive(jnp.asarray(SCALE)), jnp.zeros(D))
-    return conditioned_decoder(network, head, K, LEVELS)
+    return conditioned_decoder(network, head, K, LEVELS, inputs=AS_THEY_ARE, conditions=PLACES)
 
 
 NETWORK = linear(K + G, D)
@@ -85,10 +87,11 @@ def test_the_plain_distribution_is_the_decoder_at_its_condition() -> None:
     row = jnp.concatenate([x, c])
     expected = stats.norm(np.asarray(z) @ W + V[1] + B, SCALE).logpdf(x)
     assert float(rows.log_prob(row)) == pytest.approx(expected.sum(), abs=1e-10)
-    assert float(rows.given(c).log_prob(x)) == pytest.approx(expected.sum(), abs=1e-10)
+    assert float(rows.at(row).log_prob(jnp.concatenate([x, jnp.zeros(G)]))) == pytest.approx(expected.sum(), abs=1e-10)
+    np.testing.assert_allclose(rows.at(row).mean, np.concatenate([np.asarray(z) @ W + V[1] + B, c]))
     assert rows.dim == MODEL.decoder.head.dim == D + G
-    np.testing.assert_allclose(rows.mean, np.concatenate([np.asarray(z) @ W + V.mean(axis=0) + B, LEVELS.mean(axis=0)]))
-    np.testing.assert_allclose(rows.variance, [SCALE**2] * D + [2 / 9] * G)
+    np.testing.assert_allclose(rows.mean, np.concatenate([np.asarray(z) @ W + TYPICAL @ V + B, TYPICAL]))
+    np.testing.assert_allclose(rows.variance, [SCALE**2] * D + [0] * G)
     seen = np.array([True, False, True, False] + [True] * G)
     anything = jnp.where(seen, row, jnp.nan)
     value, slope = jax.value_and_grad(lambda a: MODEL.decoder(z).log_prob(a, jnp.array(seen)))(anything)
@@ -96,11 +99,11 @@ def test_the_plain_distribution_is_the_decoder_at_its_condition() -> None:
     assert np.isfinite(slope).all()
 
 
-def test_a_condition_that_is_not_observed_is_the_typical_one() -> None:
+def test_a_condition_that_is_not_observed_is_unknown_to_the_network() -> None:
     z, x = jnp.array([0.3, -1.0]), jnp.array(RNG.normal(size=D))
     seen = jnp.array([True] * D + [False] * G)
     found = MODEL.decoder(z).log_prob(jnp.concatenate([x, jnp.full(G, jnp.nan)]), seen)
-    expected = MODEL.decoder(z).log_prob(jnp.concatenate([x, jnp.full(G, 1 / 3)]))
+    expected = MODEL.decoder(z).log_prob(jnp.concatenate([x, jnp.zeros(G)]))
     assert float(found) == pytest.approx(float(expected), abs=1e-12)
 
 
@@ -137,7 +140,7 @@ def counts_log_joint(z: float, x: np.ndarray, exposure: float) -> float:
 @pytest.mark.parametrize("exposure", [0.2, 1.0, 30.0])
 def test_an_exposure_multiplies_the_means_of_counts(exposure: float) -> None:
     """The evidence of counts given their exposure, by importance sampling and by quadrature, against SciPy's."""
-    decoder = conditioned_decoder(COUNT_NETWORK, COUNTS, 1, np.zeros((1, 1)), with_exposure=True)
+    decoder = conditioned_decoder(COUNT_NETWORK, COUNTS, 1, np.zeros((1, 1)), exposure=3)
     p, q = GenerativeModel(StandardGaussian(1), decoder), amortised(4, 1)
     x = np.array([[0.0, 1.0, 0.4], [3.0, 0.0, -0.8]])
     rows = np.hstack([x, np.full((2, 1), np.log(exposure))])
@@ -161,7 +164,8 @@ def test_a_conditioned_model_learns_what_the_condition_does() -> None:
     )
     rows = np.hstack([x, np.eye(2)[batch]])
     head = FixedScaleGaussianHead(inverse_positive(jnp.full(3, 1.0)), jnp.full(3, 0.01))
-    decoder = conditioned_decoder(MLP(3, 3, (), key=KEY), head, 1, rows[:, 3:])
+    inputs = CentredInputs(jnp.zeros(2))
+    decoder = conditioned_decoder(MLP(3, 3, (), key=KEY), head, 1, rows[:, 3:], inputs=inputs, conditions=(3, 4))
     encoder = Encoder(MLP(5, 2, (), key=KEY), DiagonalGaussianFamily(1), CentredInputs(jnp.array(rows.mean(axis=0))))
     pair = learn.Pair(GenerativeModel(StandardGaussian(1), decoder), learn.Amortised(encoder))
     recipe = learn.Recipe(learn.Optimiser(0.03, 1800), batch_size=50, dtype="float64")
@@ -173,71 +177,96 @@ def test_a_conditioned_model_learns_what_the_condition_does() -> None:
     assert truth - 0.15 < found.mean().value < truth + 0.05
     means = np.asarray(encode(fitted.p, fitted.q, rows).mean)[:, 0]
     assert abs(np.corrcoef(means, batch)[0, 1]) < 0.2
-    np.testing.assert_array_equal(fitted.p.decoder.head.reference, rows[:, 3:])  # no step moves them
+    assert set(map(tuple, np.asarray(fitted.p.decoder.head.reference))) == {(0, 1), (1, 0)}  # no step moves them
 
 
-def test_references_are_thinned() -> None:
-    rows = np.arange(5000.0)[:, None]
-    kept = conditioned_decoder(linear(2, 4), BernoulliHead(4), 1, rows).head.reference
-    assert kept.shape == (MOST_REFERENCES, 1)
-    assert (kept[0, 0], kept[-1, 0]) == (0, 4999)
+def test_references_are_spread_evenly_and_typical_ones_are_frequent() -> None:
+    dose = np.repeat([1.0, 2.0, 3.0], [100, 3000, 1900])
+    head = conditioned_decoder(
+        linear(2, 4), BernoulliHead(4), 1, dose[:, None], inputs=CentredInputs(jnp.zeros(1)), conditions=(4,)
+    ).head
+    assert head.reference.shape == (N_REFERENCES, 1)
+    np.testing.assert_allclose(
+        np.unique(head.reference, return_counts=True)[1] / N_REFERENCES, [0.02, 0.6, 0.38], atol=2e-3
+    )
+    assert head.typical.tolist() == [2.0]
+
+
+TOTALS = np.array([[10.0], [40.0], [20.0]])
+
+
+def test_the_sum_of_a_row_is_its_exposure() -> None:
+    """Relative to a typical row; hidden cells count into it, given cells do not; draws have totals of the reference."""
+    head = ColumnsHead([PoissonCells(), GaussianCells(0.1), PoissonCells()])
+    network = linear(2, head.n_inputs)
+    given = np.hstack([RNG.normal(size=(3, 1)), np.log(TOTALS)])
+    inputs = CentredInputs(jnp.zeros(1))
+    decoder = conditioned_decoder(network, head, 1, given, inputs=inputs, conditions=(1,), exposure=TOTAL)
+    z, row = jnp.array([0.4]), jnp.array([3.0, 0.7, -0.2, 9.0])
+    h = np.asarray(network(jnp.array([0.4, 0.7])))
+    rate = 12 / np.exp(np.log(TOTALS).mean())
+    scale = 0.1 + np.log1p(np.exp(h[3] + np.log(np.expm1(1))))
+    each = [
+        stats.poisson(rate * np.exp(h[0])).logpmf(3),
+        stats.norm(h[1], scale).logpdf(-0.2),
+        stats.poisson(rate * np.exp(h[2])).logpmf(9),
+    ]
+    d = decoder(z)
+    assert float(d.log_prob(row)) == pytest.approx(sum(each), abs=1e-8)
+    seen = jnp.array([True, True, True, False])
+    assert float(d.log_prob(row, seen)) == pytest.approx(sum(each[:2]), abs=1e-8)
+    drawn = np.asarray(jax.vmap(lambda k: d.sample(key=k))(jax.random.split(KEY, 20_000)))
+    means = []
+    for c, log_total in given:
+        h = np.asarray(network(jnp.array([0.4, c])))
+        means.append(np.exp(h[[0, 2]] + log_total) / np.exp(np.log(TOTALS).mean()))
+        own = np.isclose(drawn[:, 1], c)
+        np.testing.assert_allclose(drawn[own][:, [0, 3]].mean(axis=0), means[-1], rtol=0.1)
+    assert decoder.head.cells == (0, 2, 3)
+
+
+def test_a_bag_is_drawn_with_the_length_that_is_given() -> None:
+    decoder = conditioned_decoder(linear(1, 5), MultinomialHead(5), 1, np.log(TOTALS), exposure=TOTAL)
+    drawn = np.asarray(jax.vmap(lambda k: decoder(jnp.array([0.4])).sample(key=k))(jax.random.split(KEY, 300)))
+    assert set(drawn.sum(axis=1)) == {10.0, 40.0, 20.0}
+    logits = np.asarray(linear_logits(decoder))
+    p = np.exp(logits) / np.exp(logits).sum()
+    row = np.array([1.0, 0, 2, 0, 4])
+    assert float(decoder(jnp.array([0.4])).log_prob(jnp.array(row))) == pytest.approx(
+        stats.multinomial(7, p).logpmf(row), abs=1e-8
+    )
+
+
+def linear_logits(decoder: Decoder) -> jax.Array:
+    """What the decoder's network makes of 0.4."""
+    return decoder.head.network(jnp.array([0.4]))
+
+
+GIVEN = {"inputs": CentredInputs(jnp.zeros(1)), "conditions": (4,)}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "options", "sentence"),
     [
-        ((linear(3, 4), BernoulliHead(4), 2, np.zeros(5)), "reference must be a table of finite numbers"),
-        ((linear(3, 4), BernoulliHead(4), 2, np.array([[np.nan]])), "with NaN or infinite cells"),
-        ((linear(2, 4), BernoulliHead(4), 2, np.zeros((1, 1)), True), "a ColumnsHead with a count column"),
-        ((linear(2, 2), ColumnsHead([GaussianCells()]), 2, np.zeros((1, 1)), True), "a ColumnsHead with a count"),
-        ((linear(3, 5), BernoulliHead(4), 2, np.zeros((1, 1))), "to the 4 that a BernoulliHead needs; it returned 5"),
-        ((linear(2, 4), BernoulliHead(4), 2, np.zeros((1, 1))), "must map one vector of 3 numbers"),
+        ((linear(3, 4), BernoulliHead(4), 2, np.zeros(5)), GIVEN, "given must be a table of finite numbers"),
+        ((linear(3, 4), BernoulliHead(4), 2, np.zeros((5, 2))), GIVEN, "numbers with 1 column"),
+        ((linear(3, 4), BernoulliHead(4), 2, np.array([[np.nan]])), GIVEN, "with NaN or infinite cells"),
+        ((linear(2, 4), BernoulliHead(4), 2, np.zeros((1, 1))), {"exposure": 4}, "have a count to work on"),
+        (
+            (linear(2, 2), ColumnsHead([GaussianCells()]), 2, np.zeros((1, 1))),
+            {"exposure": 1},
+            "have a count to work on",
+        ),
+        ((linear(2, 4), MultinomialHead(4), 2, np.zeros((1, 1))), {"exposure": 4}, "have a count to work on"),
+        (
+            (linear(3, 5), BernoulliHead(4), 2, np.zeros((1, 1))),
+            GIVEN,
+            "the 4 that a BernoulliHead needs; it returned 5",
+        ),
+        ((linear(2, 4), BernoulliHead(4), 2, np.zeros((1, 1))), GIVEN, "must map one vector of 3 numbers"),
     ],
-    ids=range(6),
+    ids=range(8),
 )
-def test_what_does_not_fit_is_refused(arguments: tuple[Any, ...], sentence: str) -> None:
+def test_what_does_not_fit_is_refused(arguments: tuple[Any, ...], options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        conditioned_decoder(*arguments[:4], with_exposure=len(arguments) > 4)
-
-
-def test_counts_enter_relative_to_the_exposure() -> None:
-    x = np.hstack([RNG.poisson(3.0, (50, 2)), RNG.normal(size=(50, 1)), RNG.normal(5.0, 1.0, (50, 1))])
-    inputs = count_inputs(x, [True, True, False, True], exposure="given", dtype="float64")
-    typical = x[:, 3].mean()
-    raw = np.hstack([np.log1p(x[:, :2] * np.exp(typical - x[:, 3:])), x[:, 2:]])
-    found = jax.vmap(inputs)(jnp.array(x))
-    np.testing.assert_allclose(found, (raw - raw.mean(axis=0)) / raw.std(axis=0), atol=1e-10)
-
-
-def test_counts_enter_relative_to_their_total() -> None:
-    x = RNG.poisson(1.0, (40, 6)).astype(float)
-    x[0] = 0
-    inputs = count_inputs(x, exposure="total", floor=1000.0, dtype="float64")
-    total = np.maximum(x.sum(axis=1, keepdims=True), 1)
-    raw = np.log1p(x / total * np.exp(np.log(total).mean()))
-    found = jax.vmap(inputs)(jnp.array(x)) * 1000
-    np.testing.assert_allclose(found, raw - raw.mean(axis=0), atol=1e-10)
-    doubled = jax.vmap(inputs)(jnp.array(2 * x[1:]))
-    np.testing.assert_allclose(doubled * 1000, found[1:], atol=1e-10)
-
-
-@pytest.mark.parametrize("exposure", [None, "total"])
-def test_missing_counts_are_average_ones(exposure: str | None) -> None:
-    """Whatever stands in their place; with the mask behind them."""
-    x = RNG.poisson(3.0, (50, 3)).astype(float)
-    inputs = count_inputs(x, exposure=exposure, with_mask=True, dtype="float64")
-    seen = jnp.array([True, False, True])
-    found, other = (inputs(jnp.array([2.0, anything, 5.0]), seen) for anything in (np.nan, 1e5))
-    assert inputs.size == 6 and inputs.n_cells == 3
-    np.testing.assert_array_equal(found, other)
-    np.testing.assert_array_equal(found[jnp.array([1, 3, 4, 5])], [0, 1, 0, 1])
-    rate = 1.0 if exposure is None else np.exp(np.log(x.sum(axis=1)).mean()) / 7
-    log = np.log1p(x * (1.0 if exposure is None else np.exp(np.log(x.sum(axis=1)).mean()) / x.sum(axis=1)[:, None]))
-    np.testing.assert_allclose(found[2], (np.log1p(5 * rate) - log[:, 2].mean()) / log[:, 2].std())
-
-
-def test_inputs_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(ValueError, match="exposure must be None, 'given' or 'total'; got 'none'"):
-        count_inputs(np.ones((3, 2)), exposure="none")
-    with pytest.raises(ValueError, match="x must be a table"):
-        count_inputs(np.ones(3))
+        conditioned_decoder(*arguments, **options)

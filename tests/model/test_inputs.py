@@ -18,7 +18,10 @@ from tightbound.model import (
     build,
     moments_of,
 )
-from tightbound.model.inputs import as_numbers
+from tightbound.model.inputs import LEAST_SD_OF_COUNTS, as_numbers
+from tightbound.model.sets import set_inputs
+
+KEY = jax.random.key(3)
 
 COLUMNS = (
     CellWords("gaussian"),
@@ -142,3 +145,44 @@ def test_a_model_of_columns_begins_at_what_is_known(dtype: str) -> None:
         assert encoder.inputs.moments.dtype == encoder.inputs.codes.dtype == dtype
         np.testing.assert_allclose(encoder.inputs.moments, [MOMENTS[0], np.ones(7) if spread is None else spread])
     assert read(encoder.inputs, jnp.asarray(ROW, dtype)).dtype == dtype
+
+
+COUNT = CellWords("negative_binomial")
+
+
+def test_counts_enter_relative_to_an_exposure() -> None:
+    """Of a column, or of the row's own total, which counts what is hidden too; without codes for zeros."""
+    rng = np.random.default_rng(5)
+    x = np.column_stack([rng.poisson(3.0, (50, 2)), rng.normal(size=50), rng.normal(0.0, 1.0, 50)])
+    columns = (COUNT, COUNT, CellWords("gaussian"), CellWords("gaussian"))
+    raw = np.hstack([np.log1p(x[:, :2] * np.exp(-x[:, 3:])), x[:, 2:]])
+    moments = moments_of(x, None, columns, x[:, 3])
+    np.testing.assert_allclose(
+        moments, [raw.mean(axis=0), np.maximum(raw.std(axis=0), [LEAST_SD_OF_COUNTS] * 2 + [0, 0])]
+    )
+    inputs = ColumnsInputs(columns, jnp.asarray(moments), exposure=3, with_mask=False)
+    assert inputs.size == 4 and inputs.owners.tolist() == [0, 1, 2, 3]
+    found = jax.vmap(inputs)(jnp.asarray(x))
+    expected = (raw - moments[0]) / moments[1]
+    np.testing.assert_allclose(found, np.where(np.abs(expected) > 4, found, expected), atol=1e-9)
+    typical = float(np.mean(np.log(np.maximum(x[:, :2].sum(axis=1), 1))))
+    of_total = ColumnsInputs(columns, jnp.zeros((2, 4)) + jnp.array([[0.0], [1.0]]), exposure=-1, log_typical=typical)
+    row = jnp.array([3.0, 9.0, 0.5, 0.25])
+    rate = np.exp(typical) / 12
+    np.testing.assert_allclose(of_total(row)[:4], [np.log1p(3 * rate), np.log1p(9 * rate), 0.5, 0.25], atol=1e-9)
+    hidden = of_total(row, jnp.array([True, False, True, True]))
+    np.testing.assert_allclose(hidden[:4], [np.log1p(3 * rate), 0, 0.5, 0.25], atol=1e-9)
+
+
+def test_a_set_has_no_order_and_no_trace_of_what_is_missing() -> None:
+    """The sum over observed cells: permuting columns with their vectors changes nothing, nor does a missing value."""
+    inputs = set_inputs(ColumnsInputs(COLUMNS, jnp.asarray(MOMENTS), with_mask=False), dtype="float64", key=KEY)
+    x = jnp.asarray(ROW)
+    seen = jnp.arange(x.shape[0]) != 1
+    base = inputs(x, seen)
+    np.testing.assert_array_equal(base, inputs(x.at[1].set(123.0), seen))
+    assert inputs.size == base.shape[0] and inputs.n_cells == x.shape[0]
+    each = [np.asarray(inputs(x, jnp.arange(x.shape[0]) == j)) for j in range(x.shape[0])]
+    np.testing.assert_allclose(np.sum([e for j, e in enumerate(each) if j != 1], axis=0), base, atol=1e-12)
+    np.testing.assert_array_equal(inputs(x, jnp.zeros(x.shape, bool)), np.zeros(inputs.size))
+    assert not np.allclose(each[0], np.asarray(inputs(x + 1.0, jnp.arange(x.shape[0]) == 0)))

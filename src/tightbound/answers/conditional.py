@@ -84,6 +84,13 @@ def condition(
     columns = [units.position(name) for name in names]
     if j in columns:
         raise DataError(f"The target {target!r} must not be among the given columns; got it there; take it out.")
+    if j in units.given:
+        raise DataError(
+            f"The target {target!r} must be a column that the model has a distribution of; it is a condition or an "
+            "exposure; name another."
+        )
+    names = [*names, *(units.names[k] for k in units.given if k not in columns)]
+    columns = [*columns, *(k for k in units.given if k not in columns)]
     rows = model.rows(table)
     seen = np.ones(rows.x.shape, bool) if rows.observed is None else rows.observed
     mask = np.zeros(rows.x.shape, bool)

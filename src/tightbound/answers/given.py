@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tightbound.answers.units import Numbers, Units
 from tightbound.data import DataError
 from tightbound.fitted import FittedModel, precision
+from tightbound.model import TOTAL
 from tightbound.readings import Constraints, Interval, OneOf, conditional_draws
 
 _LATENTS_A_DRAW = 5
@@ -69,6 +70,11 @@ def sample_given(model: FittedModel, n: int, given: Mapping[str, Any], seed: int
         DataError: when no row satisfies what is given.
     """
     units, known = Units(model), parse_given(model, given)
+    if model.specification.conditioned:
+        _check_conditions(units, known)
+        if not known.sets and set(np.flatnonzero(known.observed[0])) <= set(units.given):
+            values = model.sample_under(_references(model, units, known, n, seed), seed)
+            return np.where(np.isnan(known.codes), values, known.codes)
     with precision(model.specification.dtype):
         try:
             found = conditional_draws(
@@ -92,6 +98,50 @@ def sample_given(model: FittedModel, n: int, given: Mapping[str, Any], seed: int
         )
     values = units.decode(found.values[0], on_grid=True)
     return np.where(np.isnan(known.codes), values, known.codes)
+
+
+def _check_conditions(units: Units, known: Given) -> None:
+    """Refuses what a model of p(x | c) cannot answer: it has no p(c)."""
+    for j in units.given:
+        if j in known.sets:
+            raise DataError(
+                f"What is given for {units.names[j]!r} must be one value, since the model is given it too and has no "
+                "distribution of it; got a range or a set; give one value, and sample again for others."
+            )
+    cells = [j for j in (*np.flatnonzero(known.observed[0]), *known.sets) if j not in units.given]
+    open_ones = [units.names[j] for j in units.given if not known.observed[0, j]]
+    if cells and open_ones:
+        raise DataError(
+            f"What is given must name all that the model is given when it names other columns; {open_ones[0]!r} is "
+            "left open, and the model has no distribution of it; give a value for it."
+        )
+    if cells and units.model.specification.exposure == TOTAL:
+        raise DataError(
+            "What is given must be conditions alone where the exposure is a row's own total, which is not known before "
+            f"the row is; got a value for {units.names[cells[0]]!r}; fit with a column that holds the exposure."
+        )
+
+
+def _references(model: FittedModel, units: Units, known: Given, n: int, seed: int) -> NDArray[Any]:
+    """What the training rows were given, n times, with what is asked for in its place."""
+    head: Any = model.pair.p.decoder.head
+    reference = np.asarray(head.reference, np.float64)
+    places = {j: i for i, j in enumerate(head.given)}
+    fixed = [j for j in units.given if known.observed[0, j]]
+    alike = np.ones(len(reference), bool)
+    for j in fixed:
+        if units.levels(j):  # what is left open goes with it: a dose with its treatment
+            alike &= reference[:, places[j]] == known.x[0, j]
+    if len(fixed) < reference.shape[1] and not alike.any():
+        raise DataError(
+            f"What is given must have been given to some training row where a part of it is left open; "
+            f"{', '.join(units.names[j] for j in fixed)} never came so together; name the rest as well."
+        )
+    rows = reference[alike] if alike.any() else reference
+    chosen = rows[np.random.default_rng(seed).integers(0, len(rows), n)]
+    for j in fixed:
+        chosen[:, places[j]] = known.x[0, j]
+    return chosen
 
 
 def _interval(units: Units, j: int, ends: tuple[Any, ...]) -> Interval:

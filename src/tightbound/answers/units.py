@@ -34,6 +34,11 @@ class Units:
         return len(self.names)
 
     @property
+    def given(self) -> tuple[int, ...]:
+        """Columns that the model is given and has no distribution of."""
+        return self.encoding.given if isinstance(self.encoding, ColumnsEncoding) else ()
+
+    @property
     def places(self) -> list[int]:
         """Where the modelled columns stand among all that the data had."""
         return [self.encoding.schema.names.index(name) for name in self.names]

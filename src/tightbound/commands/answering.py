@@ -10,6 +10,7 @@ import numpy as np
 from tightbound.answers import Detection, Imputation, anomaly_scores
 from tightbound.answers import detect as detect_rows
 from tightbound.answers import impute as impute_table
+from tightbound.checking import check_number
 from tightbound.commands.shared import load, print_json, put, read
 from tightbound.data import (
     DataError,
@@ -25,7 +26,7 @@ from tightbound.data import (
 )
 from tightbound.fitted import FittedModel
 from tightbound.progress import WorkProgress
-from tightbound.settings import LARGEST_SEED, check_number
+from tightbound.settings import LARGEST_SEED
 
 
 def schema(

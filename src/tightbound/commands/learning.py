@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tightbound.answers import anomaly_scores
+from tightbound.checking import check_settings, names_of
 from tightbound.commands.answering import read_schema
 from tightbound.commands.shared import (
     REPORT_FILE,
@@ -25,7 +26,6 @@ from tightbound.planning import Plan
 from tightbound.progress import FitProgress, duration
 from tightbound.report import render
 from tightbound.resuming import Checkpointing
-from tightbound.settings import check_settings
 
 MOST_REFERENCES = 2000
 
@@ -53,8 +53,9 @@ def fit(
     checkpoint = Path(f"{output.rstrip('/')}.checkpoint")
     _check_free(output, checkpoint, resume, overwrite)
     known = None if schema is None else read_schema(schema)
-    table = read_table(data, array=array, label=label, drop=tuple(drop), schema=known)
-    held_out = None if validation is None else _read_validation(validation, array, label, drop, table)
+    given = tuple(map(str, (*names_of(settings["condition"]), *names_of(settings["exposure"]))))
+    table = read_table(data, array=array, label=label, drop=tuple(drop), schema=known, beside=given)
+    held_out = None if validation is None else _read_validation(validation, array, label, drop, table, given)
     plans: list[Plan] = []
     with FitProgress(not quiet) as progress:
 
@@ -130,10 +131,12 @@ def _check_free(output: str, checkpoint: Path, resume: bool, overwrite: bool) ->
         )
 
 
-def _read_validation(path: str, array: str | None, label: str | None, drop: Sequence[str], fitted: Table) -> Table:
+def _read_validation(
+    path: str, array: str | None, label: str | None, drop: Sequence[str], fitted: Table, beside: tuple[str, ...]
+) -> Table:
     if fitted.named:  # what was set aside there need not be here
-        return read_table(path, array=array, known=fitted.aside, schema=fitted.coded)
-    return read_table(path, array=array, label=label, drop=tuple(drop), schema=fitted.coded)
+        return read_table(path, array=array, known=fitted.aside, schema=fitted.coded, beside=beside)
+    return read_table(path, array=array, label=label, drop=tuple(drop), schema=fitted.coded, beside=beside)
 
 
 def demo(*, folder: str) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from tightbound.checking import check_number
 from tightbound.data import Table, read_table
 from tightbound.fitted import FittedModel
 from tightbound.fitting import use_compilation_cache
 from tightbound.overview import Overview
 from tightbound.persistence import load_model
-from tightbound.settings import check_number
 
 REPORT_FILE = "report.html"
 
@@ -41,6 +41,7 @@ def read(
         label=label,
         drop=tuple(drop),
         known=encoding.aside,
+        beside=encoding.given_names,
         schema=encoding.table_schema,
         unseen=unseen,
     )

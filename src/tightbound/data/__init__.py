@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from .counting import counted
 from .encoding import Encoding, Rows, make_encoding
 from .errors import DataError
 from .files import read_table
@@ -9,12 +10,13 @@ from .filling import filled_text, write_frame
 from .likelihood import Decision, decide_likelihood
 from .mixed import coded
 from .schema import Column, Schema, infer_schema
+from .sparse import SparseMatrix
 from .splits import split
-from .table import Aside, Table, as_table
+from .table import Aside, Table, as_table, column_position
 from .writing import atomic_write, check_place, write_polars, write_table
 
 if TYPE_CHECKING:
-    from .columns import ColumnPlan, ColumnsEncoding, make_columns_encoding
+    from .columns import ColumnPlan, ColumnsEncoding, Roles, make_columns_encoding
     from .kinds import Kind, TableColumn, TableSchema, infer_table_schema
 
 __all__ = [
@@ -26,8 +28,10 @@ __all__ = [
     "Decision",
     "Encoding",
     "Kind",
+    "Roles",
     "Rows",
     "Schema",
+    "SparseMatrix",
     "Table",
     "TableColumn",
     "TableSchema",
@@ -35,6 +39,8 @@ __all__ = [
     "atomic_write",
     "check_place",
     "coded",
+    "column_position",
+    "counted",
     "decide_likelihood",
     "filled_text",
     "infer_schema",
@@ -49,7 +55,7 @@ __all__ = [
 ]
 
 _KINDS = ("Kind", "TableColumn", "TableSchema", "infer_table_schema")
-_COLUMNS = ("ColumnPlan", "ColumnsEncoding", "make_columns_encoding")
+_COLUMNS = ("ColumnPlan", "ColumnsEncoding", "Roles", "make_columns_encoding")
 
 
 def __getattr__(name: str) -> Any:

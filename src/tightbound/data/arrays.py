@@ -7,23 +7,25 @@ from typing import Any
 import numpy as np
 
 from .errors import CellTypeError, DataError, complain, shorten
+from .sparse import SparseMatrix, densify
 from .table import Choice, Table, default_names, require_cells
 from .text import not_a_number, numbers_from_text
 
-DENSE_LIMIT = 2 * 1024**3  # bytes; a larger dense copy of a sparse matrix would surprise its owner
 
-
-def densify(X: Any, source: str) -> np.ndarray:
-    """A SciPy sparse matrix as an array, unless that would take more than 2 GiB."""
-    size = int(np.prod(X.shape, dtype=np.float64)) * X.dtype.itemsize
-    if size > DENSE_LIMIT:
-        raise complain(
-            source,
-            "fit in 2 GiB when it is made dense",
-            f"this sparse matrix of shape {X.shape} would take {size / 1024**3:.1f} GiB",
-            "take fewer rows or columns",
-        )
-    return np.asarray(X.toarray())
+def table_from_sparse(X: Any, choice: Choice, *, source: str, labels: np.ndarray | None = None) -> Table:
+    """A SciPy sparse matrix as a table that stays sparse."""
+    if X.dtype.kind not in "fiub":
+        return table_from_array(densify(X, source), choice, source=source, labels=labels)
+    matrix = SparseMatrix(X, source)
+    require_cells(matrix.shape, source)
+    at, aside = choice.positions(default_names(matrix.shape[1]), False, source)
+    if at is not None:
+        labels = matrix.column(at)
+    if aside:
+        matrix = matrix.without(sorted(aside))
+        require_cells(matrix.shape, source)
+    d = matrix.shape[1]
+    return Table(matrix, default_names(d), False, (d,), "numpy", (matrix.dtype.name,) * d, source, labels)
 
 
 def table_from_array(X: Any, choice: Choice, *, source: str, labels: np.ndarray | None = None) -> Table:

@@ -31,13 +31,13 @@ class Rows:
     """What the model sees.
 
     Attributes:
-        x: (n, m) float32 or float64 (uint8 intensities when `binary_intensity`), 0 where a cell is missing.
+        x: (n, m) float32 or float64, 0 where a cell is missing (uint8 when `binary_intensity`), or a `SparseMatrix`.
         observed: (n, m) bool, or None when every cell is observed.
         log_jacobian: (n,) float64, nats: log p(user's x) = log p(model's x) + log_jacobian.
         binary_intensity: True when x is 8-bit intensity, to be binarised anew each time it is drawn.
     """
 
-    x: np.ndarray
+    x: Any
     observed: np.ndarray | None
     log_jacobian: np.ndarray
     binary_intensity: bool
@@ -73,6 +73,8 @@ class Encoding:
     scale: np.ndarray
     floor: np.ndarray
     messages: tuple[str, ...] = ()
+
+    given_names = ()  # all is modelled
 
     @property
     def n_features(self) -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .arrays import table_from_array
+from .arrays import table_from_array, table_from_sparse
 from .delimited import table_from_delimited, unreadable
 from .errors import DataError, complain, listing, suggestion
 from .frames import table_from_frame
@@ -34,6 +34,7 @@ def read_table(
     label: str | int | None = None,
     drop: Sequence[str | int] = (),
     known: Aside = NOTHING_ASIDE,
+    beside: Sequence[str] = (),
     schema: TableSchema | None = None,
     unseen: str = "error",
 ) -> Table:
@@ -47,6 +48,7 @@ def read_table(
         label: a column to set aside as labels, or the name of another array of the .npz file.
         drop: columns to leave out.
         known: what was set aside from the data that a model was fitted on: set aside here too, where it is there.
+        beside: names of columns; those that are other arrays of the .npz file, one number a row, are joined to it.
         schema, unseen: of a mixed table; see `as_table`.
 
     Raises:
@@ -63,13 +65,14 @@ def read_table(
     if schema is not None and suffix in (".npz", ".npy"):
         from .mixed import coded
 
-        return coded(read_table(path, array=array, label=label, drop=drop, known=known), schema, unseen=unseen)
+        found = read_table(path, array=array, label=label, drop=drop, known=known, beside=beside)
+        return coded(found, schema, unseen=unseen)
     if place != "-" and os.path.isdir(place):
         from .images import read_image_folder
 
         return read_image_folder(place, choice)
     if suffix == ".npz":
-        return _read_npz(place, array, choice)
+        return _read_npz(place, array, choice, beside)
     if suffix == ".npy":
         return _read_npy(place, choice)
     if suffix == ".parquet":
@@ -185,18 +188,24 @@ def _read_npy(place: str, choice: Choice) -> Table:
         return table_from_array(array, choice, source=source)
 
 
-def _read_npz(place: str, array: str | None, choice: Choice) -> Table:
+def _read_npz(place: str, array: str | None, choice: Choice, beside: Sequence[str]) -> Table:
     source = os.path.basename(place)
     with _opened(place) as archive:
         if isinstance(archive, np.ndarray):
             raise _damaged(source, "NumPy archive", "it is a single array, as .npy files are")
         keys = list(archive.files)
+        if array is None and set(_SPARSE) <= set(keys):
+            return table_from_sparse(_sparse_matrix(archive, source), choice, source=source)
         key = _choose(keys, array, source)
         data = _member(archive, key, source)
+        joined: dict[str, np.ndarray] = {}
         words = source if len(keys) == 1 else f"{source} ({key})"
         label = choice.label
+        for name in beside:
+            if str(name) in keys and str(name) != key:
+                joined[str(name)] = _member(archive, str(name), source)
         if label is None or str(label) not in keys:
-            return table_from_array(data, choice, source=words)
+            return _joined(table_from_array(data, choice, source=words), joined)
         labels = _member(archive, str(label), source)
     if labels.ndim != 1 or labels.shape[:1] != data.shape[:1]:
         raise complain(
@@ -205,7 +214,44 @@ def _read_npz(place: str, array: str | None, choice: Choice) -> Table:
             f"its shape is {labels.shape}",
             "name the array that belongs to it",
         )
-    return table_from_array(data, replace(choice, label=None), source=words, labels=labels)
+    return _joined(table_from_array(data, replace(choice, label=None), source=words, labels=labels), joined)
+
+
+def _joined(table: Table, columns: dict[str, np.ndarray]) -> Table:
+    """A table with one more column for each of these arrays."""
+    if not columns:
+        return table
+    for name, values in columns.items():
+        if values.shape != (table.n_rows,) or values.dtype.kind not in "fiub" or len(table.shape) > 1:
+            raise complain(
+                f"The array {name!r} beside {table.source}",
+                f"hold one number for each of its {table.n_rows} rows to be a column of that table",
+                f"it holds {values.dtype} of shape {values.shape}, beside data of shape {table.shape}",
+                "name another, or join the columns yourself",
+            )
+    values = np.column_stack([table.values, *columns.values()])
+    names = (*table.names, *columns)
+    dtypes = (*table.dtypes, *(values.dtype.name for values in columns.values()))
+    return replace(table, values=values, names=names, dtypes=dtypes, shape=(len(names),))
+
+
+_SPARSE = ("data", "indices", "indptr", "format", "shape")
+"""What SciPy writes for a sparse matrix by rows or by columns."""
+
+
+def _sparse_matrix(archive: Any, source: str) -> Any:
+    import scipy.sparse
+
+    parts = {name: _member(archive, name, source) for name in _SPARSE}
+    kind = parts["format"].item()
+    kind = kind.decode() if isinstance(kind, bytes) else str(kind)
+    makers = {"csr": scipy.sparse.csr_array, "csc": scipy.sparse.csc_array}
+    try:
+        matrix = makers[kind]((parts["data"], parts["indices"], parts["indptr"]), shape=tuple(parts["shape"]))
+        matrix.check_format()
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        raise _damaged(source, "sparse matrix (csr or csc)", error) from None
+    return matrix
 
 
 def _choose(keys: list[str], array: str | None, source: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .errors import complain, shorten
 from .table import Table
 
@@ -32,9 +34,16 @@ def coded(table: Table, schema: TableSchema | None = None, *, unseen: str = "err
             f"each datum has the shape {table.shape}",
             "leave out the schema and the likelihood 'columns'",
         )
+    if table.sparse:
+        from .counting import coded_counts
+
+        return coded_counts(table, schema, unseen=unseen)
     native: Any = table.values if table.native is None else table.native
     if schema is None:
         schema = infer_table_schema(native, source=table.source)
+        if isinstance(native, np.ndarray) and table.names != schema.names:
+            renamed = zip(schema.columns, table.names, strict=True)
+            schema = replace(schema, columns=tuple(replace(column, name=name) for column, name in renamed))
     elif any(column.is_open for column in schema.columns):
         schema = schema.settled(native, source=table.source)
     names = tuple(column.name for column in schema.modelled)

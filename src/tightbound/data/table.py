@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from .errors import DataError, complain, listing, suggestion
+from .sparse import SparseMatrix
 
 if TYPE_CHECKING:
     from .kinds import TableSchema
@@ -68,7 +69,8 @@ class Table:
     """Data as a matrix of numbers, with what is needed to give results back in the same form.
 
     Attributes:
-        values: (n, d) float64, float32, integer or bool, as they came; NaN is missing.
+        values: (n, d) float64, float32, integer or bool, as they came; NaN is missing. A `SparseMatrix` stands for an
+            array whose rows are made dense when they are asked for.
         names: d column names ("x0", "x1", ... when the source has none).
         named: True when the names came from the user.
         shape: shape of one datum: (d,), (28, 28), (32, 32, 3).
@@ -82,7 +84,7 @@ class Table:
         coded: the schema whose codes `values` holds (levels as numbers from 0), for a mixed table; None for numbers.
     """
 
-    values: np.ndarray
+    values: Any
     names: tuple[str, ...]
     named: bool
     shape: tuple[int, ...]
@@ -108,9 +110,18 @@ class Table:
     @cached_property
     def observed(self) -> np.ndarray:
         """(n, d) bool: True where a cell has a value."""
-        if self.values.dtype.kind != "f":
-            return np.ones(self.values.shape, dtype=bool)
-        return np.asarray(~np.isnan(self.values))
+        if self.values.dtype.kind != "f" or (self.sparse and not np.isnan(self.values.stored).any()):
+            return np.broadcast_to(True, self.values.shape)
+        return np.asarray(~np.isnan(np.asarray(self.values)))
+
+    @property
+    def sparse(self) -> bool:
+        """Whether the values are a `SparseMatrix`."""
+        return isinstance(self.values, SparseMatrix)
+
+    def dense(self) -> Table:
+        """The same with an array of values; one of more than 2 GiB is a DataError."""
+        return replace(self, values=np.asarray(self.values)) if self.sparse else self
 
     def take(self, indices: Sequence[int] | np.ndarray) -> Table:
         """The rows at `indices` (integers or a boolean mask), in that order, as a table."""
@@ -119,7 +130,8 @@ class Table:
         labels = None if self.labels is None else self.labels[at]
         index = None if self.index is None else self.index[at]
         native = None if self.native is None else _rows_of(self.native, at)
-        return replace(self, values=self.values[at], labels=labels, index=index, native=native)
+        values = self.values.take(at) if self.sparse else self.values[at]
+        return replace(self, values=values, labels=labels, index=index, native=native)
 
     def cell(self, row: int, column: int) -> str:
         """Words for one cell, for messages."""
@@ -200,7 +212,7 @@ def as_table(
 
     Args:
         X: NumPy array (two dimensions: a table; three or more: images, flattened, their shape kept), nested lists,
-            masked array (masked is missing), SciPy sparse matrix (made dense), pandas or polars data frame.
+            masked array (masked is missing), SciPy sparse matrix (which stays so), pandas or polars data frame.
         source: words for messages.
         label: a column (name, or number) to set aside as labels instead of modelling it.
         drop: columns to leave out.
@@ -212,7 +224,7 @@ def as_table(
     Raises:
         DataError: for anything that is not a table.
     """
-    from .arrays import densify, table_from_array
+    from .arrays import table_from_array, table_from_sparse
     from .frames import as_frame, table_from_frame
     from .mixed import coded
 
@@ -222,6 +234,7 @@ def as_table(
         return table_from_frame(frame, choice, source=source, schema=schema, unseen=unseen)
     sparse = sys.modules.get("scipy.sparse")  # a sparse matrix exists only if its module was imported
     if sparse is not None and sparse.issparse(X):
-        X = densify(X, source)
-    table = table_from_array(X, choice, source=source)
+        table = table_from_sparse(X, choice, source=source)
+    else:
+        table = table_from_array(X, choice, source=source)
     return table if schema is None else coded(table, schema, unseen=unseen)

@@ -18,11 +18,11 @@ from tightbound.answers import (
     sample_given,
 )
 from tightbound.answers.units import Units
+from tightbound.checking import check_number
 from tightbound.data import Table
 from tightbound.estimator.arguments import check_draws, seed_of
 from tightbound.fitted import FittedModel
 from tightbound.fitting import use_compilation_cache
-from tightbound.settings import check_number
 
 
 class AnswersMixin:

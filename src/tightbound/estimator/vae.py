@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
+from tightbound.checking import check_number, check_settings
 from tightbound.data import Table, as_table
 from tightbound.estimator.answers import AnswersMixin
 from tightbound.estimator.arguments import check_draws, seed_of
@@ -22,7 +23,7 @@ from tightbound.persistence import save_model
 from tightbound.planning import Plan
 from tightbound.progress import FitProgress
 from tightbound.resuming import checkpointing_at
-from tightbound.settings import DEFAULTS, check_number, check_settings
+from tightbound.settings import DEFAULTS
 
 _NOT_SETTINGS = ("encoder_network", "decoder_network", "checkpoint")
 
@@ -36,10 +37,17 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     Args:
         latent_dim: dimension of z (None: half the columns, at least 2, at most 50).
-        likelihood: "auto" (each column by its kind in a table with texts, categories or dates; Bernoulli for 0/1 data;
-            else Gaussian), "gaussian", "bernoulli" or "columns" (by its kind).
+        likelihood: "auto" (each column by its kind in a table with texts, categories or dates, with a condition or an
+            exposure, and in a sparse one of counts; Bernoulli for 0/1 data; else Gaussian), "gaussian", "bernoulli",
+            "columns" (by its kind), or of bags of words given their length "multinomial", "dirichlet_multinomial".
+        condition: columns (names or numbers) that are given and not modelled: p(x | z, c), q(z | x, c) and all
+            log p(x | c). Samples take c from the training rows, or from `given`.
+        exposure: column that multiplies the means of all counts (a library size), or "total": the sum of a row's
+            counts. It is given, not modelled.
         continuous: family of continuous columns, with "columns": "normal_scores" (Gaussian on the scale of the
             column's ranks), "gaussian", "student_t", "gaussian_mixture" or "logistic_mixture".
+        counts: family of count columns, with "columns": "auto", "poisson", "negative_binomial",
+            "zero_inflated_poisson", "zero_inflated_negative_binomial", "hurdle_poisson" or "hurdle_negative_binomial".
         binarize: binarise 8-bit intensities anew each time a row is drawn; for scoring they are binarised once.
         covariance: of x given z: "shared", "feature" (learned, the same for all z), "diagonal", "low_rank", "full"
             (from z).
@@ -61,6 +69,8 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         through: semi-amortised: the encoder's gradient goes through the inner steps.
         encoder_steps: aggressive: steps on q for each on p.
         network: "residual", "mlp" or "linear".
+        encoder: "masking" (zeros where cells are missing, beside the mask) or "set" (a sum over the observed cells: Ma
+            et al., 2019).
         hidden_sizes: widths of the hidden layers (None: 300, 300, 300; 128, 128 below 100 columns).
         activation: "silu", "relu", "elu", "gelu", "tanh" or "softplus".
         objective: the bounds "elbo", "iwae" (Burda et al., 2016), "miwae", "piwae", "ciwae" (Rainforth et al., 2018),
@@ -80,6 +90,7 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         epochs: most passes over the data (None: about 10,000 steps, within 50 to 1,000 epochs).
         batch_size: most rows a step.
         learning_rate: peak of Adam's warm-up + cosine schedule.
+        weight_decay: pull of weight matrices towards zero, in learning rates (0: none).
         missingness: "random", or whether a value decides on its being missing: "self_masking" (in a direction that is
             learnt), "self_masking_high", "self_masking_low"; `score_samples` is then log p(observed cells, mask).
         hide_cells: share of rows of which further cells are hidden at random each time they are drawn, so that q can
@@ -121,7 +132,10 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         latent_dim: int | None = None,
         *,
         likelihood: str = "auto",
+        condition: Any = None,
+        exposure: str | int | None = None,
         continuous: str = "normal_scores",
+        counts: str = "auto",
         binarize: bool = False,
         covariance: str = "feature",
         rank: int = 5,
@@ -138,6 +152,7 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         through: bool = False,
         encoder_steps: int = 10,
         network: str = "residual",
+        encoder: str = "masking",
         hidden_sizes: tuple[int, ...] | None = None,
         activation: str = "silu",
         objective: str = "elbo",
@@ -155,6 +170,7 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         epochs: int | None = None,
         batch_size: int = 100,
         learning_rate: float = 0.0015,
+        weight_decay: float = 0.0,
         missingness: str = "random",
         hide_cells: float | None = None,
         validation_fraction: float | None = None,
@@ -171,6 +187,8 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     ):
         self.latent_dim, self.likelihood, self.binarize, self.covariance = latent_dim, likelihood, binarize, covariance
         self.continuous, self.hide_cells, self.missingness = continuous, hide_cells, missingness
+        self.condition, self.exposure, self.counts = condition, exposure, counts
+        self.encoder, self.weight_decay = encoder, weight_decay
         self.rank, self.scaling, self.prior, self.posterior = rank, scaling, prior, posterior
         self.n_components, self.n_levels, self.flow_layers = n_components, n_levels, flow_layers
         self.second_stage, self.inference, self.inner_steps = second_stage, inference, inner_steps

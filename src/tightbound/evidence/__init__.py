@@ -19,6 +19,7 @@ from tightbound.evidence.result import (
     Mean,
     Method,
     Reliability,
+    joined,
     mean_over_rows,
     nothing_observed,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "fit_made",
     "importance_evidence",
     "information_schedule",
+    "joined",
     "khat_threshold",
     "log_evidence",
     "make_made",

@@ -3,6 +3,7 @@
 import dataclasses
 import enum
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, final
 
 import numpy as np
@@ -228,6 +229,12 @@ def mean_over_rows(values: NDArray[np.float64], errors: NDArray[np.float64]) -> 
     with np.errstate(invalid="ignore"):  # a row without density makes the mean -inf, and its spread unknown
         spread = float(np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
     return Mean(float(np.mean(values)) if n else float("nan"), spread, float(np.sqrt(np.sum(errors**2)) / max(n, 1)), n)
+
+
+def joined(parts: Sequence[Evidence]) -> Evidence:
+    """The evidence of all rows of several, one after the other."""
+    columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in PER_ROW}
+    return dataclasses.replace(parts[0], **columns)
 
 
 def nothing_observed(n: int) -> Evidence:

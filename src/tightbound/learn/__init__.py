@@ -48,6 +48,7 @@ from tightbound.learn.regularisers import (
 )
 from tightbound.learn.schedules import Schedule
 from tightbound.learn.scores import DisArm, Enumeration, GumbelSoftmax, ReweightedWakeSleep, ScoreFunction, Vimco
+from tightbound.learn.sparse import sparse_rows
 from tightbound.learn.state import FitState, Pair, Recipe, initial_state, tied
 
 __all__ = [
@@ -115,6 +116,7 @@ __all__ = [
     "mutual_information",
     "named_arrays",
     "plain_prior",
+    "sparse_rows",
     "tied",
     "to_bytes",
     "with_arrays",

@@ -5,6 +5,7 @@ from typing import final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped, UInt8
 
 from tightbound.learn.sparse import SparseRows
@@ -35,11 +36,13 @@ class Dataset(eqx.Module):
     `hidden` is the share of rows of which further cells are hidden each time they are drawn: such a row keeps each
     observed cell with a probability that is itself drawn, uniformly, so that q learns to condition on any subset.
     (Ivanov, Figurnov and Vetrov, 2019; the bound is that of the cells that are left.)
+    `shown` are columns that are never hidden: what p(x | z, c) is given.
     """
 
     x: Shaped[Array, "n d"] | SparseRows
     observed: Bool[Array, "n d"] | None = None
     hidden: float = eqx.field(static=True, default=0.0)
+    shown: tuple[int, ...] = eqx.field(static=True, default=())
 
     @property
     def n_rows(self) -> int:
@@ -60,6 +63,8 @@ class Dataset(eqx.Module):
             jax.random.uniform(key_row, (len(x), 1)) < self.hidden, jax.random.uniform(key_share, (len(x), 1)), 1
         )
         shown = jax.random.uniform(key_cell, x.shape) < kept
+        if self.shown:
+            shown = shown.at[:, np.array(self.shown)].set(True)
         return x, shown if observed is None else shown & observed
 
 

@@ -105,8 +105,8 @@ def updated(
     )
     rule = recipe.optimiser.transformation()
     rate = recipe.optimiser.rate(state.step).astype(state.step_factor.dtype) * state.step_factor
-    changes_p, optimiser_p = rule.update(gradient.p, state.optimiser[0])
-    changes_q, optimiser_q = rule.update(gradient.q, state.optimiser[1])
+    changes_p, optimiser_p = rule.update(gradient.p, state.optimiser[0], state.parameters.p)
+    changes_q, optimiser_q = rule.update(gradient.q, state.optimiser[1], state.parameters.q)
     changes = eqx.tree_at(lambda a: (a.p, a.q), gradient, (changes_p, changes_q))
     parameters = optax.apply_updates(state.parameters, jax.tree.map(lambda u: -rate * u, changes))
     estimator = recipe.gradient.updated(state.estimator, batch.x, signals, batch.weights)
@@ -131,7 +131,7 @@ def encoder_updated(recipe: Recipe, static: Pair, state: FitState, batch: Batch,
 
     rule = recipe.optimiser.transformation()
     rate = recipe.optimiser.rate(state.step).astype(state.step_factor.dtype) * state.step_factor
-    changes, optimiser = rule.update(jax.grad(loss)(state.parameters.q), state.optimiser[1])
+    changes, optimiser = rule.update(jax.grad(loss)(state.parameters.q), state.optimiser[1], state.parameters.q)
     q = optax.apply_updates(state.parameters.q, jax.tree.map(lambda u: -rate * u, changes))
     parameters = eqx.tree_at(lambda a: a.q, state.parameters, q)
     return eqx.tree_at(lambda s: (s.parameters, s.optimiser), state, (parameters, (state.optimiser[0], optimiser)))

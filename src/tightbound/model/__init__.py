@@ -1,6 +1,7 @@
 """What is believed: distributions, networks, priors, decoders, encoders, the generative model."""
 
 from tightbound.model.bags import DirichletMultinomial, DirichletMultinomialHead, Multinomial, MultinomialHead
+from tightbound.model.building import Parts, Start, build, make_prior
 from tightbound.model.cells import (
     AbstractCells,
     BernoulliCells,
@@ -20,7 +21,9 @@ from tightbound.model.cells import (
     StudentTCells,
     ZeroInflatedCells,
 )
+from tightbound.model.cells.words import COUNTS
 from tightbound.model.columns import ColumnsHead, ProductOfCells, columns_head
+from tightbound.model.conditioned import TOTAL, Conditioned, ConditionedHead, at_row, conditioned_decoder
 from tightbound.model.decoders import (
     BernoulliHead,
     Decoder,
@@ -60,18 +63,21 @@ from tightbound.model.families import (
     make_family,
 )
 from tightbound.model.generative import GenerativeModel
-from tightbound.model.inputs import AbstractInputs, CentredInputs, ColumnsInputs, moments_of
+from tightbound.model.inputs import AbstractInputs, CentredInputs, ColumnsInputs, log_totals, moments_of
 from tightbound.model.missingness import with_strength
 from tightbound.model.mixtures import GaussianMixture, Mixture
 from tightbound.model.networks import MLP
 from tightbound.model.priors import LearnedPrior, VampPrior
-from tightbound.model.specification import Parts, Specification, Start, build, make_prior
+from tightbound.model.specification import BAGS, Specification
 from tightbound.model.transformed import Transformed, sample_and_log_prob
 
 __all__ = [
+    "BAGS",
+    "COUNTS",
     "MLP",
     "MOST_STATES",
     "POSTERIORS",
+    "TOTAL",
     "AbstractCells",
     "AbstractDistribution",
     "AbstractFamily",
@@ -88,6 +94,8 @@ __all__ = [
     "CentredInputs",
     "ColumnsHead",
     "ColumnsInputs",
+    "Conditioned",
+    "ConditionedHead",
     "CumulativeLogitCells",
     "Decoder",
     "DiagonalGaussian",
@@ -130,9 +138,11 @@ __all__ = [
     "VampPrior",
     "ZeroInflatedCells",
     "all_states",
+    "at_row",
     "build",
     "check_enumerable",
     "columns_head",
+    "conditioned_decoder",
     "first_parameters",
     "gaussian_head",
     "has_closed_form_kl",
@@ -140,6 +150,7 @@ __all__ = [
     "kl_divergence",
     "kl_per_dimension",
     "kl_terms",
+    "log_totals",
     "make_family",
     "make_prior",
     "moments_of",

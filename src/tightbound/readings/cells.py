@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import NDArray
 
 from tightbound.learn import Pair
-from tightbound.readings.cellwise import cdf_at, given, level_log_probs_at, log_prob_at, nominal_levels
+from tightbound.readings.cellwise import cdf_at, given, level_log_probs_at, log_prob_at, modelled_cells, nominal_levels
 from tightbound.readings.constraints import before
 from tightbound.readings.sampling import (
     Batch,
@@ -32,7 +32,7 @@ from tightbound.readings.sampling import (
 @final
 @dataclasses.dataclass(frozen=True)
 class ConditionalCells:
-    """Each observed cell given the other observed cells of its row; NaN where a cell is missing."""
+    """Each observed cell given the other observed cells of its row; NaN where a cell is missing or only given."""
 
     log_prob: NDArray[Any]
     """(n, m) log p(x_j | x_observed without j): nats, a log density per unit of a continuous column, else of a
@@ -72,7 +72,8 @@ def conditional_cells(
     if not parts:
         return ConditionalCells(np.zeros(x.shape, x.dtype), np.zeros(x.shape, x.dtype))
     log_p, surprise = (np.concatenate([part[i] for part in parts]) for i in range(2))
-    return ConditionalCells(np.where(observed, log_p, np.nan), np.where(observed, surprise, np.nan))
+    own = observed & modelled_cells(pair.p)
+    return ConditionalCells(np.where(own, log_p, np.nan), np.where(own, surprise, np.nan))
 
 
 def conditional_log_probs(pair: Pair, x: Values, observed: Mask, **options: Any) -> NDArray[Any]:

@@ -20,8 +20,9 @@ from tightbound.model import (
     GenerativeModel,
     LowRankGaussian,
     ProductOfCells,
+    at_row,
 )
-from tightbound.model.cells import AbstractCells, CategoricalCells
+from tightbound.model.cells import AbstractCells, CategoricalCells, GivenCells
 from tightbound.model.cells.levels import AbstractLevelCells
 from tightbound.model.distributions import Scalar, Vector
 from tightbound.model.missingness import Selected
@@ -48,7 +49,13 @@ def check_readable(p: object) -> None:
 
 def shape_of(p: GenerativeModel) -> AbstractDistribution:
     """p(x | z) with shapes in place of numbers: which distribution it is."""
-    d = jax.eval_shape(lambda: p.decoder(p.prior.sample(key=jax.random.key(0))))
+
+    def drawn() -> AbstractDistribution:
+        z = p.prior.sample(key=jax.random.key(0))
+        d = p.decoder(z)
+        return at_row(d, jnp.zeros(d.dim, z.dtype))
+
+    d = jax.eval_shape(drawn)
     return d.base if isinstance(d, Selected) else d
 
 
@@ -61,8 +68,10 @@ def given(d: AbstractDistribution, x: Vector, observed: Bool[Array, " d"]) -> Ab
     """p(x_missing | z, x_observed), as a distribution over all cells in which those of the observed are arbitrary.
 
     Independent cells stay what they are. N(loc, F F' + S^2): the factor's N(0, I) is updated by the observed cells.
+    What p(x | z, c) is given stands in x.
     N(loc, Sigma): mean loc_m + Sigma_mo Sigma_oo^-1 (x_o - loc_o), covariance Sigma_mm - Sigma_mo Sigma_oo^-1 Sigma_om.
     """
+    d = at_row(d, x, observed)
     if isinstance(d, Selected):  # the noise of the missing cells is part of z
         d = d.given_noise()
     if isinstance(d, LowRankGaussian):
@@ -140,6 +149,14 @@ def nominal_levels(p: GenerativeModel, *, binary: bool = False) -> tuple[int, ..
             for j in place:
                 found[j] = cells.levels
     return tuple(found)
+
+
+def modelled_cells(p: GenerativeModel) -> Bool[np.ndarray, " d"]:
+    """Which cells the model has a distribution of: all but those that it is given."""
+    d, found = shape_of(p), np.ones(p.decoder.head.dim, bool)
+    for cells, place in zip(d.groups, d.places, strict=True) if isinstance(d, ProductOfCells) else ():
+        found[list(place)] = not isinstance(cells, GivenCells)
+    return found
 
 
 def _of_column(d: ProductOfCells, column: Column, f: Callable[[AbstractCells, Array], Array]) -> Array:

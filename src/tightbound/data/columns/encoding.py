@@ -11,14 +11,15 @@ import numpy as np
 
 from ..encoding import Rows
 from ..errors import DataError, complain
-from ..kinds import TableSchema
+from ..kinds import TableColumn, TableSchema
 from ..mixed import coded
 from ..saved import damaged, field
 from ..schema import aside_from_json
 from ..table import NOTHING_ASIDE, Aside, Table
-from .plan import ColumnPlan, plan_column
+from .plan import ColumnPlan, plan_column, plan_exposure
 from .scales import Affine
 
+BAGS = ("multinomial", "dirichlet_multinomial")
 LARGEST = 1e30
 """Numbers on a scale beyond this are no numbers to float32."""
 
@@ -33,23 +34,34 @@ class ColumnsEncoding:
 
     Attributes:
         schema: what each column holds.
-        plans: how each modelled column is modelled, in order.
+        plans: how each modelled column is modelled, in order; those with a role are given, not modelled.
         aside: columns that the data had beside these.
         messages: what the user should be told; nobody has told it yet.
+        likelihood: "columns", each with its own family; or one of the whole row, on the scales of the plans.
     """
 
     schema: TableSchema
     plans: tuple[ColumnPlan, ...]
     aside: Aside = NOTHING_ASIDE
     messages: tuple[str, ...] = ()
+    likelihood: str = "columns"
 
-    likelihood = "columns"
     binarize = False
 
     @property
     def n_features(self) -> int:
         """Number of modelled columns, m."""
         return len(self.plans)
+
+    @property
+    def given(self) -> tuple[int, ...]:
+        """Positions of the columns that p(x | z, c) is given: conditions, an exposure."""
+        return tuple(j for j, plan in enumerate(self.plans) if plan.role)
+
+    @property
+    def given_names(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(self.plans[j].name for j in self.given)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -74,10 +86,14 @@ class ColumnsEncoding:
     @property
     def sentence(self) -> str:
         """How the columns are modelled, in one sentence."""
-        kinds = Counter(column.kind.value for column in self.schema.modelled)
+        own = zip(self.schema.modelled, self.plans, strict=True)
+        kinds = Counter(column.kind.value for column, plan in own if not plan.role)
         words = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         unit = "the log of a probability" if self.discrete else "a density in the data's units for the continuous ones"
-        return f"Every column is modelled by its kind ({words}), so log p(x) is in nats a row, {unit}."
+        way = "by its kind" if self.likelihood == "columns" else f"as part of one {self.likelihood.replace('_', '-')}"
+        given = ", ".join(f"{plan.name} ({plan.role})" for plan in self.plans if plan.role)
+        under = f" Given are {given}: log p(x) is that of the others, under them." if given else ""
+        return f"Every column is modelled {way} ({words}), so log p(x) is in nats a row, {unit}.{under}"
 
     @property
     def discrete(self) -> bool:
@@ -110,7 +126,32 @@ class ColumnsEncoding:
         """
         del draw, seed
         table = self.check(table, expected_by=expected_by)
-        return self._encoded(table.values, dtype, table)
+        self._check_given(table)
+        if table.sparse and all(plan.role or _is_plain(plan) for plan in self.plans):
+            return self._sparse(table.values, dtype)
+        return self._encoded(np.asarray(table.values), dtype, table)
+
+    def _check_given(self, table: Table) -> None:
+        """Refuses gaps in what is given, where the training data had none."""
+        for j in self.given:
+            column, plan = self.schema.modelled[j], self.plans[j]
+            values = np.asarray(table.values[:, j], float)
+            unknown = np.isnan(values) if plan.role == "condition" else ~(values > 0)
+            if unknown.any() and (plan.role == "exposure" or not column.n_missing):
+                must = "known in every row, as it was when the model was fitted"
+                first = values[unknown][0]
+                raise complain(
+                    f"The {plan.role} {plan.name!r} of {table.source}",
+                    f"be {must if plan.role == 'condition' else 'a number above 0 in every row'}",
+                    f"row {int(unknown.argmax())} (counting from 0) has {'none' if np.isnan(first) else f'{first:g}'}",
+                    "fill it in, or leave the row out",
+                )
+
+    def _sparse(self, values: Any, dtype: str) -> Rows:
+        """Counts as they are, without a dense copy."""
+        changed = {j: self.plans[j].forward(values.column(j))[0] for j in self.given}
+        x = values.with_columns(changed).astype(dtype)
+        return Rows(x, None, np.zeros(len(values)), False)
 
     def _encoded(self, codes: np.ndarray, dtype: str, table: Table | None) -> Rows:
         x, jacobian = np.zeros(codes.shape, dtype), np.zeros(len(codes))
@@ -127,7 +168,8 @@ class ColumnsEncoding:
                     "correct it, or make it missing",
                 )
             x[seen, j] = y
-            jacobian[seen] += log_slope
+            if not plan.role:
+                jacobian[seen] += log_slope
         return Rows(x, None if observed.all() else observed, jacobian, False)
 
     def on_grid(self, x: np.ndarray) -> np.ndarray:
@@ -179,7 +221,8 @@ class ColumnsEncoding:
     def to_json(self) -> dict[str, Any]:
         """The encoding as a dictionary that `json` can write; numbers survive exactly."""
         return {
-            "likelihood": self.likelihood,
+            "likelihood": "columns",
+            "of_row": self.likelihood,
             "schema": self.schema.to_json(),
             "plans": [plan.to_json() for plan in self.plans],
             "aside": {"label": self.aside.label, "dropped": list(self.aside.dropped)},
@@ -195,39 +238,112 @@ class ColumnsEncoding:
         if tuple(plan.name for plan in plans) != tuple(column.name for column in schema.modelled):
             raise damaged(what, "have a plan for each modelled column", "it has others")
         messages = tuple(str(message) for message in field(data, "messages", list, what))
-        return cls(schema, plans, aside_from_json(field(data, "aside", dict, what)), messages)
+        aside = aside_from_json(field(data, "aside", dict, what))
+        return cls(schema, plans, aside, messages, field(data, "of_row", str, what))
 
 
-def make_columns_encoding(
-    table: Table, schema: TableSchema, continuous: str = "normal_scores", *, plain: bool = False
-) -> ColumnsEncoding:
+def _is_plain(plan: ColumnPlan) -> bool:
+    """Whether the model sees the column's values as they are, and zero as zero."""
+    return plan.scale is None and not plan.levels
+
+
+@final
+@dataclass(frozen=True)
+class Roles:
+    """What the user says of columns beside their kinds.
+
+    Attributes:
+        conditions: names of columns that p(x | z, c) is given.
+        exposure: name of the column that multiplies the means of counts; "total" for their sum; None.
+        continuous, counts: families of the columns that name none.
+        likelihood: "columns", or one of the whole row: "gaussian", "bernoulli", "multinomial", "dirichlet_multinomial".
+        plain: model continuous columns with missing cells as Gaussian, without spikes, whatever the rest is.
+    """
+
+    conditions: tuple[str, ...] = ()
+    exposure: str | None = None
+    continuous: str = "normal_scores"
+    counts: str = "auto"
+    likelihood: str = "columns"
+    plain: bool = False
+
+    @property
+    def family_of_counts(self) -> str:
+        """Counts under an exposure are counts, whatever their mean is."""
+        if self.likelihood in BAGS:
+            return "poisson"
+        return "negative_binomial" if self.counts == "auto" and self.exposure is not None else self.counts
+
+
+NO_ROLES = Roles()
+
+
+def make_columns_encoding(table: Table, schema: TableSchema, roles: Roles = NO_ROLES) -> ColumnsEncoding:
     """The encoding of the data that a model of columns is to be fitted on.
 
     Args:
         table: the training data, coded by `schema`.
         schema: with nothing left open.
-        continuous: family of continuous columns that name none.
-        plain: model continuous columns with missing cells as Gaussian, without spikes, whatever the rest is.
+        roles: what is given, and which families are usual.
 
     Raises:
-        DataError: when no column is left to model, or a family does not fit its column.
+        DataError: when no column is left to model, a role or family does not fit its column, or a likelihood of the
+            whole row does not fit one.
     """
     plans, messages = [], []
     for j, column in enumerate(schema.modelled):
-        values = table.values[:, j]
-        values = values[~np.isnan(values)]
-        if plain and len(values) < table.n_rows and column.kind.value in ("real", "positive", "bounded", "count"):
-            column = replace(column, family="gaussian", spikes=())
-        plans.append(_checked(plan_column(column, values, continuous), values))
+        values = np.asarray(table.values[:, j], float)
+        plans.append(_plan(column, values, roles, table))
     dropped = [column for column in schema.columns if column.dropped]
-    if not plans:
+    if all(plan.role for plan in plans):
         raise DataError(
-            f"{table.source} must have a column that can be modelled, but all are dropped: "
-            f"{'; '.join(f'{c.name}: {c.reason}' for c in dropped[:3])}; keep one in the schema."
+            f"{table.source} must have a column that can be modelled, but all are dropped or given: "
+            f"{'; '.join(f'{c.name}: {c.reason}' for c in dropped[:3]) or 'all are given'}; keep one."
         )
     for column in dropped:
+        if column.name in (*roles.conditions, roles.exposure):
+            raise complain(
+                f"The column {column.name!r} of {table.source}",
+                "tell rows apart to be given",
+                f"it is left out: {_lowered(column.reason)}",
+                "leave it out of condition and exposure, or say its kind in a schema",
+            )
         messages.append(f"Column {column.name!r} is not modelled: {_lowered(column.reason)}")
-    return ColumnsEncoding(schema, tuple(plans), table.aside, tuple(messages))
+    return ColumnsEncoding(schema, tuple(plans), table.aside, tuple(messages), roles.likelihood)
+
+
+def _plan(column: TableColumn, values: np.ndarray, roles: Roles, table: Table) -> ColumnPlan:
+    if column.name == roles.exposure:
+        return plan_exposure(column, values, table.source)
+    n = len(values)
+    values = values[~np.isnan(values)]
+    number = column.kind.value in ("real", "positive", "bounded", "count")
+    if column.name in roles.conditions:
+        if column.family or column.kind.value in ("ordinal", "categorical", "binary"):
+            return replace(plan_column(column, values), role="condition")
+        # Numbers are told to the networks standardised; a density they need not have.
+        return replace(plan_column(replace(column, family="gaussian", spikes=()), values), role="condition")
+    if roles.likelihood != "columns":
+        _require_fitting(column, values, roles.likelihood, table)
+    if (roles.plain and len(values) < n and number) or roles.likelihood == "gaussian":
+        column = replace(column, family="gaussian", spikes=())
+    return _checked(plan_column(column, values, roles.continuous, roles.family_of_counts), values)
+
+
+def _require_fitting(column: TableColumn, values: np.ndarray, likelihood: str, table: Table) -> None:
+    """Refuses columns that a likelihood of the whole row has no place for."""
+    kind = column.kind.value
+    fits = {
+        "gaussian": (kind in ("real", "positive", "bounded", "count", "datetime"), "be a number"),
+        "bernoulli": (kind == "binary" and set(column.levels or ()) <= {0, 1}, "hold 0 and 1 alone"),
+    }.get(likelihood, (kind == "count", "hold counts"))
+    if not fits[0]:
+        raise complain(
+            f"Column {column.name!r} of {table.source}",
+            f"{fits[1]} for the likelihood {likelihood!r}",
+            f"it is {kind}",
+            "drop it, make it a condition, or use likelihood='columns'",
+        )
 
 
 def _checked(plan: ColumnPlan, values: np.ndarray) -> ColumnPlan:

@@ -14,6 +14,7 @@ from ..kinds.families import COUNTS, FAMILIES
 from ..saved import damaged, field
 from .scales import Affine, Log, NormalScores, Numbers, Scale, scale_from_json
 
+ROLES = ("", "condition", "exposure")
 N_COMPONENTS = 5
 FEWEST_AT_A_SPIKE = 30
 """Rows at a value for it to be modelled as a spike: fewer say little about when it is taken."""
@@ -35,6 +36,8 @@ class ColumnPlan:
         spikes: values with positive probability, and `places`, where they stand on the scale.
         grid: the step of the values, 0 for none; `origin` is one of them.
         low, high: between which values a draw must lie.
+        role: "" for a column that is modelled; of one that p(x | z, c) is given, "condition" or "exposure" (on the
+            scale of its logarithm, relative to a typical one).
     """
 
     name: str
@@ -48,11 +51,12 @@ class ColumnPlan:
     origin: float = 0.0
     low: float = -np.inf
     high: float = np.inf
+    role: str = ""
 
     @property
     def continuous(self) -> bool:
         """Whether log p of a cell is a density."""
-        return self.scale is not None
+        return self.scale is not None and not self.role
 
     @property
     def straight(self) -> bool:
@@ -116,6 +120,7 @@ class ColumnPlan:
             "origin": self.origin,
             "low": None if np.isinf(self.low) else self.low,
             "high": None if np.isinf(self.high) else self.high,
+            "role": self.role,
         }
 
     @classmethod
@@ -127,6 +132,9 @@ class ColumnPlan:
             raise damaged(what, "name a family", f"it names {family!r}")
         spikes, places = (tuple(float(v) for v in field(data, key, list, what)) for key in ("spikes", "places"))
         low, high = data.get("low"), data.get("high")
+        role = field(data, "role", str, what)
+        if role not in ROLES:
+            raise damaged(what, f"have one of the roles {listing(ROLES)}", f"it has {role!r}")
         return cls(
             field(data, "name", str, what),
             family,
@@ -139,21 +147,42 @@ class ColumnPlan:
             field(data, "origin", float, what),
             -np.inf if low is None else float(low),
             np.inf if high is None else float(high),
+            role,
         )
 
 
-def plan_column(column: TableColumn, values: Numbers, continuous: str = "normal_scores") -> ColumnPlan:
+def plan_exposure(column: TableColumn, values: Numbers, source: str) -> ColumnPlan:
+    """How an exposure is given: as its logarithm, relative to the mean one.
+
+    Raises:
+        DataError: for a column that is no number above 0 in every row.
+    """
+    if column.levels is not None or len(values) == 0 or not (np.isfinite(values) & (values > 0)).all():
+        raise complain(
+            f"The exposure {column.name!r} of {source}",
+            "be a number above 0 in every row",
+            "it has levels" if column.levels is not None else "it has cells that are missing, 0 or below",
+            "name another column, or 'total' for the sum of a row's counts",
+        )
+    scale = Log(0.0, float(np.log(values).mean()), 1.0)
+    return ColumnPlan(column.name, "gaussian", scale=scale, low=float(np.finfo(float).tiny), role="exposure")
+
+
+def plan_column(
+    column: TableColumn, values: Numbers, continuous: str = "normal_scores", counts: str = "auto"
+) -> ColumnPlan:
     """How to model a column.
 
     Args:
         column: what the schema says; its `family`, where it names one, is obeyed.
         values: its observed values (codes, for levels).
         continuous: family of continuous columns that name none.
+        counts: the same of counts; "auto": by their mean and variance.
 
     Raises:
         DataError: for a family that cannot describe the kind.
     """
-    family = column.family or _usual(column, values, continuous)
+    family = column.family or _usual(column, values, continuous, counts)
     if family not in FAMILIES[column.kind]:
         raise complain(
             f"The family of column {column.name!r}",
@@ -168,13 +197,15 @@ def plan_column(column: TableColumn, values: Numbers, continuous: str = "normal_
     return _continuous(column, family, values)
 
 
-def _usual(column: TableColumn, values: Numbers, continuous: str) -> str:
+def _usual(column: TableColumn, values: Numbers, continuous: str, counts: str) -> str:
     if column.kind is Kind.ORDINAL:
         return "cumulative_logit" if len(column.levels or ()) > 2 else "categorical"
     if column.kind is Kind.CATEGORICAL:
         return "categorical"
     if column.kind is Kind.BINARY:
         return "bernoulli"
+    if column.kind is Kind.COUNT and counts != "auto":
+        return counts
     if column.kind is Kind.COUNT and len(values):
         mean, variance = float(values.mean()), float(values.var())
         # A negative binomial spreads at least as far as a Poisson: what spreads less goes on the line.

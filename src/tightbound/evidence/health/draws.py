@@ -19,6 +19,7 @@ from tightbound.model import (
     FullGaussian,
     GenerativeModel,
     LowRankGaussian,
+    at_row,
     sample_and_log_prob,
 )
 
@@ -145,7 +146,7 @@ def _draw(p: GenerativeModel, q: AbstractInference, x: Array, observed: Array | 
 
         def weighed(key: PRNGKeyArray) -> tuple[Array, ...]:
             z, log_q = sample_and_log_prob(q.member(p, numbers), key=key)
-            cells = p.decoder(z)
+            cells = at_row(p.decoder(z), x, observed)
             log_w = cells.log_prob(x, observed) + p.prior.log_prob(z) - log_q
             return z, log_q, log_w, cells.mean, cells.variance
 

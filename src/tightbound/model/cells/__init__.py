@@ -29,6 +29,7 @@ from tightbound.model.cells.counts import (
     PoissonCells,
     ZeroInflatedCells,
 )
+from tightbound.model.cells.given import GivenCells
 from tightbound.model.cells.levels import AbstractLevelCells, BernoulliCells, CategoricalCells, CumulativeLogitCells
 from tightbound.model.cells.positive import BetaCells, GammaCells, LogNormalCells
 from tightbound.model.cells.spikes import SpikeAndSlabCells
@@ -48,6 +49,7 @@ __all__ = [
     "GammaCells",
     "GaussianCells",
     "GaussianMixtureCells",
+    "GivenCells",
     "HurdleCells",
     "LogNormalCells",
     "LogisticMixtureCells",
