@@ -16,7 +16,7 @@ Unseen = Annotated[
 
 
 def _run(name: str, **arguments: Any) -> None:
-    getattr(importlib.import_module("tightbound.commands"), name)(**arguments)
+    importlib.import_module("tightbound.commands").run(name, **arguments)
     sys.stdout.flush()  # while somebody is there to take note when this fails
 
 

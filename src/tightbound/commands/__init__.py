@@ -1,22 +1,18 @@
-"""What the commands do: read, fit or load, compute, write. Imported when a command runs, never for `--help`."""
+"""What the commands do: read, fit or load, compute, write. Each module is imported when one of its commands runs."""
 
-from tightbound.commands.answering import detect, impute, schema
-from tightbound.commands.judging import compare, evaluate, report, score
-from tightbound.commands.learning import demo, fit
-from tightbound.commands.using import encode, info, reconstruct, sample
+import importlib
+from typing import Any
 
-__all__ = [
-    "compare",
-    "demo",
-    "detect",
-    "encode",
-    "evaluate",
-    "fit",
-    "impute",
-    "info",
-    "reconstruct",
-    "report",
-    "sample",
-    "schema",
-    "score",
-]
+_MODULES = {
+    "answering": ("detect", "impute"),
+    "describing": ("schema",),
+    "judging": ("compare", "evaluate", "report", "score"),
+    "learning": ("demo", "fit"),
+    "using": ("encode", "info", "reconstruct", "sample"),
+}
+COMMANDS = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def run(name: str, **arguments: Any) -> None:
+    """Run the command of that name."""
+    getattr(importlib.import_module(f"tightbound.commands.{COMMANDS[name]}"), name)(**arguments)

@@ -1,6 +1,5 @@
 """Tables: what their columns hold, their gaps filled in, their strange rows."""
 
-import json
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -11,57 +10,19 @@ from tightbound.answers import Detection, Imputation, anomaly_scores
 from tightbound.answers import detect as detect_rows
 from tightbound.answers import impute as impute_table
 from tightbound.checking import check_number
-from tightbound.commands.shared import load, print_json, put, read
+from tightbound.commands.printing import print_json
+from tightbound.commands.shared import load, read
 from tightbound.data import (
     DataError,
     Table,
-    TableSchema,
-    atomic_write,
     check_place,
-    coded,
     filled_text,
-    read_table,
     write_frame,
     write_table,
 )
 from tightbound.fitted import FittedModel
 from tightbound.progress import WorkProgress
 from tightbound.settings import LARGEST_SEED
-
-
-def schema(
-    *, data: str, output: str | None, array: str | None, label: str | None, drop: Sequence[str], as_json: bool
-) -> None:
-    """Infer a schema, show it, write it."""
-    if output is not None:
-        check_place(output, (".json",))
-    table = read_table(data, array=array, label=label, drop=tuple(drop))
-    found: Any = coded(table, table.coded).coded
-    text = json.dumps(found.to_json(), indent=1)
-    if output is not None:
-        atomic_write(output, lambda stream: put(stream, text.encode()))
-    if as_json:
-        print(text)
-        return
-    print(found)
-    if output is not None:
-        print(f"Wrote {output}; edit it, and fit with --schema {output}.")
-
-
-def read_schema(path: str) -> TableSchema:
-    """A schema that a person may have edited."""
-    try:
-        with open(path, encoding="utf-8") as stream:
-            values = json.load(stream)
-    except OSError as error:
-        raise DataError(
-            f"The schema {path} must be a file that can be read; the system says {error.strerror}; check the path."
-        ) from error
-    except ValueError as error:
-        raise DataError(
-            f"The schema {path} must be JSON as `tightbound schema` writes it; it is not ({error}); correct it."
-        ) from error
-    return TableSchema.from_json(values)
 
 
 def impute(

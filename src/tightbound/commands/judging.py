@@ -9,15 +9,8 @@ from typing import Any
 import numpy as np
 
 from tightbound import exhibits
-from tightbound.commands.shared import (
-    evaluation,
-    load,
-    print_json,
-    put,
-    read,
-    read_train,
-    scoring_options,
-)
+from tightbound.commands.printing import print_json, put
+from tightbound.commands.shared import evaluation, load, read, read_train, scoring_options
 from tightbound.data import atomic_write, check_place, write_table
 from tightbound.evidence import Comparison, Evidence
 from tightbound.evidence import compare as compare_evidence

@@ -10,12 +10,9 @@ import numpy as np
 
 from tightbound.answers import anomaly_scores
 from tightbound.checking import check_settings, names_of
-from tightbound.commands.answering import read_schema
-from tightbound.commands.shared import (
-    REPORT_FILE,
-    evaluation,
-    print_json,
-)
+from tightbound.commands.describing import read_schema
+from tightbound.commands.printing import print_json
+from tightbound.commands.shared import REPORT_FILE, evaluation
 from tightbound.data import Table, read_table, split
 from tightbound.examination import CHECKS
 from tightbound.fitted import FittedModel

@@ -1,19 +1,18 @@
 """What several commands do: load, read, print, write."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from tightbound.checking import check_number
 from tightbound.data import Table, read_table
 from tightbound.fitted import FittedModel
 from tightbound.fitting import use_compilation_cache
-from tightbound.overview import Overview
 from tightbound.persistence import load_model
+
+if TYPE_CHECKING:
+    from tightbound.overview import Overview
 
 REPORT_FILE = "report.html"
 
@@ -69,7 +68,7 @@ def scoring_options(given: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def evaluation(shown: Overview) -> dict[str, Any]:
+def evaluation(shown: "Overview") -> dict[str, Any]:
     """An overview as plain values."""
     evidence, held_out = shown.evidence, shown.held_out
     return {
@@ -92,25 +91,6 @@ def evaluation(shown: Overview) -> dict[str, Any]:
     }
 
 
-def print_json(value: dict[str, Any]) -> None:
-    """One object on standard output."""
-    print(json.dumps(_finite(value), indent=1, allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    # JSON knows neither NaN nor infinity: they become null.
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
 def words_of(value: Any) -> str:
     """A value as a person writes it."""
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-
-
-def put(stream: Any, data: bytes) -> None:
-    """Write all of it."""
-    stream.write(data)

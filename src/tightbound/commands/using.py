@@ -12,7 +12,8 @@ from rich.table import Table as RichTable
 from tightbound.answers import sample_given
 from tightbound.answers.units import Units
 from tightbound.checking import check_number
-from tightbound.commands.shared import load, print_json, read, words_of
+from tightbound.commands.printing import print_json
+from tightbound.commands.shared import load, read, words_of
 from tightbound.data import check_place, write_polars, write_table
 from tightbound.fitted import FittedModel
 from tightbound.settings import LARGEST_SEED

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt32
 from numpy.typing import NDArray
 
 from tightbound.evidence.hamiltonian import Path, Point, move, path_of
-from tightbound.evidence.importance import INNER_LOOP, chunks, row_hashes, take
+from tightbound.evidence.importance import INNER_LOOP, chunks, mask_of, row_hashes, take
 from tightbound.evidence.pareto import pareto_khat, tail_length
 from tightbound.evidence.result import Evidence, Method
 from tightbound.learn import AbstractInference, plain_prior
@@ -125,7 +125,7 @@ def annealed_evidence(
     passes = -(-n_chains // at_once)
     rows_at_once = max(1, chains_at_once // (at_once + N_SCOUTS))
     options = (at_once, n_leapfrog, resample)
-    observed = None if observed is None or observed.all() else observed
+    observed = mask_of(p, x, observed)
     parts = []
     for start, size in chunks(len(x), rows_at_once):
         rows = take(x, start, size, rows_at_once)

@@ -25,7 +25,7 @@ from tightbound.evidence.annealing import (
     simulate,
 )
 from tightbound.evidence.hamiltonian import Path, Point, move
-from tightbound.evidence.importance import chunks, row_hashes, take
+from tightbound.evidence.importance import chunks, mask_of, row_hashes, take
 from tightbound.evidence.result import Mean, mean_over_rows
 from tightbound.learn import AbstractInference
 from tightbound.model import GenerativeModel
@@ -172,7 +172,7 @@ def approximate_bracket(
     # Fewer, and R-hat says nothing.
     check_counts(least=4, n_chains=n_chains)
     check_counts(least=8, n_moves=n_moves)
-    observed = None if observed is None or observed.all() else observed
+    observed = mask_of(p, x, observed)
     schedule = information_schedule(p, q, n_steps, key=key)
     return _run(p, q, x, observed, None, schedule, n_chains, n_moves, key, on_progress)
 

@@ -11,7 +11,7 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from numpy.typing import NDArray
 
-from tightbound.evidence.importance import INNER_LOOP, chunks, row_hashes, take
+from tightbound.evidence.importance import INNER_LOOP, chunks, mask_of, row_hashes, take
 from tightbound.evidence.quadrature import quadrature
 from tightbound.evidence.result import Evidence, Method
 from tightbound.learn import AbstractInference, check_linear_gaussian, exact_posterior, plain_prior
@@ -60,7 +60,7 @@ def exact_evidence(
             "Method exact must have a linear-Gaussian model, discrete latents that can be enumerated, or at most two "
             f"latent dimensions; this model has {_latents(p)}; use method auto."
         )
-    observed = None if observed is None or observed.all() else observed
+    observed = mask_of(p, x, observed)
     parts = []
     for start, size in chunks(len(x), _ROWS_AT_ONCE):
         rows = take(x, start, size, _ROWS_AT_ONCE)

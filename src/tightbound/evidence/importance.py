@@ -8,17 +8,19 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt32
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 from numpy.typing import NDArray
 
 from tightbound.evidence.pareto import pareto_khat, tail_length
 from tightbound.evidence.result import Evidence, Method
 from tightbound.learn import AbstractInference
-from tightbound.model import AbstractDistribution, GenerativeModel, sample_and_log_prob
+from tightbound.model import AbstractDistribution, ColumnsHead, ConditionedHead, GenerativeModel, sample_and_log_prob
 
 DRAWS_AT_ONCE = 2000
 """Decoder evaluations in flight: wide enough for the matrix units, small enough for the cache."""
 MIN_ROWS_AT_ONCE = 16
+SHARED_TAIL = 10_000
+"""Samples up to which all numbers of samples share a tail of one length, and so one program."""
 INNER_LOOP = 2**32 - 1
 """Sets the noise of the inner loop that finds q apart from the draws of z."""
 _PRIOR_DRAWS = 2**32 - 3
@@ -86,7 +88,8 @@ def importance_evidence(
     n_samples = int(n_samples)
     rows_at_once = _rows_at_once(n_samples, draws_at_once)
     samples_at_once = min(n_samples, draws_at_once // rows_at_once)
-    observed = None if observed is None or observed.all() else observed
+    tail_size = tail_length(max(n_samples, SHARED_TAIL)) + 1
+    observed = mask_of(p, x, observed)
     parts: list[dict[str, NDArray[Any]]] = []
     for start, size in chunks(len(x), rows_at_once):
         rows = take(x, start, size, rows_at_once)
@@ -98,8 +101,9 @@ def importance_evidence(
             jnp.asarray(rows),
             seen,
             jnp.asarray(row_hashes(rows, mask)),
-            n_samples,
+            jnp.int32(n_samples),
             samples_at_once,
+            tail_size,
             float(defensive),
             key=key,
         )
@@ -123,12 +127,14 @@ def _moments(
     x: Float[Array, "n d"],
     observed: Bool[Array, "n d"] | None,
     hashes: UInt32[Array, " n"],
-    n_samples: int,
+    n_samples: Int[Array, ""],
     samples_at_once: int,
+    tail_size: int,
     defensive: float,
     *,
     key: PRNGKeyArray,
 ) -> Moments:
+    # The number of samples is none of the program's constants: another one is no reason to compile again.
     keys = jax.vmap(lambda h: jax.random.fold_in(key, h))(hashes)
     inner_keys = jax.vmap(lambda h: jax.random.fold_in(jax.random.fold_in(key, INNER_LOOP), h))(hashes)
     axes = (0, None if observed is None else 0, 0)
@@ -146,14 +152,13 @@ def _moments(
     over_samples = jax.vmap(log_weights, in_axes=(None, None, None, None, 0))
     over_rows = jax.vmap(over_samples, in_axes=(0, None if observed is None else 0, 0, 0, None))
 
-    def step(moments: Moments, start: Array) -> tuple[Moments, None]:
-        s = start + jnp.arange(samples_at_once)
+    def step(i: Array, moments: Moments) -> Moments:
+        s = i * samples_at_once + jnp.arange(samples_at_once)
         chunk = over_rows(x, observed, found, keys, s)
-        return jax.vmap(_updated, in_axes=(0, 0, None))(moments, chunk, s < n_samples), None
+        return jax.vmap(_updated, in_axes=(0, 0, None))(moments, chunk, s < n_samples)
 
-    empty = _empty(x.shape[0], n_samples, x.dtype)
-    starts = jnp.arange(0, n_samples, samples_at_once)
-    return jax.lax.scan(step, empty, starts)[0]
+    empty = _empty(x.shape[0], tail_size, x.dtype)
+    return jax.lax.fori_loop(0, -(-n_samples // samples_at_once), step, empty)
 
 
 def _defensive(
@@ -176,10 +181,9 @@ def _defensive(
     return Weights(log_joint - log_mixture, from_q, log_joint - log_q)
 
 
-def _empty(n_rows: int, n_samples: int, dtype: Any) -> Moments:
+def _empty(n_rows: int, tail_size: int, dtype: Any) -> Moments:
     zero = jnp.zeros(n_rows, dtype)
-    # One more than the tail: the threshold that the tail exceeds.
-    tail = jnp.full((n_rows, min(tail_length(n_samples) + 1, n_samples)), -jnp.inf, dtype)
+    tail = jnp.full((n_rows, tail_size), -jnp.inf, dtype)
     return Moments(jnp.full(n_rows, -jnp.inf, dtype), zero, zero, zero, zero, zero, tail, zero)
 
 
@@ -220,6 +224,8 @@ def _odd(log_weight: Array) -> Array:
 
 def _summary(moments: Moments, size: int, n_samples: int) -> dict[str, NDArray[Any]]:
     m: Any = jax.tree.map(lambda a: np.asarray(a[:size], np.float64), moments)
+    # One more than the tail: the threshold that the tail exceeds.
+    tail = m.tail[:, : min(tail_length(n_samples) + 1, n_samples)]
     with np.errstate(divide="ignore", invalid="ignore"):
         ess = m.sum_w**2 / m.sum_w2
         # Var(w) / mean(w)^2 = S / ess - 1, with Bessel's correction.
@@ -234,7 +240,7 @@ def _summary(moments: Moments, size: int, n_samples: int) -> dict[str, NDArray[A
         "elbo_standard_error": np.full(size, np.nan) if one else elbo_error,
         "ess": ess,
         "n_discarded": m.discarded.astype(np.int64),
-        "khat": pareto_khat(m.tail) if np.isfinite(m.maximum).all() else _khat_where_finite(m.tail, m.maximum),
+        "khat": pareto_khat(tail) if np.isfinite(m.maximum).all() else _khat_where_finite(tail, m.maximum),
     }
 
 
@@ -248,6 +254,16 @@ def _khat_where_finite(tail: NDArray[Any], maximum: NDArray[Any]) -> NDArray[Any
 def _rows_at_once(n_samples: int, draws_at_once: int) -> int:
     # Independent of the number of rows: a table of any length, and a single row, run the same program to the same bits.
     return min(max(MIN_ROWS_AT_ONCE, draws_at_once // n_samples), draws_at_once)
+
+
+def mask_of(p: GenerativeModel, x: NDArray[Any], observed: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+    """Which cells count, None for all; of columns with a family each a mask at all times.
+
+    There it costs next to nothing, and rows with gaps and rows without run one program, which takes seconds to compile.
+    """
+    if isinstance(getattr(getattr(p, "decoder", None), "head", None), ColumnsHead | ConditionedHead):
+        return np.ones(x.shape, bool) if observed is None else observed
+    return None if observed is None or observed.all() else observed
 
 
 def chunks(n_rows: int, size: int) -> Iterator[tuple[int, int]]:

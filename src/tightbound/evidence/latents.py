@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 from numpy.typing import NDArray
 
+from tightbound.evidence.importance import mask_of
 from tightbound.learn import AbstractInference
 from tightbound.model import (
     AbstractDistribution,
@@ -58,7 +59,7 @@ def encode(
     p: GenerativeModel, q: AbstractInference, x: NDArray[Any], observed: NDArray[np.bool_] | None = None
 ) -> Latents:
     """Posterior mean, standard deviation and KL of each latent dimension, for every row of `x` (n, d)."""
-    observed = None if observed is None or observed.all() else observed
+    observed = mask_of(p, x, observed)
     parts = []
     for i in range(0, len(x), _ROWS_AT_ONCE):
         mask = None if observed is None else _padded(observed[i : i + _ROWS_AT_ONCE])

@@ -6,11 +6,9 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
-from scipy.stats import ks_2samp
 
 from tightbound.evidence.health.draws import MIXTURE_ROWS, Drawn
 from tightbound.evidence.health.findings import Finding, Verdict, unknown
-from tightbound.evidence.health.twosample import Separation, separation
 from tightbound.evidence.latents import Latents
 
 INFORMATION_BELOW = 0.05
@@ -102,6 +100,8 @@ def prior_match(
     if len(z) < FEWEST_ROWS:
         why = f"The prior cannot be judged from {len(z)} rows; give at least {FEWEST_ROWS}."
         return unknown("prior", name, PRIOR_AUC_ABOVE, why), float("nan"), marginals
+    from tightbound.evidence.health.twosample import separation  # scikit-learn takes half a second to import
+
     found = separation(z, prior, rng=rng)
     worst = int(np.argmax(marginals[:, 2]))
     mean, sd, distance = marginals[worst]
@@ -121,6 +121,17 @@ def prior_match(
     return Finding("prior", verdict, name, found.auc, PRIOR_AUC_ABOVE, sentence), found.auc, marginals
 
 
+@final
+@dataclasses.dataclass(frozen=True)
+class Separation:
+    """How well a classifier tells two sets apart."""
+
+    auc: float
+    """Area under the ROC curve on rows it has not seen: 0.5 not at all, 1 always."""
+    standard_error: float
+    """Of `auc` if the sets were alike (Mann and Whitney, 1947)."""
+
+
 def is_above(found: Separation, threshold: float) -> bool:
     """Whether an AUC is above its threshold and too far from 1/2 for chance."""
     return found.auc > max(threshold, 0.5 + STANDARD_ERRORS * found.standard_error)
@@ -129,5 +140,7 @@ def is_above(found: Separation, threshold: float) -> bool:
 def _marginals(z: NDArray[Any], prior: NDArray[Any]) -> NDArray[Any]:
     sd = np.maximum(prior.std(axis=0), _TINY)
     mean = (z.mean(axis=0) - prior.mean(axis=0)) / sd
+    from scipy.stats import ks_2samp  # a second to import
+
     distances = [ks_2samp(z[:, j], prior[:, j], method="asymp").statistic for j in range(z.shape[1])]
     return np.stack([mean, z.std(axis=0) / sd, np.array(distances)], axis=1)

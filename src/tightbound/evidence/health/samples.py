@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from tightbound.evidence.health.findings import Finding, Verdict, unknown
 from tightbound.evidence.health.latent import FEWEST_ROWS, STANDARD_ERRORS, is_above
-from tightbound.evidence.health.twosample import energy_distance, separation
 
 SAMPLES_AUC_ABOVE = 0.7
 """AUC between samples and held-out rows above which they differ: it is that of a shift by 0.74 standard deviations,
@@ -51,6 +50,8 @@ def sample_likeness(
     if len(held_out) < FEWEST_ROWS:
         why = f"The samples cannot be judged against {len(held_out)} held-out rows; give at least {FEWEST_ROWS}."
         return unknown("samples", name, SAMPLES_AUC_ABOVE, why), float("nan"), float("nan")
+    from tightbound.evidence.health.twosample import energy_distance, separation  # slow to import
+
     found = separation(held_out, samples, rng=rng)
     energy = energy_distance(held_out, samples, rng=rng)
     figure = f"a classifier's AUC is {found.auc:.2f}, the energy distance {energy.value:.3f} (p = {energy.p_value:.3f})"

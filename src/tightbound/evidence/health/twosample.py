@@ -14,22 +14,13 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from tightbound.evidence.health.latent import Separation
+
 N_FOLDS = 3
 MOST_COLUMNS = 64
 """Wider rows are compared on this many leading principal components: boosting on 784 pixels takes minutes."""
 N_PERMUTATIONS = 199
 _ENERGY_ROWS = 500
-
-
-@final
-@dataclasses.dataclass(frozen=True)
-class Separation:
-    """How well a classifier tells two sets apart."""
-
-    auc: float
-    """Area under the ROC curve on rows it has not seen: 0.5 not at all, 1 always."""
-    standard_error: float
-    """Of `auc` if the sets were alike (Mann and Whitney, 1947)."""
 
 
 def separation(a: NDArray[Any], b: NDArray[Any], *, rng: np.random.Generator) -> Separation:
