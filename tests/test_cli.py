@@ -341,7 +341,8 @@ def test_folders_on_the_way_are_made(tmp_path):
 
 def test_options_reach_the_fit(tmp_path, monkeypatch):
     given = {
-        "latent_dim": 2, "likelihood": "bernoulli", "continuous": "student_t", "binarize": True,
+        "latent_dim": 2, "likelihood": "bernoulli", "continuous": "student_t", "counts": "poisson", "binarize": True,
+        "condition": ["a", "b"], "exposure": "c", "encoder": "set", "weight_decay": 0.5,
         "covariance": "low_rank", "rank": 2,
         "scaling": "none", "prior": "mixture", "posterior": "full", "n_components": 3, "n_levels": 4, "flow_layers": 1,
         "second_stage": "maf", "inference": "semi_amortised", "inner_steps": 2, "inner_rate": 0.1, "through": True,
@@ -365,7 +366,11 @@ def test_options_reach_the_fit(tmp_path, monkeypatch):
     flags = {name: ",".join(map(str, value)) if isinstance(value, tuple) else value for name, value in given.items()}
     switches = ["--" + name for name, value in flags.items() if value is True]
     flags = {name: value for name, value in flags.items() if value is not True}
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
+    options = [
+        f"--{name.replace('_', '-')}={each}"
+        for name, value in flags.items()
+        for each in (value if isinstance(value, list) else [value])
+    ]
     command = ["fit", CSV, "-o", tmp_path / "m", "--drop=kind"]
     assert switches == ["--binarize", "--through"]
     assert run(*command, *switches, "--random-state=9", *options).failed() == "Enough."

@@ -295,8 +295,8 @@ def killed_again_and_again(
 def test_a_killed_fit_resumes_to_the_same_bits(
     expected: Callable[[], bytes], environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """Killed twice, the second time after it had been resumed."""
-    killed_again_and_again(2, expected, environment, tmp_path / "fit", random.SystemRandom().randrange(2**32))
+    """Killed, and resumed; twice and more in the slow suite."""
+    killed_again_and_again(1, expected, environment, tmp_path / "fit", random.SystemRandom().randrange(2**32))
 
 
 @pytest.mark.slow
@@ -304,4 +304,4 @@ def test_a_killed_fit_resumes_to_the_same_bits(
 def test_a_fit_killed_at_any_moment_resumes_to_the_same_bits(
     moment: int, expected: Callable[[], bytes], environment: dict[str, str], tmp_path: Path
 ) -> None:
-    killed_again_and_again(1, expected, environment, tmp_path / "fit", moment)
+    killed_again_and_again(1 + moment % 3, expected, environment, tmp_path / "fit", moment)

@@ -222,6 +222,16 @@ def test_a_huge_sparse_table_is_made_dense_by_nobody():
         table.dense()
 
 
+def test_a_word_that_comes_again_and_again_among_few_numbers_is_a_level():
+    """ "9+" for nine and more; a single one, or one among many numbers, is a slip."""
+    few = ["1", "2", "3", "9+"] * 5
+    table = as_table(pl.DataFrame({"size": few, "x": range(20)}))
+    assert table.coded is not None and table.coded["size"].levels == ("1", "2", "3", "9+")
+    for slips in (["1", "2", "3", "4"] * 5 + ["9+"], [str(i) for i in range(30)] + ["9+"] * 5):
+        with pytest.raises(DataError, match=r"holds '9\+'"):
+            as_table(pl.DataFrame({"size": slips}))
+
+
 def test_words_among_numbers_are_a_mistake_and_all_such_columns_are_named_at_once():
     given = pl.DataFrame({"a": [1, 2, 3], "b": ["1", "u", "2"], "c": ["3", "v", "4"], "d": ["5", "6", "w"]})
     with pytest.raises(DataError, match=r"'b'.*the same goes for 'c', 'd'\.$"):

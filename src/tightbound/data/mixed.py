@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,10 @@ from .table import Table
 
 if TYPE_CHECKING:
     from .kinds import TableSchema
+
+MOST_CODES = 20
+OFTEN = 3
+"""In a column of at most 20 different cells, a word that is there 3 times among numbers is a level."""
 
 
 def coded(table: Table, schema: TableSchema | None = None, *, unseen: str = "error") -> Table:
@@ -80,12 +85,19 @@ def _is_plain(style: Any) -> bool:
 
 
 def mostly_numbers(cells: list[Any]) -> bool:
-    """Whether at least half of the different cells are numbers: then a word among them is a mistake."""
+    """Whether at least half of the different cells are numbers: then a word among them is a mistake.
+
+    Unless the column has few different cells, and every word is there several times: "9+" is a level, no slip.
+    """
     from .text import MISSING, is_number
 
-    different = dict.fromkeys(cell for cell in cells if isinstance(cell, str))
-    words = [word for word in different if word.strip() and word.strip() not in MISSING][:1000]
-    return bool(words) and sum(is_number(word) for word in words) >= 0.5 * len(words)
+    counts = Counter(cell for cell in cells if isinstance(cell, str))
+    counts = Counter({word: n for word, n in counts.items() if word.strip() and word.strip() not in MISSING})
+    words = list(counts)[:1000]
+    numbers = {word for word in words if is_number(word)}
+    if len(counts) <= MOST_CODES and all(n >= OFTEN for word, n in counts.items() if word not in numbers):
+        return False
+    return bool(words) and len(numbers) >= 0.5 * len(words)
 
 
 def require_numbers(table: Table) -> None:
