@@ -512,4 +512,4 @@ def test_the_shell_completes_choices():
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, env=environment
     )
-    assert done.stdout.split() == ["auto", "gaussian", "bernoulli", "columns"]
+    assert done.stdout.split() == ["auto", "gaussian", "bernoulli", "columns", "multinomial", "dirichlet_multinomial"]

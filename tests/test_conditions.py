@@ -249,3 +249,11 @@ def test_the_commands_know_conditions(tmp_path: Path) -> None:
     )
     assert done.exit_code == 0, done.output
     assert "independent columns" in done.output
+
+
+def test_hidden_cells_count_into_a_total() -> None:
+    """The distribution of one count given the others is under the whole row's total, not under that of the others."""
+    vae = VAE(1, exposure="total", counts="poisson", network="linear", epochs=100, random_state=0).fit(COUNTS)
+    found = vae.conditional(COUNTS[:50], "x2", given=["x0", "x1", "x3"])
+    total = COUNTS[:50].sum(axis=1)
+    np.testing.assert_allclose(found.predicted.mean(), (total * RATES[2] / RATES.sum()).mean(), rtol=0.1)

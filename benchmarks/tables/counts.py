@@ -16,16 +16,10 @@ frequencies, and scikit-learn's latent Dirichlet allocation with its own bound.
 import argparse
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 import scipy.sparse
-from jaxtyping import Array, Float
 from scipy.special import gammaln
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA, FactorAnalysis, LatentDirichletAllocation
@@ -33,25 +27,7 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import train_test_split
 
 from common import OURS, Journal, LeftOutError, Record, attempt, data_folder, parser, show, start
-from tightbound import learn
-from tightbound.evidence import encode, importance_evidence
-from tightbound.learn.sparse import sparse_rows
-from tightbound.model import (
-    MLP,
-    Decoder,
-    DiagonalGaussianFamily,
-    Encoder,
-    GenerativeModel,
-    LearnedPrior,
-    MultinomialHead,
-    NegativeBinomialCells,
-    StandardGaussian,
-    columns_head,
-    first_parameters,
-    make_family,
-)
-from tightbound.model.conditioned import conditioned_decoder
-from tightbound.model.features import count_inputs
+from tightbound import VAE
 
 CELLS, WORDS = "pbmc68k_700", "newsgroups20_bow2000"
 PEERS = ("negative binomials", "factor analysis", "PCA", "unigram", "LDA")
@@ -67,62 +43,11 @@ def arrays(name: str) -> Any:
     return np.load(path, allow_pickle=False)
 
 
-def with_bias(network: MLP, bias: np.ndarray, shrink: float) -> MLP:
-    """The network with smaller weights in its last layer, and this bias."""
-    last = network.layers[-1]
-    where: Callable[[MLP], Any] = lambda a: (a.layers[-1].weight, a.layers[-1].bias)  # noqa: E731
-    return eqx.tree_at(where, network, (last.weight * shrink, jnp.asarray(bias, DTYPE)))
-
-
 # --- Cells ----------------------------------------------------------------------------------------------------------
 
 
-class OwnSpread(eqx.Module):
-    """A network for the log means, and a log dispersion a gene that does not depend on z."""
-
-    network: MLP
-    spread: Float[Array, " d"]
-
-    def __call__(self, z: Array) -> Array:
-        """Both, behind each other."""
-        return jnp.concatenate([self.network(z), self.spread])
-
-
-@dataclass(frozen=True)
-class Shrinking:
-    """An optimiser that also pulls all matrices towards zero, by `decay` times its rate at each step.
-
-    560 cells are few for 765 x 10 weights; and latents that say little shrink with theirs. A transformation is not told
-    the parameters, so this one follows them by itself. Source: Loshchilov and Hutter (2019).
-    """
-
-    base: learn.Optimiser
-    decay: float
-
-    def rate(self, step: Any) -> Any:
-        """That of the optimiser."""
-        return self.base.rate(step)
-
-    def transformation(self) -> optax.GradientTransformation:
-        """Adam's update, and the pull."""
-        adam = self.base.transformation()
-
-        def init(parameters: Any) -> Any:
-            return adam.init(parameters), parameters, jnp.zeros((), "int32")
-
-        def update(gradient: Any, state: Any, parameters: Any = None) -> Any:
-            inner, own, step = state
-            changes, inner = adam.update(gradient, inner)
-            changes = jax.tree.map(lambda u, w: u + self.decay * w if min(w.shape, default=1) > 1 else u, changes, own)
-            rate = self.rate(step)
-            own = jax.tree.map(lambda w, u: w - rate.astype(w.dtype) * u, own, changes)
-            return changes, (inner, own, step + 1)
-
-        return optax.GradientTransformation(init, update)
-
-
 class Blood:
-    """The cells of one split; a row is [counts, log exposure], the exposure relative to a typical training cell."""
+    """The cells of one split; a row is its counts and, last, how many were read in all."""
 
     def __init__(self, seed: int):
         """Split by this seed."""
@@ -131,7 +56,7 @@ class Blood:
         self.train, self.test = train_test_split(np.arange(len(self.counts)), test_size=0.2, random_state=seed)
         log_total = np.log(found["total_umi"].astype(float))
         self.log_exposure = log_total - log_total[self.train].mean()
-        self.rows = np.column_stack([self.counts, self.log_exposure]).astype(DTYPE)
+        self.rows = scipy.sparse.csr_array(np.column_stack([self.counts, found["total_umi"]]))
         self.features = np.log1p(self.counts / np.exp(self.log_exposure)[:, None])
 
     def index(self, numbers: np.ndarray) -> float:
@@ -140,44 +65,22 @@ class Blood:
         return float(np.mean([adjusted_rand_score(self.types, labels) for labels in found]))
 
 
-def cells_pair(rows: np.ndarray, *, latent_dim: int, n_components: int, seed: int) -> learn.Pair:
-    """log mean = log exposure + W z + b with a mixture prior; the encoder sees counts relative to their exposure."""
-    keys = jax.random.split(jax.random.key(seed), 3)
-    counts, log_exposure = rows[:, :-1], rows[:, -1:]
-    d = counts.shape[1]
-    head = columns_head([NegativeBinomialCells()] * d, counts / np.exp(log_exposure))
-    network = MLP(latent_dim, d, (), dtype=DTYPE, key=keys[0])
-    spread = jnp.clip(head.spread_at_start(key=keys[0]), -3, 3).astype(DTYPE)
-    decoder = conditioned_decoder(
-        OwnSpread(with_bias(network, np.asarray(head.location_at_start()), 0.1), spread),
-        head,
-        latent_dim,
-        log_exposure,
-        with_exposure=True,
-    )
-    family = DiagonalGaussianFamily(latent_dim)
-    reader = MLP(d + 1, family.n_parameters, (64,), dtype=DTYPE, key=keys[1])
-    reader = with_bias(reader, np.zeros(family.n_parameters), 0.3)
-    encoder = Encoder(reader, family, count_inputs(rows, exposure="given", floor=0.3, dtype=DTYPE))
-    options = {"n_levels": 2, "flow_layers": 1, "flow_sizes": (8,), "context_size": 0, "density_first": True}
-    mixture = make_family("mixture", latent_dim, n_components=n_components, dtype=DTYPE, key=keys[2], **options)
-    prior = LearnedPrior(mixture, first_parameters(mixture, DTYPE))
-    return learn.Pair(GenerativeModel(prior, decoder), learn.Amortised(encoder))
-
-
 def cells_of_ours(data: Blood, seed: int, options: argparse.Namespace) -> Record:
-    """A fixed number of epochs on all training cells."""
-    epochs, batch, rows = (3 if options.quick else options.cell_epochs), 56, data.rows[data.train]
-    pair = cells_pair(rows, latent_dim=10, n_components=10, seed=seed)
-    steps = epochs * learn.batch_shape(len(rows), batch)[0]
-    optimiser: Any = Shrinking(learn.Optimiser(4e-3, steps, warmup_steps=20), options.decay)
-    recipe = learn.Recipe(optimiser, batch_size=batch, dtype=DTYPE)
-    train = learn.Dataset(jnp.asarray(rows))
-    pair = learn.fit(pair, train, None, recipe, epochs=epochs, key=jax.random.key(seed)).pair
-    draws = 100 if options.quick else 1000
-    found = importance_evidence(pair.p, pair.q, data.rows[data.test], n_samples=draws, key=jax.random.key(1))
-    mean = found.mean()
-    latents = np.asarray(encode(pair.p, pair.q, data.rows).mean)
+    """A linear model with a mixture prior: a fixed number of epochs on all training cells, with weight decay."""
+    vae = VAE(
+        10,
+        exposure=data.counts.shape[1],
+        network="linear",
+        prior="mixture",
+        weight_decay=options.decay,
+        learning_rate=4e-3,
+        batch_size=56,
+        epochs=3 if options.quick else options.cell_epochs,
+        validation_fraction=0,
+        random_state=seed,
+    ).fit(data.rows[data.train])
+    mean = vae.evidence(data.rows[data.test], 100 if options.quick else 1000, method="importance").mean()
+    latents = vae.transform(data.rows)
     return {"nats": mean.value, "error": mean.standard_error, "rand_index": data.index(latents)}
 
 
@@ -234,36 +137,24 @@ class News:
         return counts / counts.sum()
 
 
-def words_pair(data: News, *, latent_dim: int, seed: int) -> learn.Pair:
-    """softmax(W z + b): topics that multiply."""
-    keys = jax.random.split(jax.random.key(seed))
-    d = data.train.shape[1]
-    network = with_bias(MLP(latent_dim, d, (), dtype=DTYPE, key=keys[0]), np.log(data.shares()), 0.5)
-    family = DiagonalGaussianFamily(latent_dim)
-    reader = MLP(d, family.n_parameters, (256,), dtype=DTYPE, key=keys[1])
-    reader = with_bias(reader, np.zeros(family.n_parameters), 0.3)
-    inputs = count_inputs(data.train[:3000].toarray(), floor=0.3, dtype=DTYPE)
-    p = GenerativeModel(StandardGaussian(latent_dim, DTYPE), Decoder(network, MultinomialHead(d), latent_dim))
-    return learn.Pair(p, learn.Amortised(Encoder(reader, family, inputs)))
-
-
 def words_of_ours(data: News, seed: int, options: argparse.Namespace) -> Record:
-    """Fitted to all but 800 documents of the training part, on which the epoch is chosen."""
-    order = np.random.default_rng(seed).permutation(data.train.shape[0])
-    epochs = 2 if options.quick else options.word_epochs
-    steps = epochs * learn.batch_shape(len(order) - 800, 100)[0]
-    recipe = learn.Recipe(learn.Optimiser(3e-3, steps, warmup_steps=50), batch_size=100, dtype=DTYPE)
-    train, held_out = (learn.Dataset(sparse_rows(data.train[i], DTYPE)) for i in (order[800:], order[:800]))
-    pair = words_pair(data, latent_dim=50, seed=seed)
-    pair = learn.fit(pair, train, held_out, recipe, epochs=epochs, key=jax.random.key(seed)).pair
-    total, bound = 0.0, 0.0
-    for start_row in range(0, data.test.shape[0], 512):
-        x = data.test[start_row : start_row + 512].toarray()
-        found = importance_evidence(pair.p, pair.q, x, n_samples=options.word_draws, key=jax.random.key(1))
-        orders = gammaln(x.sum(axis=1) + 1.0) - gammaln(x + 1.0).sum(axis=1)
-        total += float(np.sum(found.log_evidence - orders))
-        bound += float(np.sum(found.elbo - orders))
+    """softmax(W z + b), fitted to the sparse rows; the epoch is chosen on rows that the fit holds out."""
+    vae = VAE(
+        50,
+        likelihood="multinomial",
+        network="linear",
+        learning_rate=3e-3,
+        epochs=2 if options.quick else options.word_epochs,
+        random_state=seed,
+    ).fit(data.train)
+    found = vae.evidence(data.test, options.word_draws, method="importance")
+    # log p of the words in their order: without the number of orders that a bag has.
+    orders = np.zeros(data.test.shape[0])
+    for begin in range(0, len(orders), 512):
+        x = data.test[begin : begin + 512].toarray()
+        orders[begin : begin + 512] = gammaln(x.sum(axis=1) + 1.0) - gammaln(x + 1.0).sum(axis=1)
     tokens = float(data.test.sum())
+    total, bound = (float(np.sum(values - orders)) for values in (found.log_evidence, found.elbo))
     return {"perplexity": math.exp(-total / tokens), "perplexity_of_elbo": math.exp(-bound / tokens)}
 
 

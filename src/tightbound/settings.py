@@ -315,8 +315,8 @@ SETTINGS: tuple[Setting, ...] = (
         "Pull of all weight matrices towards zero at each step, in learning rates; against overfitting of few rows.",
         group="Learning",
         least=0,
-        most=1,
-        usual="0 is usual, 0.1 for a few hundred rows of many columns",
+        most=100,
+        usual="0 is usual, 0.1 to 2 for a few hundred rows of many columns",
     ),
     Setting(
         "missingness",

@@ -78,6 +78,8 @@ def imputation_check(model: FittedModel, table: Table, held_out: Table | None) -
     The simple value is the mean, or the most frequent level, of the report's rows.
     """
     units, encoding = Units(model), model.encoding
+    if not units.readable:
+        return None
     unseen = held_out is not None and held_out.n_rows >= FEWEST_ROWS
     chosen = encoding.check(held_out) if unseen and held_out is not None else table
     most = min(MOST_CHECKED, max(FEWEST_ROWS, MOST_DRAWN // (DRAWS_FOR_POINTS * units.n_columns)))
@@ -89,6 +91,7 @@ def imputation_check(model: FittedModel, table: Table, held_out: Table | None) -
     chosen = chosen.take(np.tile(np.arange(n_rows), n_rounds))
     truth = units.modelled(chosen)
     hidden = np.concatenate([part == i for i in range(n_rounds)]) & np.isfinite(truth)
+    hidden[:, list(units.given)] = False
     if not hidden.any():
         return None
     x = model.rows(chosen).x

@@ -173,7 +173,10 @@ def _cells(
     """The least fitting cells of some rows, by the rows' numbers."""
     if not len(numbers) or len(table.shape) > 1:
         return {}
-    units, rows = Units(model), model.rows(table)
+    units = Units(model)
+    if not units.readable:
+        return {}
+    rows = model.rows(table)
     observed = np.ones(rows.x.shape, bool) if rows.observed is None else rows.observed
     with precision(model.specification.dtype):
         found = conditional_cells(model.pair, rows.x, observed, key=jax.random.key(seed))

@@ -34,6 +34,11 @@ class Units:
         return len(self.names)
 
     @property
+    def readable(self) -> bool:
+        """Whether single cells given others can be asked for: not of one distribution of the whole row under c."""
+        return not self.model.specification.conditioned or self.encoding.likelihood == "columns"
+
+    @property
     def given(self) -> tuple[int, ...]:
         """Columns that the model is given and has no distribution of."""
         return self.encoding.given if isinstance(self.encoding, ColumnsEncoding) else ()

@@ -63,7 +63,7 @@ def conditional_cells(
     check_arguments(pair, x, observed, n_samples, defensive)
     rows_at_once, at_once = sizes(n_samples)
     levels, parts = nominal_levels(pair.p, binary=True), []
-    for start, size, batch in batches(x, observed, rows_at_once):
+    for start, size, batch in batches(pair, x, observed, rows_at_once):
         below = jnp.asarray(before(np.asarray(batch.x)))
         found = _cells(pair, batch, below, levels, int(n_samples), at_once, float(defensive), key=key)
         parts.append([np.asarray(a)[:size] for a in jax.device_get(found)])

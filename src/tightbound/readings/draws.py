@@ -147,7 +147,7 @@ def _parts(
     region = region_of(constraints, x.shape[1], x.dtype)
     rows_at_once, at_once = sizes(max(n_samples, n_draws))
     nominal = nominal_levels(pair.p)
-    for start, size, batch in batches(x, observed, rows_at_once):
+    for start, size, batch in batches(pair, x, observed, rows_at_once):
         found = _draws(pair, batch, region, int(n_samples), int(n_draws), at_once, float(defensive), key=key)
         log_w, mean, values = (np.asarray(a)[:size] for a in jax.device_get(found))
         own, seen = x[start : start + size], observed[start : start + size]

@@ -106,7 +106,7 @@ def _read(
     observed = observed & (np.arange(x.shape[1]) != column)
     rows_at_once, at_once = sizes(n_samples)
     parts = []
-    for start, size, batch in batches(x, observed, rows_at_once):
+    for start, size, batch in batches(pair, x, observed, rows_at_once):
         found = _average(pair, batch, reader, int(column), int(n_samples), at_once, float(defensive), key=key)
         parts.append(np.asarray(found)[:size])
         if on_progress is not None:

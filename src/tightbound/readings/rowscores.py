@@ -54,7 +54,9 @@ def likelihood_regret(
             "zero or unknown; use log p(x), or amortised inference."
         )
     loop = Refinement(steps, rate)
-    return _by_rows(x, observed, n_samples, lambda b: _regret(pair, b, loop, int(n_samples), key=key), on_progress)
+    return _by_rows(
+        pair, x, observed, n_samples, lambda b: _regret(pair, b, loop, int(n_samples), key=key), on_progress
+    )
 
 
 def reconstruction(
@@ -65,7 +67,7 @@ def reconstruction(
     The reconstruction error of autoencoders with every column in its own likelihood; NaN for a row without a cell.
     """
     check_arguments(pair, x, observed, 1, 0.0)
-    return _by_rows(x, observed, 1, lambda b: _reconstruction(pair, b, key=key), on_progress)
+    return _by_rows(pair, x, observed, 1, lambda b: _reconstruction(pair, b, key=key), on_progress)
 
 
 def typicality(log_prob: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
@@ -81,10 +83,10 @@ def typicality(log_prob: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]
 
 
 def _by_rows(
-    x: Values, observed: Mask, n_samples: int, score: Callable[[Batch], Array], on_progress: Progress | None
+    pair: Pair, x: Values, observed: Mask, n_samples: int, score: Callable[[Batch], Array], on_progress: Progress | None
 ) -> NDArray[Any]:
     parts = []
-    for start, size, batch in batches(x, observed, sizes(n_samples)[0]):
+    for start, size, batch in batches(pair, x, observed, sizes(n_samples)[0]):
         parts.append(np.asarray(score(batch))[:size])
         if on_progress is not None:
             on_progress(start + size)

@@ -26,7 +26,7 @@ from tightbound.evidence.importance import (
 )
 from tightbound.evidence.pareto import tail_length
 from tightbound.learn import Pair
-from tightbound.model import AbstractDistribution, sample_and_log_prob
+from tightbound.model import TOTAL, AbstractDistribution, ConditionedHead, sample_and_log_prob
 from tightbound.readings.cellwise import check_readable
 
 MANY_SAMPLES = DRAWS_AT_ONCE
@@ -108,9 +108,14 @@ def sizes(n_samples: int, at_once: int = DRAWS_AT_ONCE) -> tuple[int, int]:
     return rows, min(n_samples, max(at_once // rows, 1))
 
 
-def batches(x: Values, observed: Mask, rows_at_once: int) -> Iterator[tuple[int, int, Batch]]:
-    """Start, own length and the padded rows of each chunk; what is not observed is 0."""
-    x = np.where(observed, x, 0).astype(x.dtype)
+def batches(pair: Pair, x: Values, observed: Mask, rows_at_once: int) -> Iterator[tuple[int, int, Batch]]:
+    """Start, own length and the padded rows of each chunk; what is not observed is 0.
+
+    Unless a row's exposure is its own total: then cells that are only hidden count into it.
+    """
+    head = pair.p.decoder.head
+    by_total = isinstance(head, ConditionedHead) and head.exposure == TOTAL
+    x = np.nan_to_num(x) if by_total else np.where(observed, x, 0).astype(x.dtype)
     copies = _copies(x, observed)
     for start, size in chunks(len(x), rows_at_once):
         rows, mask = take(x, start, size, rows_at_once), take(observed, start, size, rows_at_once)
