@@ -170,6 +170,9 @@ def test_a_sparse_table_of_counts_is_modelled_as_counts() -> None:
     vae = VAE(1, **FEW).fit(sp.csr_array(COUNTS))
     assert "4 count" in vae.messages_[0]
     assert "Bernoulli" in VAE(1, **FEW).fit(sp.csr_array((COUNTS > 1).astype(float))).messages_[0]
+    assert "Gaussian" in VAE(1, likelihood="gaussian", **FEW).fit(sp.csr_array(COUNTS)).messages_[0]
+    real = VAE(1, likelihood="columns", **FEW).fit(sp.csr_array(COUNTS * 0.37))
+    assert "positive" in real.messages_[0] and "count" not in real.messages_[0]
 
 
 @pytest.mark.parametrize("likelihood", ["multinomial", "dirichlet_multinomial"])

@@ -34,7 +34,8 @@ def choose_encoding(table: Table, settings: Mapping[str, Any]) -> tuple[Table, E
     likelihood, exposure = settings["likelihood"], settings["exposure"]
     given = [*names_of(settings["condition"]), *([] if exposure in (None, TOTAL_EXPOSURE) else [exposure])]
     of_counts = exposure is not None or likelihood in BAGS or settings["counts"] != "auto"
-    if table.coded is None and not (given or of_counts or likelihood == "columns" or _is_sparse_of_counts(table)):
+    by_itself = likelihood == "auto" and not settings["binarize"] and _is_sparse_of_counts(table)
+    if table.coded is None and not (given or of_counts or likelihood == "columns" or by_itself):
         table = table.dense()
         decision = decide_likelihood(table, infer_schema(table), likelihood, settings["binarize"])
         return (
@@ -53,8 +54,11 @@ def choose_encoding(table: Table, settings: Mapping[str, Any]) -> tuple[Table, E
             f"{table.source} must hold numbers alone, without exposure and conditions, for the {asked}; leave one of "
             "the two out, or drop the columns that are no numbers."
         )
-    if table.coded is None and table.container == "numpy" and (of_counts or table.sparse) and likelihood != "gaussian":
-        table = counted(table, given)
+    if table.coded is None and table.container == "numpy" and likelihood != "gaussian":
+        others = tuple(column_position(key, table.names, table.source) for key in given)
+        if of_counts or (table.sparse and table.values.are_counts(others)):
+            table = counted(table, given)
+    table = table.dense() if table.coded is None else table
     positions = [] if table.coded else [column_position(key, table.names, table.source) for key in given]
     table = coded(table, table.coded)
     schema: Any = table.coded
