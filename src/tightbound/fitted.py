@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, final
 
@@ -101,7 +102,7 @@ class FittedModel:
             options: further arguments of `evidence.log_evidence`; method and tolerance default to the model's own.
         """
         if table.sparse and "on_partial" not in options and len(blocks := _blocks(table)) > 1:
-            return joined([self.evidence(block, n_samples, seed=seed, **options) for block in blocks])
+            return joined(self._evidence_of(blocks, n_samples, seed, options))
         rows, settings = self.rows(table), {**DEFAULTS, **self.summary.settings}
         options = {"method": settings["scoring_method"], "tolerance": settings["tolerance"], **options}
         with precision(self.specification.dtype):
@@ -119,6 +120,16 @@ class FittedModel:
             return result
         blank = np.flatnonzero(~rows.observed.any(axis=1))
         return result.with_rows(blank, nothing_observed(len(blank)), elbo=False)
+
+    def _evidence_of(
+        self, blocks: list[Table], n_samples: int | None, seed: int | None, options: dict[str, Any]
+    ) -> list[Evidence]:
+        """The evidence of parts of a table, one after the other, within one time limit."""
+        limit, began, found = options.get("time_limit"), time.monotonic(), []
+        for block in blocks:
+            left = {} if limit is None else {"time_limit": max(limit - (time.monotonic() - began), 1e-3)}
+            found.append(self.evidence(block, n_samples, seed=seed, **{**options, **left}))
+        return found
 
     def refined(self, steps: int = 100, posterior: str | None = None, start: str = "encoder") -> "FittedModel":
         """The same p with a q that is refined for every row by up to `steps` ascents of its bound.
@@ -173,7 +184,8 @@ class FittedModel:
         with precision(self.specification.dtype):
             keys = _keys(seed, len(given))
             x = in_chunks(_under, self.pair, np.asarray(given, self.specification.dtype), keys)
-        return self.encoding.decode(x, on_grid=True)  # type: ignore[call-arg]
+        encoding: Any = self.encoding  # one of columns: nothing else is given anything
+        return np.asarray(encoding.decode(x, on_grid=True))
 
     def sample_posterior(self, table: Table, n: int, seed: int) -> NDArray[Any]:
         """n draws of z from q(z | x) of every row, (rows, n, k)."""

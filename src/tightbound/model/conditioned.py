@@ -147,12 +147,15 @@ class ConditionedHead(AbstractHead):
     @property
     def given(self) -> tuple[int, ...]:
         """Positions of what is not modelled: the conditions, and the exposure's column."""
-        return (*self.conditions, *((self.exposure,) if self.exposure not in (None, TOTAL) else ()))  # type: ignore[arg-type]
+        if self.exposure is None or self.exposure == TOTAL:
+            return self.conditions
+        return (*self.conditions, self.exposure)
 
     @property
     def cells(self) -> tuple[int, ...]:
         """Positions of what is modelled."""
-        return tuple(j for j in range(self.dim) if j not in self.given)
+        given = set(self.given)
+        return tuple(j for j in range(self.dim) if j not in given)
 
     @property
     def dim(self) -> int:
@@ -204,7 +207,8 @@ class ConditionedHead(AbstractHead):
         fixed = x[np.array(self.given, int)]
         if not isinstance(base, ProductOfCells):
             return Beside(base, fixed, self.cells, self.given)
-        places = tuple(tuple(self.cells[j] for j in place) for place in base.places)
+        cells = self.cells
+        places = tuple(tuple(cells[j] for j in place) for place in base.places)
         raw = fixed[:, None].astype(base.raws[0].dtype)
         return ProductOfCells((*base.groups, GivenCells()), (*base.raws, raw), (*places, self.given))
 

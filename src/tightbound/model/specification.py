@@ -101,7 +101,8 @@ class Specification:
     @property
     def cells(self) -> tuple[int, ...]:
         """The columns that are modelled."""
-        return tuple(j for j in range(self.n_features) if j not in self.conditions and j != self.exposure)
+        given = {*self.conditions, self.exposure}
+        return tuple(j for j in range(self.n_features) if j not in given)
 
     @property
     def discrete(self) -> bool:

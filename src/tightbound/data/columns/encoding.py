@@ -319,10 +319,10 @@ def _plan(column: TableColumn, values: np.ndarray, roles: Roles, table: Table) -
     values = values[~np.isnan(values)]
     number = column.kind.value in ("real", "positive", "bounded", "count")
     if column.name in roles.conditions:
-        if column.family or column.kind.value in ("ordinal", "categorical", "binary"):
-            return replace(plan_column(column, values), role="condition")
-        # Numbers are told to the networks standardised; a density they need not have.
-        return replace(plan_column(replace(column, family="gaussian", spikes=()), values), role="condition")
+        if number or column.kind.value == "datetime":
+            # Numbers are told to the networks standardised, no count among those that a total is of.
+            column = replace(column, family="gaussian", spikes=())
+        return replace(plan_column(column, values), role="condition")
     if roles.likelihood != "columns":
         _require_fitting(column, values, roles.likelihood, table)
     if (roles.plain and len(values) < n and number) or roles.likelihood == "gaussian":
