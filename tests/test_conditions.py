@@ -166,6 +166,13 @@ def test_sparse_and_dense_counts_are_one_model() -> None:
         sparse.sample(5, given={"x0": 3})
 
 
+def test_whole_numbers_come_back_whole() -> None:
+    """With a batch among them, too: an array of counts gives an array of counts."""
+    rows = np.column_stack([COUNTS, BATCH[:300]]).astype(np.uint16)
+    drawn = VAE(1, condition=4, exposure="total", **FEW).fit(rows).sample(5, random_state=0, given={"x4": 1})
+    assert drawn.dtype == np.uint16 and set(drawn[:, 4]) == {1}
+
+
 def test_a_sparse_table_of_counts_is_modelled_as_counts() -> None:
     vae = VAE(1, **FEW).fit(sp.csr_array(COUNTS))
     assert "4 count" in vae.messages_[0]

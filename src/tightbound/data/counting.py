@@ -30,7 +30,7 @@ def counted(table: Table, given: Sequence[str | int] = ()) -> Table:
     columns = [replace(count, name=name) for name in table.names]
     for j in others:
         found = infer_table_schema(np.asarray(table.values[:, j], float)[:, None], source=table.source).columns[0]
-        columns[j] = replace(found, name=table.names[j], dropped=False)
+        columns[j] = replace(found, name=table.names[j], dropped=False, storage=count.storage)
     return coded_counts(table, TableSchema(tuple(columns), container="numpy", named=table.named))
 
 
