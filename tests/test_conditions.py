@@ -155,6 +155,7 @@ def test_an_exposure_is_given() -> None:
 def test_sparse_and_dense_counts_are_one_model() -> None:
     options: dict[str, Any] = {**FEW, "latent_dim": 1, "exposure": "total", "weight_decay": 0.1}
     dense = VAE(**options).fit(COUNTS)
+    assert "under the total of their row" in dense.messages_[0]
     sparse = VAE(**options).fit(sp.csr_array(COUNTS))
     np.testing.assert_allclose(sparse.score_samples(COUNTS[:20]), dense.score_samples(COUNTS[:20]), rtol=1e-5)
     np.testing.assert_allclose(

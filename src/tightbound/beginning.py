@@ -74,7 +74,9 @@ def choose_encoding(table: Table, settings: Mapping[str, Any]) -> tuple[Table, E
     )
     encoding = make_columns_encoding(table, schema, roles)
     _check_exposure(encoding, exposure, table)
-    return table, encoding, encoding.sentence
+    by_total = exposure == TOTAL_EXPOSURE or likelihood in BAGS
+    under = " Counts are under the total of their row, which is given too." if by_total else ""
+    return table, encoding, encoding.sentence + under
 
 
 def _named(key: str | int, table: Table) -> str:
