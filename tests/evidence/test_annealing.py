@@ -12,8 +12,10 @@ from scipy.special import logsumexp
 from walks import KEY, MODEL, apart, gaussian, nonlinear, overflowing, overflowing_log_p, some_member, truth
 
 from tightbound.evidence import Method, Reliability, annealed_evidence, importance_evidence, information_schedule
-from tightbound.evidence.annealing import GROUP, N_SCOUTS, Sum, equal_steps, forward, information_length, row_path
+from tightbound.evidence.annealing import equal_steps, information_length
 from tightbound.evidence.hamiltonian import Path, leapfrog, log_density, move, path_of
+from tightbound.evidence.rows import members_of
+from tightbound.evidence.walking import GROUP, N_SCOUTS, Sum, Walked, Walkers
 from tightbound.learn import AbstractInference, Exact
 from tightbound.model import FullGaussian, GenerativeModel, Specification, Start, build
 
@@ -30,6 +32,18 @@ Q: dict[str, AbstractInference] = {
 }
 QUICK = ("too wide", "too narrow", "full", "mixture", "iaf")
 """Those whose mean weight every run looks at; of the others `test_a_point_says_what_it_should` sees the densities."""
+
+
+def path_to(name: str) -> Path:
+    p, x = MODEL.p(), jnp.asarray(rows(1)[0])
+    return path_of(p, Q[name](p, x, key=KEY), x, None)
+
+
+def walkers(q: AbstractInference, n_chains: int, **options: object) -> Walkers:
+    """Of one row."""
+    x, hashes = jnp.asarray(rows(1)), jnp.array([7], "uint32")
+    members = members_of(MODEL.p(), q, x, None, hashes, key=KEY)
+    return Walkers(MODEL.p(), members, x, None, hashes, n_chains=n_chains, key=KEY, **options)
 
 
 def rows(n: int, seed: int = 0) -> np.ndarray:
@@ -127,7 +141,7 @@ def test_a_move_does_not_go_back_and_forth() -> None:
 
 @pytest.mark.parametrize("name", ["off", "mixture", "iaf"])
 def test_leapfrog_steps_lead_back_and_keep_volume(name: str) -> None:
-    path, _ = row_path(MODEL.p(), Q[name], jnp.asarray(rows(1)[0]), None, jnp.uint32(3), key=KEY)
+    path = path_to(name)
     b, size = jnp.asarray(0.7), jnp.asarray(0.3)
 
     @jax.jit
@@ -147,7 +161,7 @@ def test_leapfrog_steps_lead_back_and_keep_volume(name: str) -> None:
 def test_a_point_says_what_it_should(name: str) -> None:
     """Both densities, their difference log p(x, z) - log q(z), their slopes, and the way to and from coordinates."""
     p, x = MODEL.p(), jnp.asarray(rows(1)[0])
-    path, _ = row_path(p, Q[name], x, None, jnp.uint32(3), key=KEY)
+    path = path_to(name)
     z = path.q.sample(key=KEY)
     u = path.coordinates(z)
     point = jax.jit(lambda u: path.point(u))
@@ -252,14 +266,12 @@ def test_one_step_is_importance_sampling() -> None:
     np.testing.assert_allclose(annealed.standard_error, sampled.standard_error, rtol=0.5)
     assert np.all(annealed.work == 800 + N_SCOUTS)
 
-    @jax.jit
-    def weights(x: jax.Array) -> jax.Array:
-        path, key = row_path(p, q, x, None, jnp.uint32(7), key=KEY)
-        found = forward(path, jnp.array([0.0, 1.0]), 6, 3, key=key)
-        direct = jax.vmap(lambda u: path.point(u).log_weight)(found.last)
-        return found.log_weight - direct
-
-    np.testing.assert_allclose(weights(jnp.asarray(x[0])), 0, atol=1e-12)
+    one = walkers(q, 6)
+    walked = one.forward(np.array([0.0, 1.0]))
+    np.testing.assert_allclose(one.log_weight, walked.increments[:, 0, :6], atol=1e-12)
+    path = path_of(p, q(p, jnp.asarray(x[0]), key=KEY), jnp.asarray(x[0]), None)
+    drawn = jax.vmap(lambda u: path.point(u).log_weight)(jnp.asarray(walked.quantities[0, 0, :, :2]))
+    np.testing.assert_allclose(one.log_weight[0], drawn, atol=1e-12)
 
 
 def test_the_bound_of_q_comes_along() -> None:
@@ -304,19 +316,21 @@ def test_standard_errors_are_calibrated(resample: bool, n_chains: int) -> None:
 
 def test_resampling_happens_and_groups_are_what_counts() -> None:
     """Copies are made only within groups, and a chain's weight in a group that resampled is the group's mean."""
-    x = rows(1)[0]
-    path, key = row_path(MODEL.p(), MODEL.q(stretch=4.0, shift=1.0), jnp.asarray(x), None, jnp.uint32(1), key=KEY)
-    schedule = jnp.array([0.0, 0.9, 1.0])
-    run = jax.jit(lambda resample: forward(path, schedule, 4 * GROUP, 1, resample=resample, key=key), static_argnums=0)
-    plain, found = run(False), run(True)
-    first = 0.9 * np.asarray(plain.increments[0, : 4 * GROUP]).reshape(4, GROUP)
-    before = np.asarray(found.log_weight - 0.1 * found.increments[1, : 4 * GROUP]).reshape(4, GROUP)
+    schedule = np.array([0.0, 0.9, 1.0])
+
+    def run(resample: bool) -> tuple[Walked, np.ndarray]:
+        both = walkers(MODEL.q(stretch=4.0, shift=1.0), 4 * GROUP, n_leapfrog=1, resample=resample)
+        return both.forward(schedule), both.log_weight[0]
+
+    (plain, _), (found, weight) = run(False), run(True)
+    first = 0.9 * plain.increments[0, 0, : 4 * GROUP].reshape(4, GROUP)
+    before = (weight - 0.1 * found.increments[0, 1, : 4 * GROUP]).reshape(4, GROUP)
     share = np.exp(first - logsumexp(first, axis=1, keepdims=True))
     poor = 1 / (share**2).sum(axis=1) < GROUP / 2
     assert poor.sum() > 0
     # Counted chains elsewhere, and yet the same step sizes to the bit: only scouts have a say in them.
-    assert np.any(plain.last != found.last)
-    assert plain.step_size[0] != plain.step_size[1]
+    assert np.any(plain.quantities[0, 1] != found.quantities[0, 1])
+    assert plain.step_size[0, 1] > 0
     np.testing.assert_array_equal(found.step_size, plain.step_size)
     level = logsumexp(first[poor], axis=1, keepdims=True) - np.log(GROUP)
     np.testing.assert_allclose(before[poor], np.repeat(level, GROUP, axis=1), rtol=1e-9)

@@ -9,8 +9,10 @@ from walks import KEY, MODEL, Square, apart, gaussian, nonlinear, overflowing, o
 
 from tightbound.evidence import approximate_bracket, bidirectional
 from tightbound.evidence import bracket as bracket_module
-from tightbound.evidence.annealing import N_SCOUTS, forward, reverse, row_path, simulate
+from tightbound.evidence.annealing import simulate
 from tightbound.evidence.bracket import _SIMULATED_ROWS, CONVERGED_BELOW, Bracket, _split_rhat
+from tightbound.evidence.rows import members_of
+from tightbound.evidence.walking import AT_ONCE, N_SCOUTS, Walkers
 from tightbound.learn import AbstractInference
 from tightbound.model import GenerativeModel
 
@@ -21,14 +23,14 @@ CASES: dict[str, tuple[GenerativeModel, AbstractInference]] = {
 
 
 @pytest.fixture(autouse=True)
-def few_rows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten rows of 8 chains, not 166: blanks would take most of the time."""
-    monkeypatch.setattr(bracket_module, "CHAINS_AT_ONCE", 10 * (8 + N_SCOUTS))
+def ragged_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces that do not divide the rows: their ragged ends are seen too."""
+    monkeypatch.setattr(bracket_module, "ROWS_AT_ONCE", 12)
 
 
 def made(p: GenerativeModel, n: int) -> np.ndarray:
     """The rows that `bidirectional` makes with `KEY`."""
-    return np.asarray(simulate(p, n, key=jax.random.fold_in(KEY, _SIMULATED_ROWS))[0])
+    return simulate(p, n, key=jax.random.fold_in(KEY, _SIMULATED_ROWS))[0]
 
 
 @pytest.mark.parametrize(
@@ -65,20 +67,39 @@ def test_the_exact_posterior_closes_the_bracket() -> None:
 
 def test_one_step_back_is_the_weight_of_the_start() -> None:
     """K = 1: w' = p(x, z) / q(z | x) at the posterior draw, and with K = 2 after one move, at the same step size."""
-    p, q, x = MODEL.p(), MODEL.q(stretch=1.5), jnp.asarray(made(MODEL.p(), 1)[0])
-    path, key = row_path(p, q, x, None, jnp.uint32(1), key=KEY)
-    start = jnp.array([[0.3, -0.5], [1.2, 0.4]])
-    weights = jax.vmap(lambda u: path.point(u).log_weight)(start)
-    found = jax.jit(lambda u: reverse(path, jnp.array([0.0, 1.0]), u, jnp.ones(1), 2, key=key))(start)
-    np.testing.assert_allclose(found, weights, rtol=1e-12)
-    schedule, tiny = jnp.array([0.0, 0.3, 1.0]), jnp.full(2, 1e-9)
-    still = jax.jit(lambda u, sizes: reverse(path, schedule, u, sizes, 2, key=key))
-    np.testing.assert_allclose(still(start, tiny), weights, rtol=1e-6)
-    moved = still(start, jnp.array([0.7, 1e-9]))  # that of the temperature 0.3; no move is made at 1
-    assert np.all(np.abs(moved - weights) > 1e-3)
-    np.testing.assert_allclose(moved, still(start, jnp.array([0.7, 0.9])), rtol=1e-12)
-    there = jax.jit(lambda: forward(path, schedule, 4, 2, key=key))()
-    assert there.step_size.shape == (2,)
+    p, q, x = MODEL.p(), MODEL.q(stretch=1.5), jnp.asarray(made(MODEL.p(), 3))
+    hashes = jnp.arange(3, dtype="uint32")
+    walkers = Walkers(p, members_of(p, q, x, None, hashes, key=KEY), x, None, hashes, n_chains=4, key=KEY)
+    z = jnp.array([[0.3, -0.5], [1.2, 0.4], [-0.8, 0.1]])
+    weights = [p.log_joint(x[i], z[i]) - q(p, x[i], key=KEY).log_prob(z[i]) for i in range(3)]
+
+    def back(schedule: list[float], sizes: list[float]) -> np.ndarray:
+        walkers.place(z)
+        walkers.backward(np.array(schedule), np.tile(sizes, (3, 1)))
+        return walkers.log_weight
+
+    np.testing.assert_allclose(back([0.0, 1.0], [0.9]), np.repeat(np.array(weights)[:, None], 4, axis=1), rtol=1e-10)
+    still = back([0.0, 0.3, 1.0], [0.9, 1e-9])
+    np.testing.assert_allclose(still, np.repeat(np.array(weights)[:, None], 4, axis=1), rtol=1e-6)
+    moved = back([0.0, 0.3, 1.0], [1e-9, 0.7])  # that of the temperature 0.3; no move is made at 1
+    assert np.all(np.abs(moved - still) > 1e-3)
+    np.testing.assert_array_equal(moved, back([0.0, 0.3, 1.0], [0.9, 0.7]))
+
+
+def test_a_walk_in_several_calls_is_one_walk() -> None:
+    """Its length decides nothing else: the first moves of a longer one are the same, and no noise comes twice."""
+    p, q, x = MODEL.p(), MODEL.q(stretch=1.5), jnp.asarray(made(MODEL.p(), 2))
+    hashes = jnp.arange(2, dtype="uint32")
+    walkers = Walkers(p, members_of(p, q, x, None, hashes, key=KEY), x, None, hashes, n_chains=4, key=KEY)
+    schedule = np.linspace(0, 1, 2 * AT_ONCE + 6)
+    long = walkers.forward(schedule)
+    first = walkers.forward(np.append(schedule[: AT_ONCE - 3], 1.0))
+    np.testing.assert_array_equal(first.increments, long.increments[:, : AT_ONCE - 3])
+    assert long.increments.shape == (2, 2 * AT_ONCE + 5, 4 + N_SCOUTS)
+    assert np.all(long.step_size[:, 0] == 0)
+    assert np.all(long.step_size[:, 1:] > 0)
+    on = walkers.onward(3 * AT_ONCE).quantities
+    assert np.all(np.abs(np.diff(on[:, ::AT_ONCE, :, 0], axis=1)).max(axis=2) > 1e-3)
 
 
 def test_given_rows_are_covered_when_their_chains_agree() -> None:
@@ -156,7 +177,7 @@ def test_split_rhat_tells_chains_that_agree_from_those_that_do_not() -> None:
     halves = np.concatenate([draws[:50], draws[50:]], axis=1)
     within = halves.var(axis=0, ddof=1).mean(axis=0)
     between = 50 * halves.mean(axis=0).var(axis=0, ddof=1)
-    found = np.asarray(_split_rhat(jnp.asarray(draws)))
+    found = _split_rhat(draws)
     expected = np.sqrt((49 / 50 * within + between / 50)[:3] / within[:3])
     np.testing.assert_allclose(found[:3], expected, rtol=1e-12)
     assert found[0] < CONVERGED_BELOW < found[1]

@@ -1,77 +1,40 @@
 """log p(x) by annealing from q(z | x) to p(x, z): chains that start where q says and end at the posterior."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import logsumexp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt32
+from jaxtyping import Array, PRNGKeyArray
 from numpy.typing import NDArray
 
-from tightbound.evidence.hamiltonian import Path, Point, move, path_of
-from tightbound.evidence.importance import INNER_LOOP, chunks, mask_of, row_hashes, take
 from tightbound.evidence.pareto import pareto_khat, tail_length
 from tightbound.evidence.result import Evidence, Method
+from tightbound.evidence.rows import chunks, mask_of, members_of, together
+from tightbound.evidence.walking import GROUP, N_LEAPFROG, N_SCOUTS, Walkers
 from tightbound.learn import AbstractInference, plain_prior
 from tightbound.model import GenerativeModel, n_states
 
 CHAINS_AT_ONCE = 2000
 """Chains in flight, those of all rows together."""
-N_LEAPFROG = 3
-"""Of each move."""
-FURTHEST = 2.0
-"""How far a move may go, in q's units: a quarter of a turn (1.6) is where a Gaussian forgets its start, and after half
-a turn (3.1) it is back at its mirror image."""
-N_SCOUTS = 4
-"""Chains of each row that find the step size for the others, and are not counted."""
-ACCEPTANCE = 0.75
-"""What the step size aims at; between the 0.65 that is best for long trajectories (Beskos et al., 2013) and 1."""
-_FIRST_STEP = 0.5
-_ADAPTATION = 0.4
-GROUP = 8
-"""Chains that resample among each other; groups stay independent, and so give the standard error."""
-_USUAL = {"n_steps": 50, "n_chains": 16, "n_leapfrog": N_LEAPFROG, "chains_at_once": CHAINS_AT_ONCE, "n_moves": 200}
-_PILOT_ROWS, _PILOT_STEPS, _PILOT_CHAINS = 32, 32, 8
+ROWS_AT_ONCE = 16
+"""Where not every row is annealed: few, for a piece costs as much as a full one however few rows are left; and as many
+everywhere, for one program."""
+N_CHAINS = 16
+_USUAL = {
+    "n_steps": 50,
+    "n_chains": N_CHAINS,
+    "n_leapfrog": N_LEAPFROG,
+    "chains_at_once": CHAINS_AT_ONCE,
+    "n_moves": 200,
+}
+_PILOT_ROWS, _PILOT_STEPS = 32, 32
+_SIMULATED_AT_ONCE = 64
 _ANNEALING, _PILOT, _SIMULATED = 2**32 - 4, 2**32 - 5, 2**32 - 6
 
 Schedule = NDArray[np.float64]
-
-
-class Annealed(NamedTuple):
-    """What the forward chains of one row found."""
-
-    log_weight: Float[Array, " c"]
-    """Log importance weight of every counted chain."""
-    last: Float[Array, "c k"]
-    """Where they ended, in q's coordinates: the weighted chains are draws of the posterior."""
-    step_size: Float[Array, " t"]
-    """Of the moves at each temperature, as the scouts found it."""
-    increments: Float[Array, "t c"]
-    """log p(x, z) - log q(z) at the start of each step, all chains."""
-    odd: Array
-    """Which of the counted chains began where log p(x, z) is not a number."""
-
-
-class Sum(NamedTuple):
-    """A running sum and what rounding has taken from it: in float32 a thousand terms alike would miss by 0.01 %."""
-
-    value: Array
-    lost: Array
-
-    def plus(self, term: Array) -> "Sum":
-        """With one more term. Source: Knuth (1997), section 4.2.2, theorem B."""
-        value = self.value + term
-        part = value - self.value
-        error = (self.value - (value - part)) + (term - part)
-        return Sum(value, self.lost + jnp.where(jnp.isfinite(error), error, 0))
-
-    @property
-    def total(self) -> Array:
-        """The sum."""
-        return self.value + self.lost
 
 
 def annealed_evidence(
@@ -124,22 +87,28 @@ def annealed_evidence(
     at_once = max(unit, min(n_chains, (chains_at_once - N_SCOUTS) // unit * unit))
     passes = -(-n_chains // at_once)
     rows_at_once = max(1, chains_at_once // (at_once + N_SCOUTS))
-    options = (at_once, n_leapfrog, resample)
+    options: dict[str, Any] = {"n_chains": at_once, "n_leapfrog": n_leapfrog, "resample": resample}
+    options["key"] = jax.random.fold_in(key, _ANNEALING)
     observed = mask_of(p, x, observed)
     parts = []
     for start, size in chunks(len(x), rows_at_once):
-        rows = take(x, start, size, rows_at_once)
-        mask = None if observed is None else take(observed, start, size, rows_at_once)
-        given = (jnp.asarray(rows), None if mask is None else jnp.asarray(mask), jnp.asarray(row_hashes(rows, mask)))
-        found = [jax.device_get(_anneal_rows(p, q, *given, b, jnp.uint32(i), *options, key=key)) for i in range(passes)]
-        log_w, first, odd = (np.concatenate([f[j] for f in found], axis=1)[:size] for j in range(3))
-        parts.append((log_w[:, :n_chains].astype(float), first[:, :n_chains].astype(float), odd[:, :n_chains]))
+        rows = together(x, observed, start, size, rows_at_once)
+        members = members_of(p, q, *rows, key=key)
+        found = [_annealed(Walkers(p, members, *rows, which=i, **options), b) for i in range(passes)]
+        parts.append([np.concatenate(each, axis=1)[:size, :n_chains] for each in zip(*found, strict=True)])
         if on_progress is not None:
             on_progress(start + size)
     log_w, first, odd = (np.concatenate([part[j] for part in parts]) for j in range(3))
     # The scouts' gradients count too: they are work that was done.
     work = (n_chains + passes * N_SCOUTS) * (1 + 3 * n_leapfrog * (len(b) - 2))
     return summarised(log_w, first, odd, group=unit, work=work)
+
+
+def _annealed(walkers: Walkers, b: Schedule) -> tuple[NDArray[Any], ...]:
+    """Log weights of the chains that count, those of q among them, and which are not numbers, each (n, c)."""
+    walked = walkers.forward(b)
+    log_w = walkers.log_weight
+    return log_w, walked.increments[:, 0, : log_w.shape[1]], walked.odd
 
 
 def information_schedule(
@@ -161,10 +130,14 @@ def information_length(p: GenerativeModel, q: AbstractInference, *, key: PRNGKey
     estimate does not depend on the rows beside it.
     """
     grid = np.linspace(0, 1, _PILOT_STEPS + 1)
-    x, _ = simulate(p, _PILOT_ROWS, key=jax.random.fold_in(key, _SIMULATED))
-    hashes = jnp.asarray(row_hashes(np.asarray(x), None))
-    keyed = jax.random.fold_in(key, _PILOT)
-    values = np.asarray(_pilot(p, q, x, hashes, jnp.asarray(grid, x.dtype), key=keyed), float)
+    made, _ = simulate(p, _PILOT_ROWS, key=jax.random.fold_in(key, _SIMULATED))
+    mask, keyed = mask_of(p, made, None), jax.random.fold_in(key, _PILOT)
+    parts = []
+    for start, size in chunks(len(made), ROWS_AT_ONCE):
+        rows = together(made, mask, start, size, ROWS_AT_ONCE)
+        members = members_of(p, q, *rows, key=keyed)
+        parts.append(Walkers(p, members, *rows, n_chains=N_CHAINS, key=keyed).forward(grid).increments[:size])
+    values = np.concatenate(parts)
     # (rows, steps, chains); a robust spread, for a single chain far out would take all steps for itself.
     finite = np.isfinite(values)
     known = np.where(finite, values, np.where(finite.any(axis=2, keepdims=True), np.nan, 0))
@@ -183,137 +156,19 @@ def equal_steps(length: NDArray[np.float64], n_steps: int) -> NDArray[np.float64
     return schedule
 
 
-def simulate(p: GenerativeModel, n: int, *, key: PRNGKeyArray) -> tuple[Array, Array]:
+def simulate(p: GenerativeModel, n: int, *, key: PRNGKeyArray) -> tuple[NDArray[Any], NDArray[Any]]:
     """n draws (x, z) from the model, (n, d) and (n, k): each z is an exact posterior draw given its x."""
-    return _simulate(p, jax.random.split(key, n))
+    parts = []
+    for start, size in chunks(n, _SIMULATED_AT_ONCE):
+        drawn = jax.device_get(_simulate(p, jnp.int32(start), _SIMULATED_AT_ONCE, key=key))
+        parts.append([a[:size] for a in drawn])
+    x, z = (np.concatenate([part[j] for part in parts]) for j in range(2))
+    return x, z
 
 
 @eqx.filter_jit
-def _simulate(p: GenerativeModel, keys: Array) -> tuple[Array, Array]:
-    return jax.vmap(lambda key: p.sample(key=key))(keys)
-
-
-@eqx.filter_jit
-def _pilot(
-    p: GenerativeModel, q: AbstractInference, x: Array, hashes: Array, schedule: Array, *, key: PRNGKeyArray
-) -> Array:
-    def one(x: Array, h: Array) -> Array:
-        path, key_row = row_path(p, q, x, None, h, key=key)
-        return forward(path, schedule, _PILOT_CHAINS, N_LEAPFROG, key=key_row).increments
-
-    return jax.vmap(one)(x, hashes)
-
-
-@eqx.filter_jit
-def _anneal_rows(
-    p: GenerativeModel,
-    q: AbstractInference,
-    x: Float[Array, "n d"],
-    observed: Bool[Array, "n d"] | None,
-    hashes: UInt32[Array, " n"],
-    schedule: Float[Array, " t"],
-    which: Array,
-    n_chains: int,
-    n_leapfrog: int,
-    resample: bool,
-    *,
-    key: PRNGKeyArray,
-) -> tuple[Array, Array, Array]:
-    def one(x: Array, mask: Array | None, h: Array) -> tuple[Array, Array, Array]:
-        path, key_row = row_path(p, q, x, mask, h, key=key)
-        found = forward(path, schedule, n_chains, n_leapfrog, resample=resample, key=jax.random.fold_in(key_row, which))
-        return found.log_weight, found.increments[0, :n_chains], found.odd
-
-    return jax.vmap(one, in_axes=(0, None if observed is None else 0, 0))(x, observed, hashes)
-
-
-def row_path(
-    p: GenerativeModel, q: AbstractInference, x: Array, mask: Array | None, row_hash: Array, *, key: PRNGKeyArray
-) -> tuple[Path, PRNGKeyArray]:
-    """The path of one row and the key of its chains; q is the very one that `importance_evidence` finds with `key`."""
-    inner = jax.random.fold_in(jax.random.fold_in(key, INNER_LOOP), row_hash)
-    path = path_of(p, q(p, x, mask, key=inner), x, mask)
-    return path, jax.random.fold_in(jax.random.fold_in(key, _ANNEALING), row_hash)
-
-
-def forward(
-    path: Path, schedule: Array, n_chains: int, n_leapfrog: int, *, resample: bool = False, key: PRNGKeyArray
-) -> Annealed:
-    """Chains of one row from q to the posterior: `n_chains` that count, and the scouts."""
-    key_start, key_moves, key_resample = jax.random.split(key, 3)
-    u = jax.vmap(lambda k: path.draw(key=k))(jax.random.split(key_start, n_chains + N_SCOUTS))
-    points = jax.vmap(path.point)(u)
-    odd = points.odd[:n_chains]
-    longest = jnp.log(jnp.asarray(FURTHEST / n_leapfrog, u.dtype))
-
-    def step(carry: tuple[Point, Sum, Array], t: Array) -> tuple[tuple[Point, Sum, Array], tuple[Array, Array]]:
-        points, log_w, log_step = carry
-        b = schedule[t]
-        values = points.log_weight
-        log_w = log_w.plus((b - schedule[t - 1]) * values[:n_chains])
-        if resample:
-            points, log_w = _resampled(points, log_w, n_chains, key=jax.random.fold_in(key_resample, t))
-        keys = jax.random.split(jax.random.fold_in(key_moves, t), n_chains + N_SCOUTS)
-        used = jnp.exp(log_step)
-        points, acceptance = jax.vmap(lambda at, k: move(path, at, b, used, n_leapfrog, key=k))(points, keys)
-        log_step = log_step + _ADAPTATION * (jnp.mean(acceptance[n_chains:]) - ACCEPTANCE)
-        log_step = jnp.minimum(log_step, longest)
-        return (points, log_w, log_step), (used, values)
-
-    n_steps = schedule.shape[0] - 1
-    first_step = jnp.minimum(jnp.log(jnp.asarray(_FIRST_STEP, u.dtype)), longest)
-    nothing = jnp.zeros(n_chains, u.dtype)
-    start = (points, Sum(nothing, nothing), first_step)
-    # No move at b = 1: it would change no weight.
-    (points, log_w, log_step), (sizes, values) = jax.lax.scan(step, start, jnp.arange(1, n_steps))
-    last = points.log_weight
-    log_w = log_w.plus((schedule[n_steps] - schedule[n_steps - 1]) * last[:n_chains])
-    sizes = jnp.concatenate([sizes, jnp.exp(log_step)[None]])
-    return Annealed(log_w.total, points.u[:n_chains], sizes, jnp.concatenate([values, last[None]]), odd)
-
-
-def reverse(
-    path: Path, schedule: Array, start: Float[Array, "c k"], step_size: Array, n_leapfrog: int, *, key: PRNGKeyArray
-) -> Float[Array, " c"]:
-    """Log weights of the same walk backwards, from posterior draws (in q's coordinates) to q; E[1 / w] = 1 / p(x).
-
-    `step_size` is that of `forward` at each temperature: found by chains that never saw `start`.
-    Source: Grosse, Ghahramani and Adams (2015).
-    """
-    points = jax.vmap(path.point)(start)
-    n_steps = schedule.shape[0] - 1
-    first = (schedule[n_steps] - schedule[n_steps - 1]) * points.log_weight
-
-    def step(carry: tuple[Point, Sum], t: Array) -> tuple[tuple[Point, Sum], None]:
-        points, log_w = carry
-        keys = jax.random.split(jax.random.fold_in(key, t), start.shape[0])
-        b, size = schedule[t], step_size[t - 1]
-        points, _ = jax.vmap(lambda at, k: move(path, at, b, size, n_leapfrog, key=k))(points, keys)
-        return (points, log_w.plus((b - schedule[t - 1]) * points.log_weight)), None
-
-    start_sum = Sum(first, jnp.zeros_like(first))
-    return jax.lax.scan(step, (points, start_sum), jnp.arange(n_steps - 1, 0, -1))[0][1].total
-
-
-def _resampled(points: Point, log_w: Sum, n_chains: int, *, key: PRNGKeyArray) -> tuple[Point, Sum]:
-    """Within each group whose effective size is below half: systematic resampling, and equal weights after it."""
-    grouped = log_w.total.reshape(-1, GROUP)
-    total = logsumexp(grouped, axis=1, keepdims=True)
-    share = jnp.exp(grouped - jnp.where(jnp.isfinite(total), total, 0))
-    poor = 1 / jnp.maximum(jnp.sum(share**2, axis=1), 1e-30) < 0.5 * GROUP
-    poor = poor & jnp.isfinite(total[:, 0])
-    # From 0 (without) to 1 (with): a mark at 0 would pick a first chain whose weight is zero.
-    offset = 1 - jax.random.uniform(key, (len(grouped), 1), grouped.dtype)
-    marks = (jnp.arange(GROUP)[None, :] + offset) / GROUP
-    cumulative = jnp.cumsum(share, axis=1)
-    picked = jax.vmap(jnp.searchsorted)(cumulative / cumulative[:, -1:], marks).clip(0, GROUP - 1)
-    own = jnp.arange(GROUP)[None, :]
-    source = (jnp.where(poor[:, None], picked, own) + GROUP * jnp.arange(len(grouped))[:, None]).reshape(-1)
-    index = jnp.concatenate([source, jnp.arange(n_chains, points.u.shape[0])])
-    level = jnp.broadcast_to(total - jnp.log(GROUP).astype(grouped.dtype), grouped.shape).reshape(-1)
-    changed = jnp.repeat(poor, GROUP)
-    log_w = Sum(jnp.where(changed, level, log_w.value), jnp.where(changed, 0, log_w.lost))
-    return jax.tree.map(lambda leaf: leaf[index], points), log_w
+def _simulate(p: GenerativeModel, first: Array, n: int, *, key: PRNGKeyArray) -> tuple[Array, Array]:
+    return jax.vmap(lambda i: p.sample(key=jax.random.fold_in(key, first + i)))(jnp.arange(n))
 
 
 def summarised(
@@ -382,12 +237,12 @@ def _check_groups(n_chains: int, resample: bool) -> None:
         )
 
 
-def _checked(schedule: Schedule, dtype: Any) -> Array:
-    """The temperatures in the precision of the chains, where no two may be the same."""
+def _checked(schedule: Schedule, dtype: Any) -> Schedule:
+    """The temperatures, of which in the precision of the chains no two may be the same."""
     b = np.asarray(schedule, dtype)
     if b.ndim != 1 or len(b) < 2 or b[0] != 0 or b[-1] != 1 or not np.all(np.diff(b) > 0):
         raise ValueError(
             f"schedule must rise from 0 to 1, each temperature above the one before; got {b.tolist()}; leave it "
             "out for one that fits the model."
         )
-    return jnp.asarray(b)
+    return np.asarray(b, float)

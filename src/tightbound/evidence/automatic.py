@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from tightbound.evidence.annealing import (
     CHAINS_AT_ONCE,
-    N_SCOUTS,
+    N_CHAINS,
+    ROWS_AT_ONCE,
     annealed_evidence,
     equal_steps,
     information_length,
@@ -20,6 +21,7 @@ from tightbound.evidence.annealing import (
 from tightbound.evidence.exact import FEW_STATES, exact_evidence, exact_method
 from tightbound.evidence.importance import importance_evidence
 from tightbound.evidence.result import CAREFUL_KHAT, CAREFUL_SLOPE, PER_ROW, Evidence, Method, Reliability
+from tightbound.evidence.walking import FULL_UP_TO, N_SCOUTS
 from tightbound.learn import CONVERGED, AbstractInference, Amortised, PerDatum, Refinement, SemiAmortised, plain_prior
 from tightbound.model import DiagonalGaussianFamily, FullGaussianFamily, GenerativeModel, n_states
 
@@ -30,15 +32,11 @@ DEFENSIVE_SHARE = 0.1
 REFINING_STEPS = 50
 LADDER = (50, 200, 800)
 """Temperatures of the annealing that hard rows go through, one after the other."""
-_FULL_UP_TO = 64
-"""Latents up to which a row's q gets a full covariance."""
 _LEAST_DRAWS = 8
 _MORE = 10
 _HOPEFUL = 1.5
 """A rung is tried when the error that it promises is at most so many tolerances; the last one always is."""
 _ROWS_AT_ONCE = 256
-_ANNEALED_AT_ONCE = 16
-"""Few, for a piece costs as much as a full one however few rows are left."""
 _RUNG = 2**32 - 7
 
 Progress = Callable[[str, int, int], None]
@@ -80,7 +78,7 @@ def log_evidence(
     patience: float | None = None,
     n_samples: int = 1000,
     n_steps: int = 200,
-    n_chains: int = 16,
+    n_chains: int = N_CHAINS,
     resample: bool = False,
     key: PRNGKeyArray,
     on_progress: Progress | None = None,
@@ -160,7 +158,7 @@ def closer_q(p: GenerativeModel, q: AbstractInference) -> AbstractInference:
     gaussian = True
     if isinstance(q, Amortised | SemiAmortised | PerDatum):
         gaussian = isinstance(q.family, DiagonalGaussianFamily | FullGaussianFamily)
-    if not gaussian or n_states(plain_prior(p)) is not None or p.prior.dim > _FULL_UP_TO:
+    if not gaussian or n_states(plain_prior(p)) is not None or p.prior.dim > FULL_UP_TO:
         return refined(p, q)
     # With fewer draws than latents the gradient of a covariance has a low rank, and its noise makes q worse.
     loop = Refinement(REFINING_STEPS, n_samples=max(_LEAST_DRAWS, p.prior.dim), tolerance=CONVERGED)
@@ -202,7 +200,7 @@ def ladder(p: GenerativeModel, q: AbstractInference, *, n_samples: int, n_chains
         return estimate
 
     keys = {k: jax.random.fold_in(key, _RUNG - k) for k in LADDER}
-    at_once = max(1, min(_ANNEALED_AT_ONCE, CHAINS_AT_ONCE // (n_chains + N_SCOUTS)))
+    at_once = max(1, min(ROWS_AT_ONCE, CHAINS_AT_ONCE // (n_chains + N_SCOUTS)))
     for k in LADDER:
         rungs.append(Rung(f"annealing, {k} temperatures", annealed(k), at_once, _with_longer_chains(k)))
     return rungs

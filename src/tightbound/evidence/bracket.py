@@ -4,29 +4,23 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, final
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 from numpy.typing import NDArray
 
 from tightbound.evidence.annealing import (
-    CHAINS_AT_ONCE,
-    N_LEAPFROG,
-    N_SCOUTS,
+    ROWS_AT_ONCE,
     check_continuous,
     check_counts,
-    forward,
     information_schedule,
     logmeanexp,
-    reverse,
-    row_path,
     simulate,
 )
-from tightbound.evidence.hamiltonian import Path, Point, move
-from tightbound.evidence.importance import chunks, mask_of, row_hashes, take
 from tightbound.evidence.result import Mean, mean_over_rows
+from tightbound.evidence.rows import chunks, mask_of, members_of, take, together
+from tightbound.evidence.walking import Walkers
 from tightbound.learn import AbstractInference
 from tightbound.model import GenerativeModel
 
@@ -34,7 +28,7 @@ CONVERGED_BELOW = 1.05
 """Split R-hat below which the chains of a row are taken to have reached its posterior; 1.01 is asked for where moments
 are reported (Vehtari et al., 2021), but a start that is a little off costs this bound only a little."""
 N_MOVES = 200
-_SIMULATED_ROWS, _REVERSE, _LONG = 2**32 - 8, 2**32 - 9, 2**32 - 10
+_SIMULATED_ROWS = 2**32 - 8
 
 
 @final
@@ -144,7 +138,7 @@ def bidirectional(
             "samples, or fit it again."
         )
     schedule = information_schedule(p, q, n_steps, key=key)
-    return _run(p, q, np.asarray(x)[usable], None, np.asarray(z)[usable], schedule, n_chains, 0, key, on_progress)
+    return _run(p, q, x[usable], mask_of(p, x[usable], None), z[usable], schedule, n_chains, 0, key, on_progress)
 
 
 def approximate_bracket(
@@ -189,78 +183,32 @@ def _run(
     key: PRNGKeyArray,
     on_progress: Callable[[int], None] | None,
 ) -> Bracket:
-    at_once = max(1, CHAINS_AT_ONCE // (n_chains + N_SCOUTS))
-    parts = []
-    for start, size in chunks(len(x), at_once):
-        rows = take(x, start, size, at_once)
-        mask = None if observed is None else take(observed, start, size, at_once)
-        given = (jnp.asarray(rows), None if mask is None else jnp.asarray(mask), jnp.asarray(row_hashes(rows, mask)))
-        known = None if z is None else jnp.asarray(take(z, start, size, at_once))
-        b = jnp.asarray(schedule, x.dtype)
-        found = jax.device_get(_both_ways(p, q, *given, known, b, n_chains, n_moves, key=key))
-        parts.append([np.asarray(a, float)[:size] for a in found])
+    there, back, rhat = [], [], []
+    for start, size in chunks(len(x), ROWS_AT_ONCE):
+        rows = together(x, observed, start, size, ROWS_AT_ONCE)
+        walkers = Walkers(p, members_of(p, q, *rows, key=key), *rows, n_chains=n_chains, key=key)
+        step_size = walkers.forward(schedule).step_size
+        there.append(walkers.log_weight[:size])
+        if z is None:
+            long = walkers.onward(n_moves).quantities[:size, 1:]
+            rhat.append([np.max(_split_rhat(trace[n_moves // 2 :])) for trace in long.astype(float)])
+            walkers.stay()
+        else:
+            walkers.place(jnp.asarray(take(z, start, size, ROWS_AT_ONCE)))
+        walkers.backward(schedule, step_size)
+        back.append(walkers.log_weight[:size])
         if on_progress is not None:
             on_progress(start + size)
-    there, back, rhat = (np.concatenate([part[j] for part in parts]) for j in range(3))
-    lower, upper = logmeanexp(there, axis=1), -logmeanexp(-back, axis=1)
-    return Bracket(lower, upper, len(schedule) - 1, n_chains, None if z is not None else rhat)
+    lower, upper = logmeanexp(np.concatenate(there), axis=1), -logmeanexp(-np.concatenate(back), axis=1)
+    return Bracket(lower, upper, len(schedule) - 1, n_chains, None if z is not None else np.concatenate(rhat))
 
 
-@eqx.filter_jit
-def _both_ways(
-    p: GenerativeModel,
-    q: AbstractInference,
-    x: Array,
-    observed: Array | None,
-    hashes: Array,
-    z: Array | None,
-    schedule: Array,
-    n_chains: int,
-    n_moves: int,
-    *,
-    key: PRNGKeyArray,
-) -> tuple[Array, Array, Array]:
-    def one(x: Array, mask: Array | None, h: Array, z: Array | None) -> tuple[Array, Array, Array]:
-        path, key_row = row_path(p, q, x, mask, h, key=key)
-        there = forward(path, schedule, n_chains, N_LEAPFROG, key=key_row)
-        if z is None:
-            key_long = jax.random.fold_in(key_row, _LONG)
-            start, rhat = _long_run(path, there.last, there.log_weight, there.step_size[-1], n_moves, key=key_long)
-        else:
-            start = jnp.tile(path.coordinates(z), (n_chains, 1))
-            rhat = jnp.zeros((), x.dtype)
-        key_back = jax.random.fold_in(key_row, _REVERSE)
-        back = reverse(path, schedule, start, there.step_size, N_LEAPFROG, key=key_back)
-        return there.log_weight, back, rhat
-
-    axes = (0, None if observed is None else 0, 0, None if z is None else 0)
-    return jax.vmap(one, in_axes=axes)(x, observed, hashes, z)
-
-
-def _long_run(
-    path: Path, at: Array, log_weight: Array, step_size: Array, n_moves: int, *, key: PRNGKeyArray
-) -> tuple[Array, Array]:
-    """Where the chains of one row end after `n_moves` at the posterior, (c, k), and their largest split R-hat."""
-    n_chains = len(at)
-    finite = jnp.where(jnp.isfinite(log_weight), log_weight, -1e30)
-    picked = jax.random.categorical(jax.random.fold_in(key, n_moves), finite, shape=(n_chains,))
-    points = jax.vmap(path.point)(at[picked])
-
-    def step(points: Point, t: Array) -> tuple[Point, Array]:
-        keys = jax.random.split(jax.random.fold_in(key, t), n_chains)
-        one = jnp.ones((), at.dtype)
-        points, _ = jax.vmap(lambda here, k: move(path, here, one, step_size, N_LEAPFROG, key=k))(points, keys)
-        return points, jnp.concatenate([points.u, points.log_joint[:, None]], axis=1)
-
-    points, trace = jax.lax.scan(step, points, jnp.arange(n_moves))
-    return points.u, jnp.max(_split_rhat(trace[n_moves // 2 :]))
-
-
-def _split_rhat(trace: Array) -> Array:
+def _split_rhat(trace: NDArray[np.float64]) -> NDArray[np.float64]:
     """Split R-hat of every quantity, for draws (t, c, k). Source: Gelman et al. (2013), section 11.4."""
     half = trace.shape[0] // 2
-    split = jnp.concatenate([trace[:half], trace[half : 2 * half]], axis=1)
-    within = jnp.mean(jnp.var(split, axis=0, ddof=1), axis=0)
-    between = jnp.var(jnp.mean(split, axis=0), axis=0, ddof=1)
+    split = np.concatenate([trace[:half], trace[half : 2 * half]], axis=1)
+    within = split.var(axis=0, ddof=1).mean(axis=0)
+    between = split.mean(axis=0).var(axis=0, ddof=1)
     # Chains that do not move have no within-variance, and have converged to nothing.
-    return jnp.where(within > 0, jnp.sqrt((half - 1) / half + between / jnp.where(within > 0, within, 1)), jnp.inf)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(within > 0, np.sqrt((half - 1) / half + between / within), np.inf)

@@ -11,9 +11,9 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from numpy.typing import NDArray
 
-from tightbound.evidence.importance import INNER_LOOP, chunks, mask_of, row_hashes, take
 from tightbound.evidence.quadrature import quadrature
 from tightbound.evidence.result import Evidence, Method
+from tightbound.evidence.rows import INNER_LOOP, chunks, mask_of, row_hashes, take
 from tightbound.learn import AbstractInference, check_linear_gaussian, exact_posterior, plain_prior
 from tightbound.model import MOST_STATES, GenerativeModel, all_states, n_states, sample_and_log_prob
 

@@ -1,7 +1,6 @@
 """log p(x) by importance sampling with q, streamed so that memory grows with neither rows nor samples."""
 
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -13,16 +12,15 @@ from numpy.typing import NDArray
 
 from tightbound.evidence.pareto import pareto_khat, tail_length
 from tightbound.evidence.result import Evidence, Method
+from tightbound.evidence.rows import Members, chunks, mask_of, members_of, together
 from tightbound.learn import AbstractInference
-from tightbound.model import AbstractDistribution, ColumnsHead, ConditionedHead, GenerativeModel, sample_and_log_prob
+from tightbound.model import AbstractDistribution, GenerativeModel, sample_and_log_prob
 
 DRAWS_AT_ONCE = 2000
 """Decoder evaluations in flight: wide enough for the matrix units, small enough for the cache."""
 MIN_ROWS_AT_ONCE = 16
 SHARED_TAIL = 10_000
 """Samples up to which all numbers of samples share a tail of one length, and so one program."""
-INNER_LOOP = 2**32 - 1
-"""Sets the noise of the inner loop that finds q apart from the draws of z."""
 _PRIOR_DRAWS = 2**32 - 3
 
 
@@ -92,21 +90,10 @@ def importance_evidence(
     observed = mask_of(p, x, observed)
     parts: list[dict[str, NDArray[Any]]] = []
     for start, size in chunks(len(x), rows_at_once):
-        rows = take(x, start, size, rows_at_once)
-        mask = None if observed is None else take(observed, start, size, rows_at_once)
-        seen = None if mask is None else jnp.asarray(mask)
-        moments = _moments(
-            p,
-            q,
-            jnp.asarray(rows),
-            seen,
-            jnp.asarray(row_hashes(rows, mask)),
-            jnp.int32(n_samples),
-            samples_at_once,
-            tail_size,
-            float(defensive),
-            key=key,
-        )
+        rows, seen, hashes = together(x, observed, start, size, rows_at_once)
+        members = members_of(p, q, rows, seen, hashes, key=key)
+        counts = (samples_at_once, tail_size, float(defensive))
+        moments = _moments(p, members, rows, seen, hashes, jnp.int32(n_samples), *counts, key=key)
         parts.append(_summary(jax.device_get(moments), size, n_samples))
         if on_progress is not None:
             on_progress(start + size)
@@ -123,7 +110,7 @@ def importance_evidence(
 @eqx.filter_jit
 def _moments(
     p: GenerativeModel,
-    q: AbstractInference,
+    members: Members,
     x: Float[Array, "n d"],
     observed: Bool[Array, "n d"] | None,
     hashes: UInt32[Array, " n"],
@@ -136,13 +123,9 @@ def _moments(
 ) -> Moments:
     # The number of samples is none of the program's constants: another one is no reason to compile again.
     keys = jax.vmap(lambda h: jax.random.fold_in(key, h))(hashes)
-    inner_keys = jax.vmap(lambda h: jax.random.fold_in(jax.random.fold_in(key, INNER_LOOP), h))(hashes)
-    axes = (0, None if observed is None else 0, 0)
-    # Numbers, not distributions: those of a flow would carry a copy of its networks for every row.
-    found = jax.vmap(lambda x, mask, key: q.numbers(p, x, mask, key=key), in_axes=axes)(x, observed, inner_keys)
 
-    def log_weights(x: Array, mask: Array | None, numbers: Array, key: Array, s: Array) -> Weights:
-        member, key = q.member(p, numbers), jax.random.fold_in(key, s)
+    def log_weights(x: Array, mask: Array | None, found: Any, key: Array, s: Array) -> Weights:
+        member, key = members.member(p, found), jax.random.fold_in(key, s)
         z, log_q = sample_and_log_prob(member, key=key)
         if not defensive:
             bound = p.log_joint(x, z, mask) - log_q
@@ -154,7 +137,7 @@ def _moments(
 
     def step(i: Array, moments: Moments) -> Moments:
         s = i * samples_at_once + jnp.arange(samples_at_once)
-        chunk = over_rows(x, observed, found, keys, s)
+        chunk = over_rows(x, observed, members.found, keys, s)
         return jax.vmap(_updated, in_axes=(0, 0, None))(moments, chunk, s < n_samples)
 
     empty = _empty(x.shape[0], tail_size, x.dtype)
@@ -254,38 +237,3 @@ def _khat_where_finite(tail: NDArray[Any], maximum: NDArray[Any]) -> NDArray[Any
 def _rows_at_once(n_samples: int, draws_at_once: int) -> int:
     # Independent of the number of rows: a table of any length, and a single row, run the same program to the same bits.
     return min(max(MIN_ROWS_AT_ONCE, draws_at_once // n_samples), draws_at_once)
-
-
-def mask_of(p: GenerativeModel, x: NDArray[Any], observed: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
-    """Which cells count, None for all; of columns with a family each a mask at all times.
-
-    There it costs next to nothing, and rows with gaps and rows without run one program, which takes seconds to compile.
-    """
-    if isinstance(getattr(getattr(p, "decoder", None), "head", None), ColumnsHead | ConditionedHead):
-        return np.ones(x.shape, bool) if observed is None else observed
-    return None if observed is None or observed.all() else observed
-
-
-def chunks(n_rows: int, size: int) -> Iterator[tuple[int, int]]:
-    """Start and length of each chunk of at most `size` rows."""
-    return ((start, min(size, n_rows - start)) for start in range(0, n_rows, size))
-
-
-def take(a: NDArray[Any], start: int, size: int, padded: int) -> NDArray[Any]:
-    """`padded` rows from `start` on, of which `size` are the array's own."""
-    # The ragged end is filled up with copies of its first row and cut off again: one shape, one program.
-    rows = a[start : start + size]
-    return rows if size == padded else np.concatenate([rows, np.repeat(rows[:1], padded - size, axis=0)])
-
-
-def row_hashes(x: NDArray[Any], observed: NDArray[np.bool_] | None) -> NDArray[np.uint32]:
-    """A number for each row that its content fixes, (n,): what a row's noise is drawn from."""
-    rows = np.ascontiguousarray(x if observed is None else np.where(observed, x, 0))
-    masks = None if observed is None else np.ascontiguousarray(observed)
-    return np.array(
-        [
-            zlib.crc32(row.tobytes(), 0 if masks is None else zlib.crc32(masks[i].tobytes()))
-            for i, row in enumerate(rows)
-        ],
-        np.uint32,
-    )

@@ -16,15 +16,9 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt32
 from numpy.typing import NDArray
 
 from tightbound.evidence import pareto_khat
-from tightbound.evidence.importance import (
-    DRAWS_AT_ONCE,
-    INNER_LOOP,
-    MIN_ROWS_AT_ONCE,
-    chunks,
-    row_hashes,
-    take,
-)
+from tightbound.evidence.importance import DRAWS_AT_ONCE, MIN_ROWS_AT_ONCE
 from tightbound.evidence.pareto import tail_length
+from tightbound.evidence.rows import INNER_LOOP, chunks, row_hashes, take
 from tightbound.learn import Pair
 from tightbound.model import TOTAL, AbstractDistribution, ConditionedHead, sample_and_log_prob
 from tightbound.readings.cellwise import check_readable

@@ -1,0 +1,107 @@
+"""Rows as the compiled programs of this package take them: in pieces of one shape, each with its noise and its q."""
+
+import zlib
+from collections.abc import Iterator
+from typing import Any, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
+from numpy.typing import NDArray
+
+from tightbound.learn import AbstractInference
+from tightbound.model import (
+    AbstractDistribution,
+    ColumnsHead,
+    ConditionedHead,
+    DiagonalGaussian,
+    FullGaussian,
+    GenerativeModel,
+)
+
+INNER_LOOP = 2**32 - 1
+"""Sets the noise of the inner loop that finds q apart from the draws of z."""
+
+
+@final
+class Members(eqx.Module):
+    """q(z | x) of some rows, found once: what an inner loop did for a row is not done again by the next program.
+
+    Programs that take these and not the inference are the same for every inference that ends in a Gaussian.
+    """
+
+    q: AbstractInference | None
+    found: Any
+    """Of every row: its Gaussian (then q is None), or the numbers that q makes its member of. Not always a
+    distribution: that of a flow would carry a copy of its networks for every row."""
+
+    def member(self, p: GenerativeModel, found: Any) -> AbstractDistribution:
+        """q(z | x) of one row, from its entry in `found`."""
+        return found if self.q is None else self.q.member(p, found)
+
+
+def members_of(
+    p: GenerativeModel, q: AbstractInference, x: Array, observed: Array | None, hashes: Array, *, key: PRNGKeyArray
+) -> Members:
+    """The q of every row; the draws that an inner loop needs are fixed by `key` and the row's own content."""
+    found = _found(p, q, x, observed, hashes, key=key)
+    return Members(None if isinstance(found, DiagonalGaussian | FullGaussian) else q, found)
+
+
+@eqx.filter_jit
+def _found(
+    p: GenerativeModel, q: AbstractInference, x: Array, observed: Array | None, hashes: Array, *, key: PRNGKeyArray
+) -> Any:
+    def one(x: Array, mask: Array | None, row_hash: Array) -> Any:
+        inner = jax.random.fold_in(jax.random.fold_in(key, INNER_LOOP), row_hash)
+        numbers = q.numbers(p, x, mask, key=inner)
+        member = q.member(p, numbers)
+        return member if isinstance(member, DiagonalGaussian | FullGaussian) else numbers
+
+    return jax.vmap(one, in_axes=(0, None if observed is None else 0, 0))(x, observed, hashes)
+
+
+def together(
+    x: NDArray[Any], observed: NDArray[np.bool_] | None, start: int, size: int, padded: int
+) -> tuple[Array, Array | None, Array]:
+    """Rows of one piece on the device, with their mask and what their noise is drawn from."""
+    rows = take(x, start, size, padded)
+    mask = None if observed is None else take(observed, start, size, padded)
+    return jnp.asarray(rows), None if mask is None else jnp.asarray(mask), jnp.asarray(row_hashes(rows, mask))
+
+
+def mask_of(p: GenerativeModel, x: NDArray[Any], observed: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+    """Which cells count, None for all; of columns with a family each a mask at all times.
+
+    There it costs next to nothing, and rows with gaps and rows without run one program, which takes seconds to compile.
+    """
+    if isinstance(getattr(getattr(p, "decoder", None), "head", None), ColumnsHead | ConditionedHead):
+        return np.ones(x.shape, bool) if observed is None else observed
+    return None if observed is None or observed.all() else observed
+
+
+def chunks(n_rows: int, size: int) -> Iterator[tuple[int, int]]:
+    """Start and length of each chunk of at most `size` rows."""
+    return ((start, min(size, n_rows - start)) for start in range(0, n_rows, size))
+
+
+def take(a: NDArray[Any], start: int, size: int, padded: int) -> NDArray[Any]:
+    """`padded` rows from `start` on, of which `size` are the array's own."""
+    # The ragged end is filled up with copies of its first row and cut off again: one shape, one program.
+    rows = a[start : start + size]
+    return rows if size == padded else np.concatenate([rows, np.repeat(rows[:1], padded - size, axis=0)])
+
+
+def row_hashes(x: NDArray[Any], observed: NDArray[np.bool_] | None) -> NDArray[np.uint32]:
+    """A number for each row that its content fixes, (n,): what a row's noise is drawn from."""
+    rows = np.ascontiguousarray(x if observed is None else np.where(observed, x, 0))
+    masks = None if observed is None else np.ascontiguousarray(observed)
+    return np.array(
+        [
+            zlib.crc32(row.tobytes(), 0 if masks is None else zlib.crc32(masks[i].tobytes()))
+            for i, row in enumerate(rows)
+        ],
+        np.uint32,
+    )
