@@ -342,7 +342,7 @@ def test_folders_on_the_way_are_made(tmp_path):
 def test_options_reach_the_fit(tmp_path, monkeypatch):
     given = {
         "latent_dim": 2, "likelihood": "bernoulli", "continuous": "student_t", "counts": "poisson", "binarize": True,
-        "condition": ["a", "b"], "exposure": "c", "encoder": "set", "weight_decay": 0.5,
+        "condition": ["a", "b"], "exposure": "c", "encoder": "set", "weight_decay": 0.5, "spread": "column",
         "covariance": "low_rank", "rank": 2,
         "scaling": "none", "prior": "mixture", "posterior": "full", "n_components": 3, "n_levels": 4, "flow_layers": 1,
         "second_stage": "maf", "inference": "semi_amortised", "inner_steps": 2, "inner_rate": 0.1, "through": True,

@@ -71,6 +71,7 @@ def cells_of_ours(data: Blood, seed: int, options: argparse.Namespace) -> Record
     vae = VAE(
         10,
         exposure=data.counts.shape[1],
+        spread=options.spread,
         network="linear",
         prior="mixture",
         encoder_network=lambda i, o, *, key: MLP(i, o, (64,), key=key),
@@ -186,6 +187,7 @@ def main() -> None:
     options.set_defaults(seeds=[0, 1, 2])
     options.add_argument("--cell-epochs", type=int, default=80)
     options.add_argument("--decay", type=float, default=2.0, help="pull on the weights of the model of cells")
+    options.add_argument("--spread", default="column", help="whether a gene's dispersion is one or follows from z")
     options.add_argument("--word-epochs", type=int, default=20)
     options.add_argument("--word-draws", type=int, default=100, help="of importance sampling, a document")
     options.add_argument("--lda-iterations", type=int, default=10)

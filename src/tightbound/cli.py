@@ -15,6 +15,7 @@ import typer
 from tightbound import __version__
 from tightbound.cli_answers import register
 from tightbound.options import (
+    MOST_ROWS,
     Checks,
     Data,
     Drop,
@@ -22,6 +23,7 @@ from tightbound.options import (
     Key,
     Label,
     Model,
+    MostRows,
     Quiet,
     Refine,
     Rows,
@@ -103,6 +105,7 @@ def evaluate(
     train: Train = None,
     train_array: TrainKey = None,
     checks: Checks = True,
+    rows: MostRows = MOST_ROWS,
     refine: Refine = 0,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -120,6 +123,7 @@ def evaluate(
         train_array=train_array,
         checks=checks,
         scoring=scoring,
+        rows=rows,
         refine=refine,
         as_json=as_json,
         quiet=quiet,

@@ -38,7 +38,7 @@ GAP_ROWS = 100
 BRACKET_ROWS = 50
 REAL_BRACKET_ROWS = 20
 BRACKET_STEPS = 100
-PATIENCE = 60.0
+PATIENCE = 20.0
 """Seconds for which difficult rows of the gap are taken further."""
 FEWEST_ROWS = 2
 

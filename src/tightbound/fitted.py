@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tightbound.data import ColumnsEncoding, Encoding, Rows, Table
 from tightbound.evidence import Evidence, Latents, encode, joined, log_evidence, nothing_observed
+from tightbound.evidence.simulation import simulate
 from tightbound.learn import (
     CONVERGED,
     AbstractInference,
@@ -174,8 +175,7 @@ class FittedModel:
     def sample(self, n: int, seed: int) -> tuple[NDArray[np.float64], NDArray[Any]]:
         """n draws (x, z) from p(x, z): x in the user's units (n, d), z (n, k)."""
         with precision(self.specification.dtype):
-            keys = _keys(seed, n)
-            x, z = in_chunks(_ancestral, self.pair, keys)
+            x, z = simulate(self.pair.p, n, key=jax.random.key(seed))
         on_grid = {"on_grid": True} if isinstance(self.encoding, ColumnsEncoding) else {}
         return self.encoding.decode(x, **on_grid), z
 
@@ -246,11 +246,6 @@ def _mean_of_x(pair: Pair, z: Array) -> Array:
 @eqx.filter_jit
 def _mean_at(pair: Pair, z: Array, x: Array, observed: Array) -> Array:
     return jax.vmap(lambda z, x, observed: pair.p.decoder.head.at(z, x, observed).mean)(z, x, observed)
-
-
-@eqx.filter_jit
-def _ancestral(pair: Pair, keys: Array) -> tuple[Array, Array]:
-    return jax.vmap(lambda k: pair.p.sample(key=jax.random.wrap_key_data(k)))(keys)
 
 
 @eqx.filter_jit

@@ -61,6 +61,15 @@ Refine = Annotated[
     ),
 ]
 
+MOST_ROWS = 10_000
+"""The error of a mean over so many is below what any decision hangs on."""
+MostRows = Annotated[
+    int,
+    typer.Option(
+        "--rows", metavar="N", min=0, help="Of a longer table use so many rows, spread evenly over it (0: all)."
+    ),
+]
+
 
 _TYPED: dict[Any, Any] = {tuple: str, list: list[str]}
 _SHOWN: dict[Any, str] = {tuple: "N,N,...", list: "COLUMN"}

@@ -26,7 +26,7 @@ _SAMPLES_OF_MIXED = 1000
 """Rare levels need more of them."""
 FEWEST_HELD_OUT = 20
 """With fewer held-out rows all rows are examined, and simple models, which have seen most of them, are left out."""
-PATIENCE = 60.0
+PATIENCE = 20.0
 """Seconds for which difficult rows are taken further, for a person who waits; `tightbound score` takes all the way."""
 NATS = "nats a row"
 
@@ -70,6 +70,8 @@ class Overview:
     latents: Latents
     row_numbers: NDArray[np.intp]
     """Where the rows stand in the user's file, counted from 0."""
+    n_given: int
+    """Of how many rows they are taken."""
     held_out: Evidence | None = None
     """Of rows that the parameters were not fitted to, where `table` has rows that they were."""
     examined: Examination = dataclasses.field(default_factory=Examination)
@@ -176,7 +178,8 @@ class Overview:
             textwrap.fill(line, width, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False)
             for start, line in [("", note), *(("- ", each) for each in self.conclusions())]
         ]
-        return "\n".join([f"{self.table.source}: {plural(n, 'row')}{seen}", "", shown, "", *below])
+        of = f" of {self.n_given:,}, spread evenly" if n < self.n_given else ""
+        return "\n".join([f"{self.table.source}: {plural(n, 'row')}{of}{seen}", "", shown, "", *below])
 
     def conclusions(self) -> tuple[str, ...]:
         """What follows from it all, a sentence each: problems first."""
@@ -294,7 +297,7 @@ def overview(
     Args:
         model, table: what is looked at, and on which rows.
         n_samples: importance samples a row (None: as the model was fitted).
-        most_rows: take at most so many rows, spread evenly.
+        most_rows: take at most so many rows, spread evenly (None, 0: all).
         held_out: rows that the parameters were not fitted to, to be scored beside `table` (500 of them at most), and
             examined in its place.
         train: the rows that they were fitted to.
@@ -304,7 +307,7 @@ def overview(
     """
     options = {"patience": None if options.get("time_limit") else PATIENCE, **options}
     table = model.encoding.check(table)
-    rows = _spread(table.n_rows, most_rows)
+    n_given, rows = table.n_rows, _spread(table.n_rows, most_rows)
     table = table.take(rows)
     unseen = None if held_out is None else held_out.take(_spread(held_out.n_rows, _MOST_HELD_OUT_ROWS))
     with WorkProgress(progress) as shown:
@@ -315,7 +318,7 @@ def overview(
             subject, of_subject = table, evidence
             checks = [check for check in checks if check != "baselines"]
         found = examination(model, subject, of_subject, train=train, checks=checks, on_progress=shown)
-    return Overview(model, table, evidence, model.latents(table), rows, guard, found, unseen)
+    return Overview(model, table, evidence, model.latents(table), rows, n_given, guard, found, unseen)
 
 
 def _mean_row(name: str, mean: Mean, kind: str, method: str, unit: str = NATS) -> EvidenceRow:
@@ -351,7 +354,7 @@ def _text_cells(row: EvidenceRow) -> tuple[str, ...]:
 
 
 def _spread(n: int, most: int | None) -> NDArray[np.intp]:
-    if most is None or n <= most:
+    if not most or n <= most:
         return np.arange(n)
     return np.unique(np.linspace(0, n - 1, most).round().astype(np.intp))
 

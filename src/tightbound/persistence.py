@@ -12,6 +12,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+from jaxtyping import PRNGKeyArray
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
@@ -74,7 +75,8 @@ def check_target(path: str | os.PathLike[str], overwrite: bool) -> None:
         return
     if not overwrite:
         raise ValueError(
-            f"The model's folder {target} must not exist yet, but it does; choose another name, or say overwrite."
+            f"The model's folder {target} must not exist yet, but it does; choose another name, or overwrite it "
+            "(--overwrite)."
         )
     if not (target.is_dir() and (target / MODEL_FILE).exists()):
         raise ValueError(
@@ -113,17 +115,9 @@ def load_model(
         )
     with precision(spec.dtype):
         try:
-            parts = build(
-                spec,
-                start=Start.template(spec.n_features, encoding.floor if isinstance(encoding, Encoding) else None),
-                encoder_network=encoder_network,
-                decoder_network=decoder_network,
-                key=jax.random.key(0),
-            )
+            template, static = _template(spec, encoding, encoder_network, decoder_network)
         except ValueError as error:
             raise _damaged(folder / MODEL_FILE, error) from error
-        pair = learn.tied(learn.Pair(parts.p, learn.make_inference(spec, parts)))
-        template, static = eqx.partition(pair, eqx.is_array)
         try:
             arrays = load_arrays((folder / WEIGHTS_FILE).read_bytes())
             pair = eqx.combine(learn.with_arrays(template, arrays), static)
@@ -132,6 +126,29 @@ def load_model(
         except (SafetensorError, ValueError, OSError) as error:
             raise _damaged(folder / WEIGHTS_FILE, error) from error
     return FittedModel(pair, spec, encoding, summary), description.get("extra", {})
+
+
+def _template(
+    spec: Specification,
+    encoding: Encoding | ColumnsEncoding,
+    encoder_network: Callable[..., Any] | None,
+    decoder_network: Callable[..., Any] | None,
+) -> tuple[Any, Any]:
+    """The shapes of a model's arrays, and all that is no array."""
+
+    def built(key: PRNGKeyArray) -> learn.Pair:
+        parts = build(
+            spec,
+            start=Start.template(spec.n_features, encoding.floor if isinstance(encoding, Encoding) else None),
+            encoder_network=encoder_network,
+            decoder_network=decoder_network,
+            key=key,
+        )
+        return learn.tied(learn.Pair(parts.p, learn.make_inference(spec, parts)))
+
+    # Nothing is drawn that would be overwritten at once: a command starts two seconds sooner.
+    shapes = eqx.filter_eval_shape(built, jax.random.key(0))
+    return eqx.partition(shapes, lambda leaf: eqx.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct))
 
 
 def _check_own_q(model: FittedModel) -> None:

@@ -178,6 +178,7 @@ def _specification(
         conditions=conditions,
         exposure=_exposure(settings, encoding),
         encoder=settings["encoder"],
+        spread=settings["spread"],
     )
 
 

@@ -81,6 +81,13 @@ SETTINGS: tuple[Setting, ...] = (
             *("hurdle_poisson", "hurdle_negative_binomial"),
         ),
     ),
+    Setting(
+        "spread",
+        str,
+        "latent",
+        "Whether scale, dispersion and shape of continuous and count columns follow from z or are one a column.",
+        ("latent", "column"),
+    ),
     Setting("binarize", bool, False, "Binarise 8-bit intensities anew each time a row is drawn (Bernoulli)."),
     Setting(
         "covariance",
@@ -351,20 +358,13 @@ SETTINGS: tuple[Setting, ...] = (
         "patience",
         int,
         None,
-        "Epochs without a better validation bound before stopping (default: a quarter of the epochs, at least 20; "
-        "0: never).",
+        "Epochs without a better bound before stopping (default: a quarter of the epochs, at least 20; 0: never).",
         group="Learning",
         least=0,
         usual="0 means never stop early",
     ),
     Setting(
-        "n_importance_samples",
-        int,
-        1000,
-        "Draws of z a row for log p(x).",
-        group="Scoring",
-        least=1,
-        usual="1000 is usual",
+        "n_importance_samples", int, 1000, "Draws of z a row for log p(x).", (), "Scoring", 1, usual="1000 is usual"
     ),
     Setting(
         "scoring_method",

@@ -4,7 +4,7 @@ import numpy as np
 
 from tightbound.answers import detect
 from tightbound.answers.detecting import FEWEST_REFERENCES, StrangeCell
-from tightbound.answers.imputing import DRAWS_FOR_POINTS, draws_of, quantiles, typical_points
+from tightbound.answers.imputing import DRAWS_FOR_INTERVALS, draws_of, quantiles, typical_points
 from tightbound.answers.units import Numbers, Units
 from tightbound.data import ColumnsEncoding, Table
 from tightbound.evidence import Evidence
@@ -63,12 +63,13 @@ def table(
 
 
 def column_contents(units: Units, encoding: ColumnsEncoding) -> tuple[ColumnContent, ...]:
-    """Kind, family and levels of every modelled column."""
+    """Kind, family and levels of every column that the model knows."""
     found = []
     for j, (plan, column) in enumerate(zip(encoding.plans, encoding.schema.modelled, strict=True)):
         levels = [str(level) for level in units.levels(j)]
         levels += ["(never seen)"] * (plan.levels - len(levels))  # the model of a single level has two
-        found.append(ColumnContent(plan.name, column.kind.value, plan.family, tuple(levels)))
+        family = f"given: {plan.role}" if plan.role else plan.family
+        found.append(ColumnContent(plan.name, column.kind.value, family, tuple(levels)))
     return tuple(found)
 
 
@@ -82,7 +83,7 @@ def imputation_check(model: FittedModel, table: Table, held_out: Table | None) -
         return None
     unseen = held_out is not None and held_out.n_rows >= FEWEST_ROWS
     chosen = encoding.check(held_out) if unseen and held_out is not None else table
-    most = min(MOST_CHECKED, max(FEWEST_ROWS, MOST_DRAWN // (DRAWS_FOR_POINTS * units.n_columns)))
+    most = min(MOST_CHECKED, max(FEWEST_ROWS, MOST_DRAWN // (DRAWS_FOR_INTERVALS * units.n_columns)))
     chosen = chosen.take(np.unique(np.linspace(0, chosen.n_rows - 1, most).round().astype(np.intp)))
     n_rows, parts = chosen.n_rows, round(1 / HIDDEN)
     # Few rows are taken several times, each time with other cells hidden.
@@ -95,7 +96,7 @@ def imputation_check(model: FittedModel, table: Table, held_out: Table | None) -
     if not hidden.any():
         return None
     x = model.rows(chosen).x
-    mean, draws, _ = draws_of(model, x, np.isfinite(truth) & ~hidden, 0, LATENTS, model.summary.seed)
+    mean, draws, _ = draws_of(model, x, np.isfinite(truth) & ~hidden, DRAWS_FOR_INTERVALS, LATENTS, model.summary.seed)
     points, (low, high) = typical_points(units, mean, draws), quantiles(draws, INTERVAL)
     known = units.modelled(table)
     rows = []

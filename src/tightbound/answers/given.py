@@ -180,6 +180,9 @@ def _one_of(units: Units, j: int, values: Sequence[Any]) -> OneOf:
     return OneOf([units.forward(j, code) for code in codes])
 
 
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
 def _code(units: Units, j: int, value: Any) -> float:
     """One given value as the column's number."""
     name, levels = units.names[j], units.levels(j)
@@ -189,6 +192,8 @@ def _code(units: Units, j: int, value: Any) -> float:
     column = schema.modelled[j]
     if levels:
         found = [k for k, level in enumerate(levels) if level == value or str(level) == str(value).strip()]
+        if not found and {*levels} == {False, True}:
+            found = [int(_BOOLEANS[word]) for word in [str(value).strip().lower()] if word in _BOOLEANS]
         if not found:
             raise DataError(
                 f"The value given for column {name!r} must be one of its levels, {_some(levels)}; got {value!r}; give "

@@ -32,6 +32,7 @@ def evaluate(
     train_array: str | None,
     checks: bool,
     scoring: dict[str, Any],
+    rows: int,
     refine: int,
     as_json: bool,
     quiet: bool,
@@ -43,6 +44,7 @@ def evaluate(
     shown = overview(
         fitted,
         table,
+        most_rows=rows,
         train=read_train(fitted, train, train_array),
         checks=CHECKS if checks else (),
         progress=not quiet,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def filled_text(frame: Any, table: Table, path: str) -> pl.DataFrame:
-    """A frame whose gaps were filled in, with the text of the file at `path` in all other cells, where there is one.
+    """A frame whose gaps were filled in, with the other columns of the file at `path`, and its text where it is text.
 
     Args:
         frame: the filled table, in any container.
@@ -29,6 +29,9 @@ def filled_text(frame: Any, table: Table, path: str) -> pl.DataFrame:
     import polars as pl
 
     filled = _as_polars(frame, table.names, nw, pl)
+    if path.lower().endswith(".parquet"):
+        whole = pl.read_parquet(path)  # with the columns that were set aside
+        return whole.with_columns(filled.get_column(name) for name in whole.columns if name in filled.columns)
     if path == "-" or not path.lower().removesuffix(".gz").endswith((".csv", ".tsv")):
         return filled
     text = text_of(Path(path).read_bytes(), os.path.basename(path), path.lower().removesuffix(".gz")[-4:] == ".tsv")

@@ -48,6 +48,8 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             column's ranks), "gaussian", "student_t", "gaussian_mixture" or "logistic_mixture".
         counts: family of count columns, with "columns": "auto", "poisson", "negative_binomial",
             "zero_inflated_poisson", "zero_inflated_negative_binomial", "hurdle_poisson" or "hurdle_negative_binomial".
+        spread: whether scale, dispersion and shape of continuous and count columns, with "columns", follow from z
+            ("latent") or are one a column ("column"), which leaves more for z to explain.
         binarize: binarise 8-bit intensities anew each time a row is drawn; for scoring they are binarised once.
         covariance: of x given z: "shared", "feature" (learned, the same for all z), "diagonal", "low_rank", "full"
             (from z).
@@ -136,6 +138,7 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         exposure: str | int | None = None,
         continuous: str = "normal_scores",
         counts: str = "auto",
+        spread: str = "latent",
         binarize: bool = False,
         covariance: str = "feature",
         rank: int = 5,
@@ -188,7 +191,7 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self.latent_dim, self.likelihood, self.binarize, self.covariance = latent_dim, likelihood, binarize, covariance
         self.continuous, self.hide_cells, self.missingness = continuous, hide_cells, missingness
         self.condition, self.exposure, self.counts = condition, exposure, counts
-        self.encoder, self.weight_decay = encoder, weight_decay
+        self.encoder, self.weight_decay, self.spread = encoder, weight_decay, spread
         self.rank, self.scaling, self.prior, self.posterior = rank, scaling, prior, posterior
         self.n_components, self.n_levels, self.flow_layers = n_components, n_levels, flow_layers
         self.second_stage, self.inference, self.inner_steps = second_stage, inference, inner_steps

@@ -3,16 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 from numpy.typing import NDArray
 
 from tightbound.evidence.pareto import pareto_khat, tail_length
 from tightbound.evidence.result import Evidence, Method
 from tightbound.evidence.rows import chunks, mask_of, members_of, together
+from tightbound.evidence.simulation import simulate
 from tightbound.evidence.walking import GROUP, N_LEAPFROG, N_SCOUTS, Walkers
 from tightbound.learn import AbstractInference, plain_prior
 from tightbound.model import GenerativeModel, n_states
@@ -31,7 +30,6 @@ _USUAL = {
     "n_moves": 200,
 }
 _PILOT_ROWS, _PILOT_STEPS = 32, 32
-_SIMULATED_AT_ONCE = 64
 _ANNEALING, _PILOT, _SIMULATED = 2**32 - 4, 2**32 - 5, 2**32 - 6
 
 Schedule = NDArray[np.float64]
@@ -154,21 +152,6 @@ def equal_steps(length: NDArray[np.float64], n_steps: int) -> NDArray[np.float64
     schedule = np.interp(np.linspace(0, length[-1], n_steps + 1), length, grid)
     schedule[[0, -1]] = 0, 1
     return schedule
-
-
-def simulate(p: GenerativeModel, n: int, *, key: PRNGKeyArray) -> tuple[NDArray[Any], NDArray[Any]]:
-    """n draws (x, z) from the model, (n, d) and (n, k): each z is an exact posterior draw given its x."""
-    parts = []
-    for start, size in chunks(n, _SIMULATED_AT_ONCE):
-        drawn = jax.device_get(_simulate(p, jnp.int32(start), _SIMULATED_AT_ONCE, key=key))
-        parts.append([a[:size] for a in drawn])
-    x, z = (np.concatenate([part[j] for part in parts]) for j in range(2))
-    return x, z
-
-
-@eqx.filter_jit
-def _simulate(p: GenerativeModel, first: Array, n: int, *, key: PRNGKeyArray) -> tuple[Array, Array]:
-    return jax.vmap(lambda i: p.sample(key=jax.random.fold_in(key, first + i)))(jnp.arange(n))
 
 
 def summarised(

@@ -16,10 +16,10 @@ from tightbound.evidence.annealing import (
     check_counts,
     information_schedule,
     logmeanexp,
-    simulate,
 )
 from tightbound.evidence.result import Mean, mean_over_rows
 from tightbound.evidence.rows import chunks, mask_of, members_of, take, together
+from tightbound.evidence.simulation import simulate
 from tightbound.evidence.walking import Walkers
 from tightbound.learn import AbstractInference
 from tightbound.model import GenerativeModel

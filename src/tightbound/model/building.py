@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tightbound.model.bags import DirichletMultinomialHead, MultinomialHead
-from tightbound.model.columns import ColumnsHead
+from tightbound.model.columns import ColumnsHead, FixedSpread, spreads_of
 from tightbound.model.conditioned import TOTAL, conditioned_decoder, counts_of
 from tightbound.model.decoders import AbstractHead, BernoulliHead, Decoder, gaussian_head
 from tightbound.model.distributions import AbstractDistribution, StandardGaussian
@@ -22,7 +22,7 @@ from tightbound.model.families import AbstractFamily, first_parameters, make_fam
 from tightbound.model.generative import GenerativeModel
 from tightbound.model.inputs import AbstractInputs, CentredInputs, ColumnsInputs
 from tightbound.model.mechanisms import self_masking
-from tightbound.model.missingness import FixedSpread, selected_decoder, selected_encoder, spreads_of
+from tightbound.model.missingness import selected_decoder, selected_encoder
 from tightbound.model.networks import MLP, Network
 from tightbound.model.priors import LearnedPrior, VampPrior
 from tightbound.model.sets import set_inputs
@@ -198,8 +198,11 @@ def _decoder(
     network: Any = _cast(factory(in_size, head.n_inputs, key=key_network), spec.dtype)
     if decoder_network is None:
         network = _begun(_calmed(network, head, key=key_spread), head, start, list(spec.cells))
-    if spec.missing_columns and isinstance(head, ColumnsHead) and decoder_network is None:
-        network = FixedSpread(network, spreads_of(head))
+    if isinstance(head, ColumnsHead) and decoder_network is None:
+        if spec.spread == "column":
+            network = FixedSpread(network, spreads_of(head))
+        elif spec.missing_columns:  # else a spread that depends on z explains the edge of what is missing
+            network = FixedSpread(network, spreads_of(head, gaussian_alone=True))
     if not spec.conditioned:
         return Decoder(network, head, z_size)
     width = len(spec.conditions) + (spec.exposure is not None)

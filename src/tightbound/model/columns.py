@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import ArrayLike, NDArray
 
-from tightbound.model.cells import AbstractCells, AbstractCountCells
+from tightbound.model.cells import AbstractCells, AbstractCountCells, GaussianCells
 from tightbound.model.decoders import AbstractHead
-from tightbound.model.distributions import AbstractDistribution, Mask, Scalar, Vector
+from tightbound.model.distributions import AbstractDistribution, Latent, Mask, Scalar, Vector
 
 Places = tuple[tuple[int, ...], ...]
 
@@ -188,3 +188,32 @@ def columns_head(cells: Sequence[AbstractCells], x: ArrayLike, observed: ArrayLi
     seen = ~np.isnan(rows) if observed is None else np.asarray(observed, bool)
     starts = [each.start(np.asarray(rows[seen[:, j], j], float)) for j, each in enumerate(cells)]
     return ColumnsHead(cells, jnp.asarray(np.concatenate([[s[0] for s in starts], *[s[1:] for s in starts]]), float))
+
+
+@final
+class FixedSpread(eqx.Module):
+    """A decoder's network whose outputs `at` do not depend on z: they are its last bias alone."""
+
+    network: Any
+    at: tuple[int, ...] = eqx.field(static=True)
+
+    def __call__(self, z: Latent) -> Float[Array, " m"]:
+        """Map one vector."""
+        h, fixed = self.network(z), np.array(self.at, int)
+        return h.at[fixed].set(self.network.layers[-1].bias[fixed])
+
+
+def spreads_of(head: ColumnsHead, *, gaussian_alone: bool = False) -> tuple[int, ...]:
+    """Which inputs of the head are all numbers but the location of a continuous or count column without spikes.
+
+    `gaussian_alone`: of Gaussian columns, their scales.
+    """
+    after, found = head.dim, list[int]()
+    for cells in head.cells():
+        wanted = isinstance(cells, GaussianCells) or (
+            not gaussian_alone and (is_count(cells) or cells.measure == "lebesgue")
+        )
+        if wanted:
+            found += range(after, after + cells.n_outputs - 1)
+        after += cells.n_outputs - 1
+    return tuple(found)

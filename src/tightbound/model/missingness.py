@@ -172,32 +172,6 @@ class NoiseOfMissing(eqx.Module):
         return jnp.concatenate([keep * loc, keep * raw])
 
 
-@final
-class FixedSpread(eqx.Module):
-    """A decoder's network whose outputs `at` do not depend on z: they are its last bias alone.
-
-    A spread that depends on z can explain the edge of what is missing, in place of the mechanism.
-    """
-
-    network: Any
-    at: Columns = eqx.field(static=True)
-
-    def __call__(self, z: Latent) -> Float[Array, " m"]:
-        """Map one vector."""
-        h, fixed = self.network(z), np.array(self.at, int)
-        return h.at[fixed].set(self.network.layers[-1].bias[fixed])
-
-
-def spreads_of(head: ColumnsHead) -> Columns:
-    """Which inputs of the head are scales of Gaussian columns."""
-    after, found = head.dim, []
-    for cells in head.cells():
-        if isinstance(cells, GaussianCells):
-            found.append(after)
-        after += cells.n_outputs - 1
-    return tuple(found)
-
-
 def selected_decoder(decoder: Decoder, mechanism: AbstractMechanism) -> Decoder:
     """The decoder with a mechanism: its latent is (z, eps), its `log_prob` that of (x_obs, s).
 

@@ -61,6 +61,8 @@ class Specification:
     """The column that holds a log exposure of the counts; -1: it is the sum of a row's counts; None: there is none."""
     encoder: str = "masking"
     """What the encoder does with missing cells: "masking" (zeros, and the mask), "set" (a sum over observed cells)."""
+    spread: str = "latent"
+    """Whether what is not the location of a continuous or count column depends on z ("latent") or not ("column")."""
     missingness: str = "random"
     """Whether and how the value of a cell decides on its being missing: "random" (it does not), "self_masking" (in a
     direction that is learnt), "self_masking_high", "self_masking_low" (such values are missing)."""
@@ -137,6 +139,7 @@ _LEGAL: dict[str, tuple[str, ...]] = {
     "dtype": ("float32", "float64"),
     "missingness": ("random", *SELF_MASKING),
     "encoder": ENCODERS,
+    "spread": ("latent", "column"),
 }
 _TUPLES = ("hidden_sizes", "custom", "missing_columns", "conditions")
 _LEAST: dict[str, tuple[int, str]] = {

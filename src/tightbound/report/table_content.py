@@ -24,7 +24,7 @@ class ColumnContent:
     """One column of the report's `data`, and how far the samples' marginal is from it.
 
     - `kind`: real, positive, bounded, count, ordinal, categorical, binary or datetime (then numbers are days since
-      1970-01-01); `family`: the distribution that it is modelled with.
+      1970-01-01); `family`: the distribution that it is modelled with, or what it is given as.
     - `levels`: their names in the order of codes; () for numbers.
     - `distance`: total variation of levels, Kolmogorov-Smirnov of numbers, between 0 and 1; `chance`: what 95 % of
       samples of the same size from the very same distribution stay below.

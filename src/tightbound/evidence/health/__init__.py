@@ -62,14 +62,15 @@ def examine(
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key_host)))
     x, observed = _chosen(x, observed, most_rows, rng)
     simulated = simulate(p, q, most_rows, observed, key=key_simulate)
-    drawn = draw(p, q, x, observed, key=key_draw)
+    judged = likelihood == "gaussian" and has_gaussian_cells(p)
+    drawn = draw(p, q, x, observed, judged=judged, key=key_draw)
     latents = encode(p, q, x, observed)
 
     discrete = bool(np.isin(simulated.z, (0, 1)).all())
     carried = information(latents, drawn, log_aggregated(p, q, drawn), discrete=discrete)
     matching, prior_auc, marginals = prior_match(drawn.z, simulated.z[: len(drawn.z)], rng=rng)
     ranks = calibration(simulated.pit, latents.active)
-    cells = cell_fit(drawn, observed) if likelihood == "gaussian" and has_gaussian_cells(p) else None
+    cells = cell_fit(drawn, observed) if judged else None
     encoder = encoder_calibration(ranks, latents.active, len(simulated.z))
     asis = recorded or (lambda rows: rows)
     rows, samples, known = _comparable(asis(x), observed, asis(simulated.x), p, train, train_observed)

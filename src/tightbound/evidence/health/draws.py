@@ -12,6 +12,7 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Array, PRNGKeyArray
 from numpy.typing import NDArray
 
+from tightbound.evidence.simulation import simulate as rows_of_model
 from tightbound.learn import AbstractInference
 from tightbound.model import (
     AbstractDistribution,
@@ -83,22 +84,25 @@ def has_gaussian_cells(p: GenerativeModel) -> bool:
 
 def simulate(p: GenerativeModel, q: AbstractInference, n: int, observed: Mask, *, key: PRNGKeyArray) -> Simulated:
     """n draws (x*, z*) of the model with the ranks of z*; draw i has the missing cells of row i (modulo the rows)."""
-    keys = jax.random.split(key, n)
+    key_joint, key_ranks = jax.random.split(key)
+    x, z = rows_of_model(p, n, key=key_joint)
 
     def run(rows: NDArray[np.int64]) -> tuple[Array, ...]:
         mask = None if observed is None else jnp.asarray(observed[rows % len(observed)])
-        return _simulate(p, q, keys[rows], mask)
+        return (_ranks(p, q, jnp.asarray(x[rows]), jnp.asarray(z[rows]), mask, jnp.asarray(rows), key=key_ranks),)
 
-    return Simulated(*_in_chunks(run, n, _SIMULATED_AT_ONCE))
+    return Simulated(x, z, *_in_chunks(run, n, _SIMULATED_AT_ONCE))
 
 
-def draw(p: GenerativeModel, q: AbstractInference, x: NDArray[Any], observed: Mask, *, key: PRNGKeyArray) -> Drawn:
-    """What q says of every held-out row, and how its cells lie in the decoder's distributions."""
-    keys = jax.random.split(key, len(x))
+def draw(
+    p: GenerativeModel, q: AbstractInference, x: NDArray[Any], observed: Mask, *, judged: bool, key: PRNGKeyArray
+) -> Drawn:
+    """What q says of every held-out row and, where cells are to be judged, how they lie in the decoder's distributions
+    (else zeros: moments of all kinds of cells take longer to compile than all the rest)."""
 
     def run(rows: NDArray[np.int64]) -> tuple[Array, ...]:
         mask = None if observed is None else jnp.asarray(observed[rows])
-        return _draw(p, q, jnp.asarray(x[rows]), mask, keys[rows])
+        return _draw(p, q, jnp.asarray(x[rows]), mask, jnp.asarray(rows), judged, key=key)
 
     return Drawn(*_in_chunks(run, len(x), _ROWS_AT_ONCE))
 
@@ -126,41 +130,62 @@ def _in_chunks(run: Callable[[NDArray[np.int64]], tuple[Array, ...]], n: int, si
 
 
 @eqx.filter_jit
-def _simulate(p: GenerativeModel, q: AbstractInference, keys: Array, observed: Array | None) -> tuple[Array, ...]:
-    def one(key: PRNGKeyArray, observed: Array | None) -> tuple[Array, ...]:
-        key_joint, key_search, key_q, key_ties = jax.random.split(key, 4)
-        x, z = p.sample(key=key_joint)
+def _ranks(
+    p: GenerativeModel,
+    q: AbstractInference,
+    x: Array,
+    z: Array,
+    observed: Array | None,
+    which: Array,
+    *,
+    key: PRNGKeyArray,
+) -> Array:
+    def one(x: Array, z: Array, observed: Array | None, i: Array) -> Array:
+        key_search, key_q, key_ties = jax.random.split(jax.random.fold_in(key, i), 3)
         posterior = q(p, x, observed, key=key_search)
         draws = jax.vmap(lambda k: posterior.sample(key=k))(jax.random.split(key_q, N_RANKS))
         below, ties = jnp.sum(draws < z[None, :], axis=0), jnp.sum(draws == z[None, :], axis=0)
-        return x, z, (below + jax.random.uniform(key_ties, z.shape) * (ties + 1)) / (N_RANKS + 1)
+        return (below + jax.random.uniform(key_ties, z.shape) * (ties + 1)) / (N_RANKS + 1)
 
-    return jax.vmap(one, in_axes=(0, None if observed is None else 0))(keys, observed)
+    return jax.vmap(one, in_axes=(0, 0, None if observed is None else 0, 0))(x, z, observed, which)
 
 
 @eqx.filter_jit
-def _draw(p: GenerativeModel, q: AbstractInference, x: Array, observed: Array | None, keys: Array) -> tuple[Array, ...]:
-    def one(x: Array, observed: Array | None, key: PRNGKeyArray) -> tuple[Array, ...]:
-        key_search, key_q, key_choice = jax.random.split(key, 3)
+def _draw(
+    p: GenerativeModel,
+    q: AbstractInference,
+    x: Array,
+    observed: Array | None,
+    which: Array,
+    judged: bool,
+    *,
+    key: PRNGKeyArray,
+) -> tuple[Array, ...]:
+    def one(x: Array, observed: Array | None, i: Array) -> tuple[Array, ...]:
+        key_search, key_q, key_choice = jax.random.split(jax.random.fold_in(key, i), 3)
         numbers = q.numbers(p, x, observed, key=key_search)
 
         def weighed(key: PRNGKeyArray) -> tuple[Array, ...]:
             z, log_q = sample_and_log_prob(q.member(p, numbers), key=key)
             cells = at_row(p.decoder(z), x, observed)
             log_w = cells.log_prob(x, observed) + p.prior.log_prob(z) - log_q
-            return z, log_q, log_w, cells.mean, cells.variance
+            return z, log_q, log_w, *((cells.mean, cells.variance) if judged else ())
 
-        z, log_q, log_w, mean, variance = jax.vmap(weighed)(jax.random.split(key_q, N_POSTERIOR))
+        z, log_q, log_w, *moments = jax.vmap(weighed)(jax.random.split(key_q, N_POSTERIOR))
         log_w = jnp.where(jnp.isnan(log_w), -jnp.inf, log_w)
-        score = jnp.where(True if observed is None else observed[None, :], (x[None, :] - mean) / variance**0.5, 0)
         w = jnp.where(jnp.all(jnp.isneginf(log_w)), 1 / N_POSTERIOR, jax.nn.softmax(log_w))
+        found = numbers, z[0], log_q[0], 1 / jnp.sum(w**2)
+        if not judged:
+            nothing = jnp.zeros_like(x)
+            return *found, nothing, jnp.zeros((*x.shape, len(WIDTHS)), x.dtype), nothing
+        mean, variance = moments
+        score = jnp.where(True if observed is None else observed[None, :], (x[None, :] - mean) / variance**0.5, 0)
         uncertain = w @ (mean - (w @ mean)[None, :]) ** 2 / (w @ variance)
         inside = jnp.stack([w @ (jnp.abs(score) < width) for width in WIDTHS], axis=1)
         chosen = jax.random.choice(key_choice, N_POSTERIOR, p=w)
-        pit = jax.scipy.stats.norm.cdf(score[chosen])
-        return numbers, z[0], log_q[0], 1 / jnp.sum(w**2), uncertain, inside, pit
+        return *found, uncertain, inside, jax.scipy.stats.norm.cdf(score[chosen])
 
-    return jax.vmap(one, in_axes=(0, None if observed is None else 0, 0))(x, observed, keys)
+    return jax.vmap(one, in_axes=(0, None if observed is None else 0, 0))(x, observed, which)
 
 
 @eqx.filter_jit
