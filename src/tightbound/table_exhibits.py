@@ -4,7 +4,7 @@ import numpy as np
 
 from tightbound.answers import detect
 from tightbound.answers.detecting import FEWEST_REFERENCES, StrangeCell
-from tightbound.answers.imputing import DRAWS_FOR_INTERVALS, draws_of, quantiles, typical_points
+from tightbound.answers.imputing import N_DRAWS, draws_of, quantiles, typical_points
 from tightbound.answers.units import Numbers, Units
 from tightbound.data import ColumnsEncoding, Table
 from tightbound.evidence import Evidence
@@ -83,7 +83,7 @@ def imputation_check(model: FittedModel, table: Table, held_out: Table | None) -
         return None
     unseen = held_out is not None and held_out.n_rows >= FEWEST_ROWS
     chosen = encoding.check(held_out) if unseen and held_out is not None else table
-    most = min(MOST_CHECKED, max(FEWEST_ROWS, MOST_DRAWN // (DRAWS_FOR_INTERVALS * units.n_columns)))
+    most = min(MOST_CHECKED, max(FEWEST_ROWS, MOST_DRAWN // (N_DRAWS * units.n_columns)))
     chosen = chosen.take(np.unique(np.linspace(0, chosen.n_rows - 1, most).round().astype(np.intp)))
     n_rows, parts = chosen.n_rows, round(1 / HIDDEN)
     # Few rows are taken several times, each time with other cells hidden.
@@ -96,7 +96,7 @@ def imputation_check(model: FittedModel, table: Table, held_out: Table | None) -
     if not hidden.any():
         return None
     x = model.rows(chosen).x
-    mean, draws, _ = draws_of(model, x, np.isfinite(truth) & ~hidden, DRAWS_FOR_INTERVALS, LATENTS, model.summary.seed)
+    mean, draws, _ = draws_of(model, x, np.isfinite(truth) & ~hidden, N_DRAWS, LATENTS, model.summary.seed)
     points, (low, high) = typical_points(units, mean, draws), quantiles(draws, INTERVAL)
     known = units.modelled(table)
     rows = []

@@ -16,9 +16,9 @@ from tightbound.model import with_strength
 from tightbound.readings import conditional_draws
 
 ROWS_AT_ONCE = 1024
-DRAWS_FOR_POINTS = 100
-"""Draws a row where means and medians are taken over draws: their noise adds a hundredth of the variance."""
-DRAWS_FOR_INTERVALS = 200
+N_DRAWS = 100
+"""Draws a row where means, medians and ends of intervals are taken over draws: their noise adds a hundredth of the
+variance."""
 
 
 @final
@@ -90,7 +90,7 @@ def impute(
     ends = np.full((2, *codes.shape), np.nan)
     drawn = np.repeat(codes[None], n_draws or 0, axis=0)
     khat = np.zeros(len(gaps))
-    least = max(n_draws or 0, DRAWS_FOR_POINTS if interval is None else DRAWS_FOR_INTERVALS)
+    least = max(n_draws or 0, N_DRAWS)
     for start in range(0, len(gaps), ROWS_AT_ONCE):
         at = gaps[start : start + ROWS_AT_ONCE]
         holes = ~observed[at]
@@ -140,11 +140,14 @@ def draws_of(
 
 
 def quantiles(draws: Numbers, interval: float) -> NDArray[np.float64]:
-    """Lower and upper ends (2, n, m) that hold a share `interval` of the draws: values that were drawn."""
-    found: NDArray[np.float64] = np.quantile(
-        draws, [0.5 - interval / 2, 0.5 + interval / 2], axis=1, method="inverted_cdf"
-    )
-    return found
+    """Ends (2, n, m) of what holds a further draw with the probability `interval`: values that were drawn.
+
+    Another draw falls between the k-th smallest of n and the k-th largest with probability (n + 1 - 2 k) / (n + 1).
+    """
+    n = draws.shape[1]
+    k = max(int((n + 1) * (0.5 - interval / 2)), 1)
+    ordered = np.sort(draws, axis=1)
+    return np.stack([ordered[:, k - 1], ordered[:, n - k]])
 
 
 def _level_means(units: Units, draws: Numbers) -> Numbers:
