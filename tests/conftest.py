@@ -35,6 +35,9 @@ install_import_hook(["tightbound.model", "tightbound.learn", "tightbound.evidenc
 # Every compiled program keeps some tens of memory maps; Linux gives a process 65,530 of them, and XLA aborts beyond.
 MOST_MAPS = 20_000
 
+# Compiled programs are many objects that live for long: to look through them all, again and again, takes long.
+gc.set_threshold(200_000, 20, 100)
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # An example that compiles takes seconds and its neighbour microseconds: a deadline would fail at random.

@@ -97,8 +97,8 @@ def annealed_evidence(
         if on_progress is not None:
             on_progress(start + size)
     log_w, first, odd = (np.concatenate([part[j] for part in parts]) for j in range(3))
-    # The scouts' gradients count too: they are work that was done.
-    work = (n_chains + passes * N_SCOUTS) * (1 + 3 * n_leapfrog * (len(b) - 2))
+    # The scouts' gradients count too, and those of the look at the start: they are work that was done.
+    work = (n_chains + passes * N_SCOUTS) * 3 * n_leapfrog * (len(b) - 1)
     return summarised(log_w, first, odd, group=unit, work=work)
 
 
