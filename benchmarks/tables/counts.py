@@ -186,7 +186,7 @@ def main() -> None:
     options = parser(__doc__, (CELLS, WORDS), (OURS, *PEERS))
     options.set_defaults(seeds=[0, 1, 2])
     options.add_argument("--cell-epochs", type=int, default=80)
-    options.add_argument("--decay", type=float, default=2.0, help="pull on the weights of the model of cells")
+    options.add_argument("--decay", type=float, default=6.0, help="pull on the weights of the model of cells")
     options.add_argument("--spread", default="column", help="whether a gene's dispersion is one or follows from z")
     options.add_argument("--word-epochs", type=int, default=20)
     options.add_argument("--word-draws", type=int, default=100, help="of importance sampling, a document")

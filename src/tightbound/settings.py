@@ -323,7 +323,7 @@ SETTINGS: tuple[Setting, ...] = (
         group="Learning",
         least=0,
         most=100,
-        usual="0 is usual, 0.1 to 2 for a few hundred rows of many columns",
+        usual="0 is usual, 0.1 to 10 for a few hundred rows of many columns",
     ),
     Setting(
         "missingness",
