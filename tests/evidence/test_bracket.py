@@ -12,7 +12,7 @@ from tightbound.evidence import bracket as bracket_module
 from tightbound.evidence.bracket import _SIMULATED_ROWS, CONVERGED_BELOW, Bracket, _split_rhat
 from tightbound.evidence.rows import members_of
 from tightbound.evidence.simulation import simulate
-from tightbound.evidence.walking import AT_ONCE, N_SCOUTS, Walkers
+from tightbound.evidence.walking import AT_ONCE, N_SCOUTS, Walkers, _at, _picked
 from tightbound.learn import AbstractInference
 from tightbound.model import GenerativeModel
 
@@ -84,6 +84,23 @@ def test_one_step_back_is_the_weight_of_the_start() -> None:
     moved = back([0.0, 0.3, 1.0], [1e-9, 0.7])  # that of the temperature 0.3; no move is made at 1
     assert np.all(np.abs(moved - still) > 1e-3)
     np.testing.assert_array_equal(moved, back([0.0, 0.3, 1.0], [0.9, 0.7]))
+    # Each move back has the step size that was found at its temperature: 0.6 comes first, then 0.3.
+    walkers.place(z)
+    walked = walkers.backward(np.array([0.0, 0.3, 0.6, 1.0]), np.tile([0.9, 0.2, 0.7], (3, 1)))
+    np.testing.assert_array_equal(walked.step_size, np.tile([0.0, 0.7, 0.2], (3, 1)))
+
+
+def test_places_are_picked_by_their_weights() -> None:
+    """Three of two rows' chains, the second of each with all the weight but a third of the first row's."""
+    u = jnp.arange(12.0).reshape(2, 6, 1)
+    chains = _at(u, 3, 3)
+    log_weight = jnp.array([[np.log(0.5), 0.0, -np.inf], [-1e4, -2e4, jnp.nan]])
+    chains = chains._replace(log_weight=chains.log_weight._replace(value=log_weight))
+    keys = jax.random.split(KEY, (2, 300))
+    picked = np.concatenate([np.asarray(_picked(chains, keys[:, i : i + 5], 3))[:, :, 0] for i in range(290)], axis=1)
+    assert set(picked[0]) == {0.0, 1.0}
+    assert abs(np.mean(picked[0]) - 2 / 3) < 0.06
+    assert set(picked[1]) == {6.0}
 
 
 def test_a_walk_in_several_calls_is_one_walk() -> None:
