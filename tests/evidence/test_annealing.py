@@ -269,7 +269,8 @@ def test_one_step_is_importance_sampling() -> None:
     one = walkers(q, 6)
     walked = one.forward(np.array([0.0, 1.0]))
     np.testing.assert_allclose(one.log_weight, walked.increments[:, 0, :6], atol=1e-12)
-    path = path_of(p, q(p, jnp.asarray(x[0]), key=KEY), jnp.asarray(x[0]), None)
+    row = jnp.asarray(rows(1)[0])  # that of the walkers
+    path = path_of(p, q(p, row, key=KEY), row, None)
     drawn = jax.vmap(lambda u: path.point(u).log_weight)(jnp.asarray(walked.quantities[0, 0, :, :2]))
     np.testing.assert_allclose(one.log_weight[0], drawn, atol=1e-12)
 
