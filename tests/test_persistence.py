@@ -461,6 +461,18 @@ def test_custom_networks_come_back_with_their_factories(custom: tuple[str, ...],
     assert jax.tree.structure(loaded.pair) == jax.tree.structure(model.pair)
 
 
+def test_a_factory_may_ask_for_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's code is called with a key that can be drawn from, when loading too."""
+
+    def factory(in_size: int, out_size: int, *, key: Any) -> Any:
+        return bottleneck(2 + int(jax.random.uniform(key) < 2))(in_size, out_size, key=key)
+
+    monkeypatch.setitem(OWN, "decoder", factory)
+    save_model(tmp_path / "model", untrained("decoder"))
+    loaded, _ = load_model(tmp_path / "model", **given("decoder"))
+    assert loaded.specification.custom == ("decoder",)
+
+
 def test_one_custom_network_leaves_the_other_as_it_was() -> None:
     """The decoder asked for is residual, whatever the encoder is."""
     assert untrained("encoder").pair.p.decoder.network.residual

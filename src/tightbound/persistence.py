@@ -146,8 +146,9 @@ def _template(
         )
         return learn.tied(learn.Pair(parts.p, learn.make_inference(spec, parts)))
 
-    # Nothing is drawn that would be overwritten at once: a command starts two seconds sooner.
-    shapes = eqx.filter_eval_shape(built, jax.random.key(0))
+    # Nothing is drawn that would be overwritten at once: a command starts two seconds sooner. A user's own factory may
+    # need numbers, not shapes.
+    shapes = built(jax.random.key(0)) if spec.custom else eqx.filter_eval_shape(built, jax.random.key(0))
     return eqx.partition(shapes, lambda leaf: eqx.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct))
 
 

@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from tightbound import VAE, VAEImputer, load
 from tightbound.answers import Imputation
+from tightbound.answers.imputing import quantiles
 
 RNG = np.random.default_rng(8)
 SMALL: dict[str, Any] = {"network": "linear", "epochs": 2, "validation_fraction": 0, "random_state": 0}
@@ -293,3 +294,14 @@ def test_the_users_model_keeps_what_the_imputer_does_not_say() -> None:
     vae = VAEImputer(own).fit(X).vae_
     assert vae.missingness == "self_masking" and vae.random_state == 3
     assert VAEImputer(own, random_state=4).fit(X).vae_.random_state == 4
+
+
+@pytest.mark.parametrize(("n", "interval", "k"), [(100, 0.9, 5), (99, 0.9, 5), (200, 0.5, 50), (7, 0.9, 1)])
+def test_ends_are_draws_that_hold_another_with_the_probability_asked_for(n: int, interval: float, k: int) -> None:
+    """The k-th smallest and largest; with enough draws (n + 1 - 2 k) / (n + 1) is the probability, or just above."""
+    draws = np.random.default_rng(0).normal(size=(4000, n + 1, 1))
+    low, high = quantiles(draws[:, :n], interval)
+    ordered = np.sort(draws[:, :n], axis=1)
+    np.testing.assert_array_equal([low, high], [ordered[:, k - 1], ordered[:, n - k]])
+    held = np.mean((low < draws[:, n]) & (draws[:, n] < high))
+    assert abs(held - (n + 1 - 2 * k) / (n + 1)) < 0.03

@@ -193,7 +193,8 @@ def _code(units: Units, j: int, value: Any) -> float:
     if levels:
         found = [k for k, level in enumerate(levels) if level == value or str(level) == str(value).strip()]
         if not found and {*levels} == {False, True}:
-            found = [int(_BOOLEANS[word]) for word in [str(value).strip().lower()] if word in _BOOLEANS]
+            said = _BOOLEANS.get(str(value).strip().lower())
+            found = [] if said is None else [list(levels).index(said)]
         if not found:
             raise DataError(
                 f"The value given for column {name!r} must be one of its levels, {_some(levels)}; got {value!r}; give "

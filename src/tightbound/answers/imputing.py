@@ -145,7 +145,7 @@ def quantiles(draws: Numbers, interval: float) -> NDArray[np.float64]:
     Another draw falls between the k-th smallest of n and the k-th largest with probability (n + 1 - 2 k) / (n + 1).
     """
     n = draws.shape[1]
-    k = max(int((n + 1) * (0.5 - interval / 2)), 1)
+    k = max(int((n + 1) * (0.5 - interval / 2) + 1e-9), 1)  # 0.5 - 0.9 / 2 is a little less than 0.05
     ordered = np.sort(draws, axis=1)
     return np.stack([ordered[:, k - 1], ordered[:, n - k]])
 

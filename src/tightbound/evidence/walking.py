@@ -103,11 +103,12 @@ class Walked:
     """A trace of rows on the host, with a first axis for the rows."""
 
     def __init__(self, parts: list[Trace], counts: list[int], n_chains: int):
-        def joined(name: str) -> NDArray[Any]:
-            arrays = [np.asarray(getattr(part, name))[:, :n] for part, n in zip(parts, counts, strict=True)]
-            return np.concatenate(arrays, axis=1)
+        """Traces of one call each, of which the first so many moves were made."""
+        self._parts, self._counts, self._n_chains = parts, counts, n_chains
 
-        self._joined, self._n_chains = joined, n_chains
+    def _joined(self, name: str) -> NDArray[Any]:
+        found = zip(self._parts, self._counts, strict=True)
+        return np.concatenate([np.asarray(getattr(part, name))[:, :n] for part, n in found], axis=1)
 
     @property
     def increments(self) -> NDArray[np.float64]:

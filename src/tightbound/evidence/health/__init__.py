@@ -56,8 +56,7 @@ def examine(
     Example: `examine(p, q, held_out, likelihood="gaussian", key=jax.random.key(0)).problems`.
     """
     x, observed = _checked(p, x, observed, "x")
-    if not isinstance(most_rows, int | np.integer) or most_rows < 2:
-        raise ValueError(f"most_rows must be a whole number of at least 2; got {most_rows!r}; 1000 is usual.")
+    _check_most(most_rows)
     key_host, key_simulate, key_draw = jax.random.split(key, 3)
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key_host)))
     x, observed = _chosen(x, observed, most_rows, rng)
@@ -146,6 +145,11 @@ def _comparable(
         known = (filled(train, train_observed, center) - center[None, :]) / sd[None, :]
     rows, drawn = filled(x, observed, center), filled(samples, masks, center)
     return (rows - center[None, :]) / sd[None, :], (drawn - center[None, :]) / sd[None, :], known
+
+
+def _check_most(most_rows: Any) -> None:
+    if not isinstance(most_rows, int | np.integer) or most_rows < 2:
+        raise ValueError(f"most_rows must be a whole number of at least 2; got {most_rows!r}; 1000 is usual.")
 
 
 def _chosen(x: NDArray[Any], observed: Mask, most: int, rng: np.random.Generator) -> tuple[NDArray[Any], Mask]:
