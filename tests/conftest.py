@@ -27,6 +27,9 @@ import hypothesis
 import pytest
 from jaxtyping import install_import_hook
 
+from tightbound.compiling import compile_quickly
+
+compile_quickly()
 atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 # Shapes and dtypes in annotations are checked at every call of the mathematics while the tests run.

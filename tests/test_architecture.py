@@ -22,6 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "model": set(),
     "data": set(),
     "checking": {"settings"},
+    "compiling": set(),
     "settings": set(),  # options with their defaults and help, light enough for `tightbound --help`
     "learn": {"model"},
     "evidence": {"model", "learn"},
@@ -57,7 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "commands": set(),  # everything but the command line itself; filled in below
     "options": {"settings"},  # of the command line
     "cli_answers": {"options"},
-    "cli": {"cli_answers", "options"},
+    "cli": {"cli_answers", "compiling", "options"},
     "__init__": set(),
     "__main__": {"cli"},
 }
