@@ -14,7 +14,7 @@ KNOWN_TO = "0.10."
 def compile_quickly() -> None:
     """Have XLA compile in half the time, to programs that run as fast (measured: docs/performance.md).
 
-    To be called before JAX makes its first array. What XLA_FLAGS says already stays; with an accelerator nothing is set.
+    To be called before JAX makes its first array. What XLA_FLAGS says already stays; with an accelerator, nothing new.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if os.environ.get("JAX_PLATFORMS") != "cpu" and importlib.util.find_spec("jax_plugins") is not None:
