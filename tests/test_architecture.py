@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "planning": INNER | {"checking", "choices", "settings"},
     "resuming": INNER | {"settings"},
     "beginning": INNER | {"checking", "planning", "settings"},
-    "fitting": INNER | {"beginning", "fitted", "planning", "resuming", "settings"},
+    "fitting": INNER | {"beginning", "compiling", "fitted", "planning", "resuming", "settings"},
     "report": INNER | {"fitted"},
     "examination": INNER | {"fitted"},  # gap, bracket, health and simple models of a fitted model
     "exhibits": INNER | {"examination", "report"},  # what the report shows of them

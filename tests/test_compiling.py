@@ -4,8 +4,10 @@ import importlib.metadata
 import importlib.util
 import os
 
+import numpy as np
 import pytest
 
+from tightbound import VAE
 from tightbound.compiling import QUICK, QUICKER, compile_quickly
 
 
@@ -51,3 +53,9 @@ def test_with_an_accelerator_nothing_is_set(monkeypatch: pytest.MonkeyPatch, pla
         monkeypatch.setenv("JAX_PLATFORMS", platforms)
     compile_quickly()
     assert os.environ["XLA_FLAGS"] == after
+
+
+def test_a_fit_in_python_compiles_quickly_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLA_FLAGS", "")
+    VAE(1, epochs=1, hidden_sizes=2).fit(np.arange(20.0).reshape(10, 2))
+    assert os.environ["XLA_FLAGS"] == f"{QUICK} {QUICKER}"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tightbound import learn
 from tightbound.beginning import choose_encoding, start_of
+from tightbound.compiling import compile_quickly
 from tightbound.data import (
     ColumnsEncoding,
     Encoding,
@@ -73,7 +74,7 @@ def fit_table(
     if on_plan is not None:
         on_plan(plan, tuple(messages))
     with precision(settings["dtype"]):
-        use_compilation_cache()
+        prepare_compiler()
         key_weights, key_fit = jax.random.split(jax.random.key(seed))
         parts = build(
             plan.specification,
@@ -256,11 +257,12 @@ def _some_latents(pair: learn.Pair, encoding: Encoding | ColumnsEncoding, rows: 
     return encode(pair.p, pair.q, rows.x[some], observed).mean
 
 
-def use_compilation_cache() -> None:
-    """Keep compiled programs between processes, unless the user has chosen a place (or none) for them.
+def prepare_compiler() -> None:
+    """Compile quickly, and keep compiled programs between processes, unless the user has chosen otherwise.
 
     The folder is $TIGHTBOUND_CACHE, else ~/.cache/tightbound; an empty TIGHTBOUND_CACHE turns it off.
     """
+    compile_quickly()
     place = os.environ.get("TIGHTBOUND_CACHE", str(Path.home() / ".cache" / "tightbound"))
     if not place or jax.config.values.get("jax_compilation_cache_dir"):
         return

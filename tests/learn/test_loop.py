@@ -136,8 +136,11 @@ def test_without_validation_the_latest_parameters_are_kept() -> None:
 
 
 def test_validation_changes_what_is_kept_and_not_what_is_learnt(whole: Fitted) -> None:
+    """But for rounding: with and without it are two compiled programs."""
     _, record = run(network_pair(), TRAIN, HOW, epochs=4)
-    assert_same_bits(record.states[3].parameters, whole[1].states[3].parameters)
+    pairs = zip(*(jax.tree.leaves(r.states[3].parameters) for r in (record, whole[1])), strict=True)
+    for found, expected in pairs:
+        np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
 
 
 def test_no_epochs_give_the_model_as_it_was() -> None:

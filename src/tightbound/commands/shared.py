@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tightbound.checking import check_number
 from tightbound.data import Table, read_table
 from tightbound.fitted import FittedModel
-from tightbound.fitting import use_compilation_cache
+from tightbound.fitting import prepare_compiler
 from tightbound.persistence import load_model
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ REPORT_FILE = "report.html"
 
 def load(path: str, refine: int = 0) -> FittedModel:
     """A saved model, with a q refined by so many steps (0: its own)."""
-    use_compilation_cache()
+    prepare_compiler()
     fitted = load_model(path)[0]
     return fitted.refined(refine) if refine else fitted
 

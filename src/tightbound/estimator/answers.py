@@ -22,7 +22,7 @@ from tightbound.checking import check_number
 from tightbound.data import Table
 from tightbound.estimator.arguments import check_draws, seed_of
 from tightbound.fitted import FittedModel
-from tightbound.fitting import use_compilation_cache
+from tightbound.fitting import prepare_compiler
 
 
 class AnswersMixin:
@@ -31,7 +31,7 @@ class AnswersMixin:
     def _answering(self, X: Any) -> tuple[FittedModel, Table]:
         check_is_fitted(self)
         own: Any = self
-        use_compilation_cache()
+        prepare_compiler()
         return own.fitted_, own._table(X)
 
     def sample(self, n: int = 1, random_state: Any = None, *, given: Mapping[str, Any] | None = None) -> Any:

@@ -18,7 +18,7 @@ from tightbound.estimator.arguments import check_draws, seed_of
 from tightbound.evidence import Evidence
 from tightbound.examination import Examination, examination
 from tightbound.fitted import FittedModel
-from tightbound.fitting import check_factories, fit_table, use_compilation_cache
+from tightbound.fitting import check_factories, fit_table, prepare_compiler
 from tightbound.persistence import save_model
 from tightbound.planning import Plan
 from tightbound.progress import FitProgress
@@ -322,7 +322,7 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         n_samples = self.n_importance_samples if n_samples is None else n_samples
         check_number("n_samples", n_samples, 1, math.inf, "1000 is usual")
         table = self._table(X)
-        use_compilation_cache()
+        prepare_compiler()
         options = {"method": self.scoring_method, "tolerance": self.tolerance, **options}
         return self.fitted_.evidence(table, int(n_samples), **options)
 
