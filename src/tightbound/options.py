@@ -61,7 +61,7 @@ Refine = Annotated[
     ),
 ]
 
-MOST_ROWS = 5_000
+MOST_ROWS = 2_000
 """The error of a mean over so many is below what any decision hangs on."""
 MostRows = Annotated[
     int,

@@ -1,5 +1,6 @@
 """Missing cells filled in: observed ones bit for bit, every container, draws, intervals, closed forms."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tightbound import VAE, VAEImputer, load
-from tightbound.answers import Imputation
+from tightbound.answers import Imputation, imputing
 from tightbound.answers.imputing import quantiles
+from tightbound.readings import ConditionalDraws, conditional_draws
 
 RNG = np.random.default_rng(8)
 SMALL: dict[str, Any] = {"network": "linear", "epochs": 2, "validation_fraction": 0, "random_state": 0}
@@ -70,6 +72,32 @@ def test_draws_are_values_that_the_columns_can_hold(found: Imputation) -> None:
         assert set(d["colour"]) == {"red", "green", "blue"}
     spikes = np.mean([d["income"].to_numpy()[holes()[:, 2]] == 0 for d in found.draws])
     assert 0.05 < spikes < 0.7  # with its spike at 0
+
+
+def test_rows_with_uneven_weights_get_all_their_latents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the others what few latents give; k-hat of the first pass decides, row by row."""
+    model = fitted().fitted_
+    rows = model.rows(fitted()._table(pandas_frame()))
+    x, observed = rows.x[:6], rows.observed[:6]
+    asked = []
+
+    def watched(pair: Any, x: Any, observed: Any, *, n_samples: int, **rest: Any) -> ConditionalDraws:
+        asked.append((len(x), n_samples))
+        found = conditional_draws(pair, x, observed, n_samples=n_samples, **rest)
+        khat = np.zeros(len(x))
+        khat[[1, 4] if n_samples == imputing.FEW_SAMPLES else []] = imputing.MOST_KHAT + 0.1
+        return dataclasses.replace(found, khat=khat, ess=np.full(len(x), 200.0))
+
+    monkeypatch.setattr(imputing, "conditional_draws", watched)
+    mean, draws, khat = imputing.draws_of(model, x, observed, 20, 700, 0)
+    assert asked == [(6, imputing.FEW_SAMPLES), (2, 700)] and not khat.any()
+    few = imputing.draws_of(model, x, observed, 20, imputing.FEW_SAMPLES, 0)
+    monkeypatch.setattr(imputing, "FEW_SAMPLES", 700)
+    many = imputing.draws_of(model, x, observed, 20, 700, 0)
+    for found, of_few, of_many in zip((mean, draws), few[:2], many[:2], strict=True):
+        np.testing.assert_array_equal(found[[0, 2, 3, 5]], of_few[[0, 2, 3, 5]])
+        np.testing.assert_allclose(found[[1, 4]], of_many[[1, 4]], rtol=1e-5)
+    assert not np.array_equal(few[0][[1, 4]], many[0][[1, 4]])
 
 
 def test_draws_of_a_row_go_together() -> None:

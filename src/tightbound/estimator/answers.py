@@ -72,7 +72,7 @@ class AnswersMixin:
             interval: probability of the intervals wanted, between 0 and 1.
             point: "typical" (means of numbers, medians of ordinal levels, the most probable of other levels) or "mean"
                 (also of columns whose levels are numbers).
-            n_samples: latents a row.
+            n_samples: latents of a row whose importance weights are uneven; others make do with fewer.
             random_state: of the noise.
 
         Returns an `Imputation`: `values` in the container and types of X with observed cells bit for bit, `lower` and

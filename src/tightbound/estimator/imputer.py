@@ -37,7 +37,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
             (Ipsen, Mattei and Frellsen, 2021): a linear decoder, and imputations that rest on that belief; see
             `sensitivity`.
         point: "typical", or "mean": also of columns whose levels are numbers, for the least squared error.
-        n_samples: latents a row for imputing.
+        n_samples: latents of a row whose importance weights are uneven; others make do with fewer.
         random_state: seed.
 
     Attributes:
