@@ -169,7 +169,7 @@ def words(data: News, contender: str, seed: int, options: argparse.Namespace) ->
         log_p = float(np.sum(np.asarray(data.test.sum(axis=0)).ravel() * np.log(data.shares())))
         return {"perplexity": math.exp(-log_p / float(data.test.sum()))}
     iterations = 2 if options.quick else options.lda_iterations
-    model = LatentDirichletAllocation(20, learning_method="online", max_iter=iterations, random_state=seed)
+    model = LatentDirichletAllocation(20, learning_method="batch", max_iter=iterations, random_state=seed)
     return {"perplexity": float(model.fit(data.train).perplexity(data.test))}
 
 
@@ -190,7 +190,7 @@ def main() -> None:
     options.add_argument("--spread", default="column", help="whether a gene's dispersion is one or follows from z")
     options.add_argument("--word-epochs", type=int, default=20)
     options.add_argument("--word-draws", type=int, default=100, help="of importance sampling, a document")
-    options.add_argument("--lda-iterations", type=int, default=10)
+    options.add_argument("--lda-iterations", type=int, default=30)
     options.add_argument("--test-documents", type=int, help="score so many documents of the test part (default: all)")
     chosen = options.parse_args()
     start(chosen)

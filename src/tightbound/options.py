@@ -62,7 +62,7 @@ Refine = Annotated[
 ]
 
 MOST_ROWS = 2_000
-"""The error of a mean over so many is below what any decision hangs on."""
+"""A mean over so many is known to a few tenths of a nat where rows differ by ten; more rows take longer."""
 MostRows = Annotated[
     int,
     typer.Option(

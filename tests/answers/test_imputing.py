@@ -100,6 +100,22 @@ def test_rows_with_uneven_weights_get_all_their_latents(monkeypatch: pytest.Monk
     assert not np.array_equal(few[0][[1, 4]], many[0][[1, 4]])
 
 
+def test_rows_where_few_latents_count_get_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer effective latents than draws; a low k-hat does not make up for that."""
+    model = fitted().fitted_
+    rows = model.rows(fitted()._table(pandas_frame()))
+    asked = []
+
+    def watched(pair: Any, x: Any, observed: Any, *, n_samples: int, **rest: Any) -> ConditionalDraws:
+        asked.append((len(x), n_samples))
+        found = conditional_draws(pair, x, observed, n_samples=n_samples, **rest)
+        return dataclasses.replace(found, khat=np.zeros(len(x)), ess=np.array([19.0, 21.0, 250.0])[: len(x)])
+
+    monkeypatch.setattr(imputing, "conditional_draws", watched)
+    imputing.draws_of(model, rows.x[:3], rows.observed[:3], 20, 700, 0)
+    assert asked == [(3, imputing.FEW_SAMPLES), (1, 700)]
+
+
 def test_draws_of_a_row_go_together() -> None:
     """Height and date of entry go with the same latent: over draws of a row that shows neither, they are correlated."""
     row = pandas_frame().iloc[[7]]

@@ -22,6 +22,8 @@ N_DRAWS = 100
 variance."""
 FEW_SAMPLES = 250
 """Latents of a row at first: enough where q is close to the posterior, and a quarter of the time."""
+LATENTS_A_DRAW = 2.5
+"""At least, at first: draws are chosen among the latents."""
 MOST_KHAT = 0.7
 """From here on weights are not to be trusted (Vehtari et al., 2024): such rows get all their latents."""
 
@@ -78,7 +80,7 @@ def impute(
         interval: probability of the intervals wanted, between 0 and 1.
         point: "typical" (as above), or "mean": that of every column of numbers, also where only some values are
             possible (2.6 children), which has the least squared error.
-        n_samples: latents of a row whose weights are uneven; others make do with a quarter of 1,000.
+        n_samples: latents of a row whose weights are uneven; others make do with fewer.
         seed: of the noise.
         on_progress: called with (words, rows done, rows).
     """
@@ -136,7 +138,7 @@ def draws_of(
     Few latents first; `n_samples` of them for the rows where fewer than `n_draws` of the few count, or k-hat is high.
     """
     key = jax.random.key(seed)
-    few = max(FEW_SAMPLES, math.ceil(2.5 * n_draws))  # draws are chosen among the latents
+    few = max(FEW_SAMPLES, math.ceil(LATENTS_A_DRAW * n_draws))
     with precision(model.specification.dtype):
         found = conditional_draws(model.pair, x, observed, n_draws=n_draws, n_samples=min(few, n_samples), key=key)
         again = np.flatnonzero((found.ess < n_draws) | (found.khat > MOST_KHAT))
