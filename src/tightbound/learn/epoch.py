@@ -1,5 +1,6 @@
 """Epochs as one compiled program: shuffle, minibatches, updates, validation, best-so-far, non-finite guard."""
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -44,8 +45,9 @@ def run_epochs(
 
     After such a loss `place.cursor` is the number of its minibatch and the state is spoilt: the same call with `until`
     set to that number gives the state before it. A gradient that is not finite spoils the parameters, and so the next
-    loss shows it; at the end of the epoch, where there is none, one minibatch is looked at once more. (Keeping the old
-    state beside the new one, or looking at every gradient, would cost each step a sixth for the sake of a rare one.)
+    loss shows it; at the end of the epoch, where there is none, some training rows are looked at once more. (Keeping
+    the old state beside the new one, or looking at every gradient, would cost each step a sixth for the sake of a rare
+    one.)
 
     Args:
         recipe, static: how to learn, and the pair without its arrays.
@@ -69,17 +71,10 @@ def run_epochs(
     def epoch(carry: tuple[FitState, Place, Records]) -> tuple[FitState, Place, Records]:
         state, place, records = carry
         state, place = _steps(recipe, static, state, train, place, keys, attempt, until)
-        sound = place.finite & _sound(recipe, static, state, train, keys, attempt)
-        place = eqx.tree_at(lambda a: a.finite, place, sound)
         done = place.finite & (place.cursor == n_batches)
-        bound = jnp.asarray(jnp.nan, recipe.dtype)
-        if validation is not None:
-            pair = eqx.combine(state.parameters, static)
-            bound = jax.lax.cond(
-                done,
-                lambda: mean_bound(pair, recipe, validation, estimator=state.estimator, key=keys.validation),
-                lambda: jnp.full_like(bound, jnp.nan),
-            )
+        bound, sound = _looked_at(recipe, static, state, train, validation, keys, attempt, done)
+        place = eqx.tree_at(lambda a: a.finite, place, place.finite & sound)
+        done = done & sound
         state = _closed(state, done, bound, latest_is_best=validation is None)
         state = _less_aggressive(recipe, static, state, done, train if validation is None else validation, keys)
         records = _noted(records, done, place, train.n_rows, bound, state.best_epoch == state.epoch)
@@ -164,6 +159,32 @@ def _less_aggressive(
     return eqx.tree_at(lambda s: (s.aggressive, s.information), state, (state.aggressive & ~stopped, information))
 
 
+def _looked_at(
+    recipe: Recipe,
+    static: Pair,
+    state: FitState,
+    train: Dataset,
+    validation: Dataset | None,
+    keys: Keys,
+    attempt: Array,
+    done: Array,
+) -> tuple[Array, Array]:
+    """At the end of an epoch: the mean bound of the validation rows, and whether the last step left a sound state."""
+    unknown = jnp.full((), jnp.nan, recipe.dtype)
+    if validation is None:
+        return unknown, _sound(recipe, static, state, train, keys, attempt)
+    pair = eqx.combine(state.parameters, static)
+    # Training rows go through the same compiled code as validation rows: a second copy of the model, for the loss
+    # alone, would be a quarter of the compilation.
+    bound, finite = jax.lax.cond(
+        done,
+        lambda: _mean_bound(pair, recipe, validation, train, estimator=state.estimator, key=keys.validation),
+        lambda: (unknown, jnp.asarray(True)),
+    )
+    kept = True if state.kept is None else _sound(recipe, static, state, train, keys, attempt)
+    return bound, all_finite(state.parameters) & finite & kept
+
+
 def _sound(recipe: Recipe, static: Pair, state: FitState, train: Dataset, keys: Keys, attempt: Array) -> Array:
     """Whether the parameters, and a loss with them, are finite: what the last step of an epoch left behind."""
     order = _padded(jnp.arange(train.n_rows))
@@ -216,17 +237,43 @@ def _closed(state: FitState, done: Array, validation_bound: Array, *, latest_is_
 
 def mean_bound(pair: Pair, recipe: Recipe, data: Dataset, *, estimator: Any = None, key: PRNGKeyArray) -> Array:
     """Mean over *all* rows of the bound, in nats; the noise depends on `key` alone, so that epochs can be compared."""
-    n_chunks, _ = batch_shape(data.n_rows, VALIDATION_CHUNK)
+    return _mean_bound(pair, recipe, data, None, estimator=estimator, key=key)[0]
+
+
+def _mean_bound(
+    pair: Pair, recipe: Recipe, data: Dataset, others: Dataset | None, *, estimator: Any, key: PRNGKeyArray
+) -> tuple[Array, Array]:
+    """The mean bound, and whether the bounds of as many of the other rows as a chunk holds are finite."""
+    n_chunks, size = batch_shape(data.n_rows, VALIDATION_CHUNK)
     order = _padded(jnp.arange(data.n_rows))
 
-    def chunk(total: Array, i: Array) -> tuple[Array, None]:
+    def chunk(carry: tuple[Array, Array], i: Array) -> tuple[tuple[Array, Array], None]:
+        total, finite = carry
         key_rows, key_q = jax.random.split(jax.random.fold_in(key, i))
-        batch = _chunk(data, order, i, VALIDATION_CHUNK, recipe.dtype, key=key_rows)
-        bounds = bounds_of(pair, recipe, estimator, batch.x, batch.observed, key=key_q)
-        return total + jnp.sum(bounds * batch.weights), None
+        batch = _chunk(data, order, jnp.minimum(i, n_chunks - 1), VALIDATION_CHUNK, recipe.dtype, key=key_rows)
+        x, observed, last = batch.x, batch.observed, i == n_chunks
+        if others is not None:
+            x, observed = _either(last, _first(others, size, recipe.dtype, key=key_rows), (x, observed))
+        bounds = bounds_of(pair, recipe, estimator, x, observed, key=key_q)
+        total = total + jnp.where(last, 0, jnp.sum(bounds * batch.weights))
+        return (total, finite & (~last | jnp.all(jnp.isfinite(bounds)))), None
 
-    total, _ = jax.lax.scan(chunk, jnp.zeros((), recipe.dtype), jnp.arange(n_chunks))
-    return total / data.n_rows
+    start = (jnp.zeros((), recipe.dtype), jnp.asarray(True))
+    (total, finite), _ = jax.lax.scan(chunk, start, jnp.arange(n_chunks + (others is not None)))
+    return total / data.n_rows, finite
+
+
+def _first(data: Dataset, size: int, dtype: str, *, key: PRNGKeyArray) -> tuple[Array, Array | None]:
+    """So many rows from the first on, again from the first where there are fewer; nothing more is hidden of them."""
+    return dataclasses.replace(data, hidden=0.0).rows(jnp.arange(size) % data.n_rows, key=key, dtype=dtype)
+
+
+def _either(condition: Array, one: tuple[Array, Array | None], other: tuple[Array, Array | None]) -> tuple[Any, Any]:
+    """Rows and their masks from here or there; without any mask where neither has one."""
+    if one[1] is None and other[1] is None:
+        return jnp.where(condition, one[0], other[0]), None
+    full = [jnp.ones(x.shape, bool) if observed is None else observed for x, observed in (one, other)]
+    return jnp.where(condition, one[0], other[0]), jnp.where(condition, *full)
 
 
 def mutual_information(pair: Pair, recipe: Recipe, data: Dataset, *, key: PRNGKeyArray) -> Array:
