@@ -343,7 +343,7 @@ def test_options_reach_the_fit(tmp_path, monkeypatch):
     given = {
         "latent_dim": 2, "likelihood": "bernoulli", "continuous": "student_t", "counts": "poisson", "binarize": True,
         "condition": ["a", "b"], "exposure": "c", "encoder": "set", "weight_decay": 0.5, "spread": "column",
-        "covariance": "low_rank", "rank": 2,
+        "covariance": "low_rank", "rank": 2, "smoothing": 0.5,
         "scaling": "none", "prior": "mixture", "posterior": "full", "n_components": 3, "n_levels": 4, "flow_layers": 1,
         "second_stage": "maf", "inference": "semi_amortised", "inner_steps": 2, "inner_rate": 0.1, "through": True,
         "encoder_steps": 3, "network": "mlp", "hidden_sizes": (8, 4), "activation": "tanh",

@@ -73,3 +73,18 @@ def test_correlated_noise_is_worth_what_theory_says(covariance: str) -> None:
     # Paired on the same rows; a fit on n rows loses about (number of parameters) / 2n = 0.01 nats of either model.
     difference = gain - theory
     assert abs(difference.mean()) < 3 * difference.std() / np.sqrt(len(test)) + 0.02
+
+
+@pytest.mark.parametrize("scaling", ["standard", "none"])
+def test_a_smoothed_fit_is_the_density_of_rows_with_noise(scaling: str) -> None:
+    """Rows from N(0, S), noise of h standard deviations: N(0, S + h^2 diag(S)), whatever units the columns have."""
+    covariance = np.array([[4.0, 1.5], [1.5, 1.0]])
+    train = np.random.default_rng(2).multivariate_normal(np.zeros(2), covariance, size=2000)
+    options = {**LINEAR, "scaling": scaling, "epochs": 200, "n_importance_samples": 300}
+    scores = VAE(1, smoothing=0.7, **options).fit(train).score_samples(train[:300])
+    empirical = np.cov(train.T, bias=True)
+    smoothed = empirical + 0.49 * np.diag(np.diag(empirical))
+    truth = stats.multivariate_normal(train.mean(axis=0), smoothed).logpdf(train[:300])
+    sharp = stats.multivariate_normal(train.mean(axis=0), empirical).logpdf(train[:300])
+    assert abs(np.mean(scores - truth)) < 0.02 and np.sqrt(np.mean((scores - truth) ** 2)) < 0.05
+    assert abs(np.mean(scores - sharp)) > 0.2

@@ -117,22 +117,24 @@ def _datasets(
     """Training and validation rows on the device, and the mean log Jacobians that bring bounds to the user's units."""
     spec = plan.specification
     shown = tuple(j for j in range(spec.n_features) if j not in spec.cells)
-    train = dataclasses.replace(_dataset(rows, plan.train), hidden=plan.hidden, shown=shown)
+    noise = None if plan.smoothing is None else jnp.asarray(plan.smoothing, spec.dtype)
+    train = dataclasses.replace(_dataset(rows, plan.train, noise), hidden=plan.hidden, shown=shown)
     train_shift = float(rows.log_jacobian[plan.train].mean())
     if held_out is not None:
         everything = np.arange(len(held_out.x))
-        return train, _dataset(held_out, everything), (train_shift, float(held_out.log_jacobian.mean()))
+        return train, _dataset(held_out, everything, noise), (train_shift, float(held_out.log_jacobian.mean()))
     if len(plan.validation) == 0:
         return train, None, (train_shift, 0.0)
-    return train, _dataset(rows, plan.validation), (train_shift, float(rows.log_jacobian[plan.validation].mean()))
+    shift = float(rows.log_jacobian[plan.validation].mean())
+    return train, _dataset(rows, plan.validation, noise), (train_shift, shift)
 
 
-def _dataset(rows: Rows, indices: NDArray[Any]) -> learn.Dataset:
+def _dataset(rows: Rows, indices: NDArray[Any], noise: jax.Array | None) -> learn.Dataset:
     observed = None if rows.observed is None else jnp.asarray(rows.observed[indices])
     x: Any = rows.x
     if isinstance(x, SparseMatrix):
-        return learn.Dataset(learn.sparse_rows(x.take(indices).csr, x.dtype.name), observed)
-    return learn.Dataset(jnp.asarray(rows.x[indices]), observed)
+        return learn.Dataset(learn.sparse_rows(x.take(indices).csr, x.dtype.name), observed, noise=noise)
+    return learn.Dataset(jnp.asarray(rows.x[indices]), observed, noise=noise)
 
 
 def _run(

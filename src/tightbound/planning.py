@@ -16,6 +16,8 @@ from tightbound.settings import DEFAULTS
 
 MAX_VALIDATION_ROWS = 2000
 _MOST_LATENT = 64
+SMOOTH = ("normal_scores", "gaussian", "student_t", "gaussian_mixture", "logistic_mixture")
+"""Families that have a density on the whole line."""
 MANY = 500
 """Columns from which on no cells are hidden unless that is asked for."""
 STEPS_ON_NEW_ROWS = 100
@@ -38,6 +40,8 @@ class Plan:
     through: bool = False
     hidden: float = 0.0
     """Share of rows of which further cells are hidden whenever they are drawn."""
+    smoothing: NDArray[np.float64] | None = None
+    """Standard deviations of the noise on each column while learning, in the model's units."""
     second_stage: str | None = None
     """The prior that is fitted to the aggregated posterior afterwards."""
 
@@ -58,12 +62,7 @@ def make_plan(
 ) -> Plan:
     """Fill in the defaults that depend on the data, and refuse choices that make no sense (`ValueError`)."""
     check_settings(settings)
-    n, d = len(rows.x), encoding.n_features
-    d -= len(encoding.given) if isinstance(encoding, ColumnsEncoding) else 0
-    latent_dim = settings["latent_dim"]
-    if latent_dim is None:
-        latent_dim = min(50, max(2, d // 2 if settings["missingness"] == "random" else d - 1))
-    check_number("latent_dim", latent_dim, 1, max(_MOST_LATENT, 2 * d), "2 to 50 is usual")
+    n, latent_dim = len(rows.x), _latent_dim(settings, encoding)
     if n < 2:
         raise DataError(
             f"{n} row(s) in the training data must be at least 2: one sample cannot be learnt from; add rows "
@@ -78,7 +77,7 @@ def make_plan(
     if patience is None:
         patience = max(20, epochs // 4)
     total = epochs * steps_per_epoch
-    spec = _specification(settings, encoding, rows, int(latent_dim), len(train), custom)
+    spec = _specification(settings, encoding, rows, latent_dim, len(train), custom)
     if "encoder" in custom and spec.inference in ("per_datum", "exact"):
         raise ValueError(
             f"encoder_network must go with an inference that has a network; got inference={spec.inference!r}; leave it "
@@ -106,8 +105,18 @@ def make_plan(
         inner_steps=_inner_steps(settings),
         through=bool(settings["through"]),
         hidden=_hidden(settings, encoding),
+        smoothing=_smoothing(float(settings["smoothing"]), encoding),
         second_stage=None if settings["second_stage"] == "none" else settings["second_stage"],
     )
+
+
+def _latent_dim(settings: Mapping[str, Any], encoding: Encoding | ColumnsEncoding) -> int:
+    d = encoding.n_features - (len(encoding.given) if isinstance(encoding, ColumnsEncoding) else 0)
+    latent_dim = settings["latent_dim"]
+    if latent_dim is None:
+        latent_dim = min(50, max(2, d // 2 if settings["missingness"] == "random" else d - 1))
+    check_number("latent_dim", latent_dim, 1, max(_MOST_LATENT, 2 * d), "2 to 50 is usual")
+    return int(latent_dim)
 
 
 def _optimiser(settings: Mapping[str, Any], total: int) -> learn.Optimiser:
@@ -198,6 +207,25 @@ def _missing_columns(settings: Mapping[str, Any], columns: tuple[CellWords, ...]
         return ()
     gaps = np.asarray(~rows.observed.all(axis=0))
     return tuple(j for j, each in enumerate(columns) if gaps[j] and each.family == "gaussian" and not each.spikes)
+
+
+def _smoothing(width: float, encoding: Encoding | ColumnsEncoding) -> NDArray[np.float64] | None:
+    """Standard deviations of the noise on each column as the model sees it; `ValueError` where there is none for it."""
+    if not width:
+        return None
+    if isinstance(encoding, Encoding):
+        sd = np.array([encoding.schema.columns[j].sd for j in encoding.kept], float) / encoding.scale
+        noise = width * sd * (encoding.likelihood == "gaussian")
+    else:
+        # Not where noise would leave the values that a family has a density for: spikes, ends.
+        takes = [plan.continuous and plan.family in SMOOTH and not plan.spikes for plan in encoding.plans]
+        noise = width * np.array(takes, float)
+    if not noise.any():
+        raise ValueError(
+            f"smoothing must be 0 for a table without continuous columns (of the families {', '.join(SMOOTH)}, without "
+            f"spikes); got {width:g}; leave it out."
+        )
+    return noise
 
 
 def _hidden(settings: Mapping[str, Any], encoding: Encoding | ColumnsEncoding) -> float:

@@ -98,6 +98,13 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("rank", int, 5, "Rank of the low-rank covariance.", least=1, usual="5 is usual"),
     Setting(
+        *("smoothing", float, 0.0, "Noise on continuous columns while learning, in their standard deviations."),
+        group="Learning",
+        least=0,
+        most=10,
+        usual="0 to 1 is usual",
+    ),
+    Setting(
         "scaling",
         str,
         "standard",
@@ -363,9 +370,7 @@ SETTINGS: tuple[Setting, ...] = (
         least=0,
         usual="0 means never stop early",
     ),
-    Setting(
-        "n_importance_samples", int, 1000, "Draws of z a row for log p(x).", (), "Scoring", 1, usual="1000 is usual"
-    ),
+    Setting("n_importance_samples", int, 1000, "Draws of z a row for log p.", (), "Scoring", 1, usual="1000 is usual"),
     Setting(
         "scoring_method",
         str,
@@ -375,12 +380,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Scoring",
     ),
     Setting(
-        "tolerance",
-        float,
-        0.1,
-        "Standard error of log p(x) that auto works for, nats a row.",
-        group="Scoring",
-        least=1e-6,
+        *("tolerance", float, 0.1, "Standard error of log p(x) that auto works for, nats a row.", (), "Scoring", 1e-6),
         usual="0.1 is usual",
     ),
     Setting("dtype", str, "float32", "Precision of all computations.", ("float32", "float64"), "Learning"),

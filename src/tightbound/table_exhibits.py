@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tightbound.answers import detect
+from tightbound.answers import Judge, detect
 from tightbound.answers.detecting import FEWEST_REFERENCES, StrangeCell
 from tightbound.answers.imputing import N_DRAWS, draws_of, quantiles, typical_points
 from tightbound.answers.units import Numbers, Units
@@ -140,7 +140,8 @@ def strangest(model: FittedModel, table: Table, evidence: Evidence, kinds: dict[
     reference = kept if enough else np.zeros(FEWEST_REFERENCES)
     explained = table.n_columns <= MOST_EXPLAINED
     few = table.take(chosen)
-    found = detect(model, few, reference, explain=len(chosen) if explained else 0, seed=model.summary.seed)
+    judge = Judge(model, reference)
+    found = detect([judge], few, explain=len(chosen) if explained else 0, seed=model.summary.seed)
     rows = tuple(
         StrangeRow(
             int(position),

@@ -102,12 +102,18 @@ def gaussian_rows(n: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def detector() -> VAEOutlierDetector:
-    return VAEOutlierDetector(VAE(**NUMBERS), calibration_fraction=0.5, random_state=0).fit(gaussian_rows(600))
+    one = VAEOutlierDetector(VAE(**NUMBERS), folds=1, calibration_fraction=0.5, random_state=0)
+    return one.fit(gaussian_rows(600))
+
+
+@pytest.fixture(scope="module")
+def folded() -> VAEOutlierDetector:
+    return VAEOutlierDetector(VAE(**NUMBERS), random_state=0).fit(gaussian_rows(602))
 
 
 def test_p_values_are_uniform_on_ordinary_rows(detector: VAEOutlierDetector) -> None:
     """At every level within the binomial error of the new rows and of the reference."""
-    n, r = 500, len(detector.reference_)
+    n, r = 500, len(detector.references_[0])
     assert r == 300
     p = detector.p_values(gaussian_rows(n))
     for level in (0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9):
@@ -133,17 +139,85 @@ def test_predictions_are_signs_of_the_decision_function(detector: VAEOutlierDete
 
 
 def test_the_offset_is_where_the_contamination_says(detector: VAEOutlierDetector) -> None:
-    below = np.mean(detector.reference_ < detector.offset_)
-    assert below <= 0.1 < np.mean(detector.reference_ <= detector.offset_) + 1 / 300
+    (reference,) = detector.references_
+    below = np.mean(reference < detector.offset_)
+    assert below <= 0.1 < np.mean(reference <= detector.offset_) + 1 / 300
+
+
+def test_with_folds_every_row_is_held_back_once_and_all_models_are_fitted_to_as_many(
+    folded: VAEOutlierDetector,
+) -> None:
+    assert [len(each) for each in folded.references_] == [121, 121, 120, 120, 120]
+    assert {vae.fitted_.summary.n_train + vae.fitted_.summary.n_validation for vae in folded.vaes_} == {481}
+    assert len({vae.random_state for vae in folded.vaes_}) == 5
+
+
+def test_a_folded_score_is_that_of_the_equal_mixture_and_its_p_value_a_rank_under_each_model(
+    folded: VAEOutlierDetector,
+) -> None:
+    X = np.concatenate([gaussian_rows(5), [[30.0, 30.0, 30.0]]])
+    own = np.stack([vae.anomaly_scores(X) for vae in folded.vaes_])
+    np.testing.assert_allclose(folded.score_samples(X), np.log(np.mean(np.exp(own - own.max()), axis=0)) + own.max())
+    pairs = list(zip(own, folded.references_, strict=True))
+    below = [sum(int(np.sum(known <= scores[i])) for scores, known in pairs) for i in range(6)]
+    found = folded.detect(X, explain=6)
+    np.testing.assert_allclose(found.p_value, (1 + np.array(below)) / 603)
+    assert found.n_reference == 602 and found.p_value[-1] == 1 / 603 and folded.predict(X)[-1] == -1
+    assert len(found.cells[5]) == 3
+
+
+def test_cross_conformal_p_values_are_close_to_uniform(folded: VAEOutlierDetector) -> None:
+    n = 500
+    p = folded.p_values(gaussian_rows(n))
+    for level in (0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9):
+        error = np.sqrt(level * (1 - level) * (1 / n + 1 / 602))
+        assert abs(np.mean(p <= level) - level) < 4.5 * error + 1 / 602
+
+
+def test_a_column_that_is_constant_for_one_of_the_models_has_no_place_there() -> None:
+    X = gaussian_rows(60)
+    X[:, 2] = 1.0
+    X[7, 2] = 2.0  # in the rows of all models but one
+    with pytest.warns(UserWarning, match="constant column|always 1 in the fitted data"):
+        detector = VAEOutlierDetector(VAE(**NUMBERS), folds=3, random_state=0).fit(X)
+    sizes = [len(vae.fitted_.encoding.kept) for vae in detector.vaes_]
+    assert sorted(sizes) == [2, 3, 3]
+    with pytest.warns(UserWarning, match="was always 1 in the fitted data"):
+        found = detector.detect(X[:9], explain=9)
+    assert np.isfinite(found.score).all() and set(found.cells) <= set(range(9))
 
 
 def test_fit_predict_and_clone(detector: VAEOutlierDetector) -> None:
     X = np.concatenate([gaussian_rows(300), np.full((3, 3), 40.0)])
     fresh = clone(detector)
-    assert not hasattr(fresh, "vae_")
+    assert not hasattr(fresh, "vaes_")
     labels = fresh.fit_predict(X)
     assert set(labels) == {-1, 1} and (labels[-3:] == -1).all()
     assert fresh.n_features_in_ == 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "smoothing"),
+    [(gaussian_rows(60), 0.7), (gaussian_rows(2000), 0.35), ((gaussian_rows(60) > 5).astype(float), 0.0)],
+    ids=["few", "many", "zeros_and_ones"],
+)
+def test_numbers_are_smoothed_where_rows_are_few(rows: np.ndarray, smoothing: float, monkeypatch: Any) -> None:
+    seen: list[VAE] = []
+
+    def fit_table(self: VAE, table: Any) -> VAE:
+        seen.append(self)
+        raise RuntimeError("Enough.")
+
+    monkeypatch.setattr(VAE, "fit_table", fit_table)
+    with pytest.raises(RuntimeError, match=r"Enough\."):
+        VAEOutlierDetector(random_state=0).fit(rows)
+    assert seen[0].smoothing == pytest.approx(smoothing) and seen[0].covariance == "low_rank"
+
+
+@pytest.mark.parametrize("folds", [0, 26, 2.5, True])
+def test_folds_are_a_number_of_parts(folds: Any) -> None:
+    with pytest.raises(ValueError, match="folds must be a whole number between 1 and 25; got"):
+        VAEOutlierDetector(VAE(**NUMBERS), folds=folds).fit(gaussian_rows(50))
 
 
 @pytest.mark.parametrize("options", [{"contamination": 0.0}, {"contamination": True}, {"calibration_fraction": 1.5}])
@@ -154,7 +228,7 @@ def test_shares_are_shares(options: dict[str, Any]) -> None:
 
 def test_the_users_model_keeps_its_seed_and_dates_are_dates() -> None:
     detector = VAEOutlierDetector(VAE(epochs=1, hidden_sizes=(8,), random_state=3)).fit(pandas_frame().iloc[:100])
-    assert detector.vae_.random_state == 3
+    assert detector.vaes_[0].random_state == 3
     named = {
         cell.column: cell.value
         for cells in detector.detect(pandas_frame()[:60], explain=60).cells.values()

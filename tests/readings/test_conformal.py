@@ -4,12 +4,19 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tightbound.readings import benjamini_hochberg, conformal_p_values, typicality
+from tightbound.readings import benjamini_hochberg, conformal_p_values, cross_conformal_p_values, typicality
 
 
 def test_p_values_by_hand() -> None:
     p = conformal_p_values([-9.0, 2.0, -2.0, np.nan, np.inf], [-1.0, -2.0, -3.0])
     np.testing.assert_allclose(p, [1 / 4, 1, 3 / 4, np.nan, 1])
+
+
+def test_cross_conformal_p_values_count_under_each_model_the_rows_it_has_not_seen() -> None:
+    p = cross_conformal_p_values([[-9.0, -1.5], [-1.5, -1.5]], [[-1.0, -2.0], [-3.0, -1.0]])
+    np.testing.assert_allclose(p, [2 / 5, 3 / 5])
+    one = conformal_p_values([-9.0, 2.0], [-1.0, -2.0, -3.0])
+    np.testing.assert_array_equal(cross_conformal_p_values([[-9.0, 2.0]], [[-1.0, -2.0, -3.0]]), one)
 
 
 def test_p_values_are_uniform_on_new_rows_and_never_too_small() -> None:

@@ -1,12 +1,15 @@
 """Strange rows: a score, a p-value, a flag that keeps false discoveries in check, and the cells that make them so."""
 
+from __future__ import annotations
+
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import jax
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
 from tightbound.answers.units import Units
 from tightbound.data import DataError, Table
@@ -14,7 +17,7 @@ from tightbound.fitted import FittedModel, precision
 from tightbound.readings import (
     benjamini_hochberg,
     conditional_cells,
-    conformal_p_values,
+    cross_conformal_p_values,
     likelihood_regret,
     reconstruction,
     typicality,
@@ -47,7 +50,7 @@ class Detection:
     """What is strange in a table, row by row."""
 
     score: NDArray[np.float64]
-    """(n,) log p of the observed cells, nats: lower is stranger."""
+    """(n,) log p of the observed cells, nats: lower is stranger. Of several models, under their equal mixture."""
     p_value: NDArray[np.float64]
     """(n,) conformal: the chance that a row like those of the reference scores so low, or lower."""
     q_value: NDArray[np.float64]
@@ -94,10 +97,23 @@ def anomaly_scores(
     return np.nan_to_num(np.asarray(found.log_evidence, float), nan=LOWEST, neginf=LOWEST)
 
 
+@final
+@dataclasses.dataclass(frozen=True)
+class Judge:
+    """A model, and the scores that it gave to ordinary rows which it was not fitted to."""
+
+    model: FittedModel
+    reference: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, model: FittedModel) -> Judge:
+        """With the scores that were kept with the model."""
+        return cls(model, np.asarray(model.summary.reference, float))
+
+
 def detect(
-    model: FittedModel,
+    judges: Sequence[Judge],
     table: Table,
-    reference: NDArray[np.float64] | None = None,
     *,
     level: float = 0.1,
     scores: tuple[str, ...] = (),
@@ -109,12 +125,13 @@ def detect(
 
     The p-value of a row is its rank among reference rows that are ordinary and that the model was not fitted to: valid
     whatever the model is, as long as ordinary rows and reference rows are exchangeable (Vovk et al., 2005; Bates et
-    al., 2023). Flags follow Benjamini and Hochberg (1995).
+    al., 2023). Several models, each fitted to all but one part of the ordinary rows, judge together: a row is compared
+    under each of them with the part that it has not seen (cross-conformal: Vovk, 2015). Flags follow Benjamini and
+    Hochberg (1995).
 
     Args:
-        model: fitted to ordinary rows, at least mostly.
+        judges: models fitted to ordinary rows, at least mostly, with the scores of their reference rows.
         table: rows to judge.
-        reference: `anomaly_scores` of ordinary rows (None: those kept with the model).
         level: of false discoveries.
         scores: further ones of `OTHER_SCORES`.
         explain: how many of the strangest rows get their strangest cells (all flagged ones do, up to 200).
@@ -126,32 +143,35 @@ def detect(
     unknown = [name for name in scores if name not in OTHER_SCORES]
     if unknown:
         raise ValueError(f"scores must be among {', '.join(OTHER_SCORES)}; got {unknown[0]!r}; choose one of those.")
-    reference = np.asarray(model.summary.reference if reference is None else reference, float)
-    if len(reference) < FEWEST_REFERENCES:
+    n_reference = sum(len(judge.reference) for judge in judges)
+    if n_reference < FEWEST_REFERENCES:
         raise DataError(
             f"The p-values must rest on {FEWEST_REFERENCES} or more ordinary rows that the model was not fitted to; "
-            f"there are {len(reference)}; give such rows as the reference, or fit with more rows by the "
+            f"there are {n_reference}; give such rows as the reference, or fit with more rows by the "
             "command line, which keeps those it held out."
         )
-    table = model.encoding.check(table)
-    score = anomaly_scores(model, table, seed=seed, on_progress=on_progress)
-    p_value = conformal_p_values(score, reference)
+    table = judges[0].model.encoding.check(table)
+    own = [anomaly_scores(judge.model, table, seed=seed, on_progress=on_progress) for judge in judges]
+    score = mixture_score(own)
+    p_value = cross_conformal_p_values(own, [judge.reference for judge in judges])
     flag, q_value = benjamini_hochberg(p_value, level)
     order = np.argsort(score, kind="stable")
     explained = order[: max(explain, min(int(flag.sum()), MOST_ROWS_EXPLAINED))] if explain else order[:0]
-    others = _others(model, table, score, reference, scores, seed)
-    cells = _cells(model, table.take(np.sort(explained)), np.sort(explained), seed)
-    return Detection(score, p_value, q_value, flag, level, others, cells, len(reference))
+    further = [_others(judge, table, each, scores, seed) for judge, each in zip(judges, own, strict=True)]
+    others = {name: np.mean([each[name] for each in further], axis=0) for name in scores}
+    cells = _cells([judge.model for judge in judges], table.take(np.sort(explained)), np.sort(explained), seed)
+    return Detection(score, p_value, q_value, flag, level, others, cells, n_reference)
+
+
+def mixture_score(scores: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """log p under the equal mixture of some models, (n,) nats, from log p under each."""
+    return np.asarray(logsumexp(np.stack(scores), axis=0) - np.log(len(scores)))
 
 
 def _others(
-    model: FittedModel,
-    table: Table,
-    score: NDArray[np.float64],
-    reference: NDArray[np.float64],
-    names: tuple[str, ...],
-    seed: int,
+    judge: Judge, table: Table, score: NDArray[np.float64], names: tuple[str, ...], seed: int
 ) -> dict[str, NDArray[np.float64]]:
+    model = judge.model
     rows, found = model.rows(table), {}
     observed = np.ones(rows.x.shape, bool) if rows.observed is None else rows.observed
     with precision(model.specification.dtype):
@@ -160,7 +180,7 @@ def _others(
                 likelihood_regret(model.pair, rows.x, observed, key=jax.random.key(seed)), float
             )
         if "typicality" in names:
-            found["typicality"] = typicality(score, reference)
+            found["typicality"] = typicality(score, judge.reference)
         if "reconstruction" in names:
             lost = reconstruction(model.pair, rows.x, observed, key=jax.random.key(seed))
             found["reconstruction"] = np.asarray(lost, float)
@@ -168,20 +188,16 @@ def _others(
 
 
 def _cells(
-    model: FittedModel, table: Table, numbers: NDArray[np.intp], seed: int
+    models: Sequence[FittedModel], table: Table, numbers: NDArray[np.intp], seed: int
 ) -> dict[int, tuple[StrangeCell, ...]]:
-    """The least fitting cells of some rows, by the rows' numbers."""
-    if not len(numbers) or len(table.shape) > 1:
+    """The least fitting cells of some rows, by the rows' numbers; their surprise is the mean over the models."""
+    units = Units(models[0])
+    if not len(numbers) or len(table.shape) > 1 or not units.readable:
         return {}
-    units = Units(model)
-    if not units.readable:
-        return {}
-    rows = model.rows(table)
-    observed = np.ones(rows.x.shape, bool) if rows.observed is None else rows.observed
-    with precision(model.specification.dtype):
-        found = conditional_cells(model.pair, rows.x, observed, key=jax.random.key(seed))
-    codes, surprise = units.modelled(table), np.nan_to_num(np.asarray(found.surprise, float), nan=-1.0)
-    named = {}
+    # A column that was constant in the rows of one model has no place there.
+    found = [dict(zip(Units(model).names, _surprise(model, table, seed).T, strict=True)) for model in models]
+    surprise = np.stack([np.mean([each[name] for each in found if name in each], axis=0) for name in units.names], 1)
+    codes, named = units.modelled(table), {}
     for i, row in enumerate(numbers):
         worst = np.argsort(-surprise[i], kind="stable")[:CELLS_SHOWN]
         named[int(row)] = tuple(
@@ -190,6 +206,15 @@ def _cells(
             if surprise[i, j] > 0
         )
     return named
+
+
+def _surprise(model: FittedModel, table: Table, seed: int) -> NDArray[np.float64]:
+    """Of every cell given the rest of its row, (n, d); -1 for a missing one."""
+    rows = model.rows(table)
+    observed = np.ones(rows.x.shape, bool) if rows.observed is None else rows.observed
+    with precision(model.specification.dtype):
+        found = conditional_cells(model.pair, rows.x, observed, key=jax.random.key(seed))
+    return np.nan_to_num(np.asarray(found.surprise, float), nan=-1.0)
 
 
 def _value(units: Units, j: int, code: float) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tightbound.answers import Detection, Imputation, anomaly_scores
+from tightbound.answers import Detection, Imputation, Judge, anomaly_scores
 from tightbound.answers import detect as detect_rows
 from tightbound.answers import impute as impute_table
 from tightbound.checking import check_number
@@ -89,12 +89,12 @@ def detect(
     fitted = load(model)
     unseen = "missing" if unseen_as_missing else "error"
     table = read(fitted, data, array, label, drop, unseen=unseen)
-    known = None
+    judge = Judge.of(fitted)
     with WorkProgress(not quiet) as progress:
         if reference is not None:
             ordinary = read(fitted, reference, array, label, drop, unseen=unseen)
-            known = anomaly_scores(fitted, ordinary, seed=random_state)
-        found = detect_rows(fitted, table, known, level=level, seed=random_state, on_progress=progress)
+            judge = Judge(fitted, anomaly_scores(fitted, ordinary, seed=random_state))
+        found = detect_rows([judge], table, level=level, seed=random_state, on_progress=progress)
     if output is not None:
         write_table(output, detection_columns(found))
     if as_json:

@@ -11,6 +11,7 @@ from tightbound.answers import (
     Conditional,
     Detection,
     Imputation,
+    Judge,
     anomaly_scores,
     condition,
     detect,
@@ -118,8 +119,10 @@ class AnswersMixin:
         """
         model, table = self._answering(X)
         seed = seed_of(random_state)
-        known = None if reference is None else anomaly_scores(model, self._answering(reference)[1], seed=seed)
-        return detect(model, table, known, level=level, scores=tuple(scores), explain=explain, seed=seed)
+        judge = Judge.of(model)
+        if reference is not None:
+            judge = Judge(model, anomaly_scores(model, self._answering(reference)[1], seed=seed))
+        return detect([judge], table, level=level, scores=tuple(scores), explain=explain, seed=seed)
 
     def conditional(
         self, X: Any, target: str, given: Sequence[str] | None = None, *, n_samples: int = 1000, random_state: Any = 0

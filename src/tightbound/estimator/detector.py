@@ -5,39 +5,48 @@ from typing import Any, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from tightbound.answers import Detection, anomaly_scores, detect
+from tightbound.answers import Detection, Judge, anomaly_scores, detect, mixture_score
 from tightbound.answers.detecting import FEWEST_REFERENCES
-from tightbound.data import as_table, coded, split
+from tightbound.checking import check_number
+from tightbound.data import Table, as_table, coded, decide_likelihood, infer_schema, split
 from tightbound.estimator.arguments import seed_of
 from tightbound.estimator.imputer import configured
+from tightbound.settings import LARGEST_SEED
 
 MOST_REFERENCES = 2000
-NUMBERS = {"likelihood": "auto", "covariance": "low_rank"}
-"""Of a table of numbers: a strange row may break correlations that are left given z, which a diagonal does not see."""
+USUAL_FOLDS, MOST_ROWS_IN_FOLDS = 5, 5000
+SMOOTHING, FEW_ROWS = 0.7, 1000
+"""Of few rows a flexible density remembers too much: it is smoothed, by less and less as there are more than 1,000."""
 
 
 @final
 class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     """Finds rows that are unlikely under a variational autoencoder, with p-values that hold.
 
-    The rows are split: on some the model is fitted, on the others, which it has not seen, ordinary scores are learnt.
+    The rows are split: on some a model is fitted, on the others, which it has not seen, ordinary scores are learnt.
     The p-value of a new row is the share of those that score as low (split conformal: Vovk et al., 2005; Bates et al.,
-    2023): right, whatever the model is, if ordinary rows are exchangeable with the rows fitted.
+    2023): right, whatever the model is, if ordinary rows are exchangeable with the rows fitted. With folds every row is
+    held back once (cross-conformal: Vovk, 2015): no row is lost to the fit or to the reference, and the score is log p
+    under the equal mixture of the models, which is surer than one of them where rows are few.
 
     Args:
         model: a `VAE` that is not fitted, for other settings (None: a Gaussian with low-rank covariance for a table of
-            numbers, columns by their kind for others).
+            numbers, with noise of 0.7 standard deviations while learning from up to 1,000 rows, and of 700 / n from n
+            rows; columns by their kind for others).
         contamination: rows with a p-value of at most this are outliers to `predict`.
-        calibration_fraction: share of the rows held back for the p-values (at most 2,000 rows).
+        folds: models, each fitted to all rows but its own part (None: 5 for up to 5,000 rows of numbers, else 1, since
+            each model of mixed columns is compiled by itself); 1: one model, and rows held back once.
+        calibration_fraction: with one fold, the share of the rows held back for the p-values (at most 2,000 rows).
         random_state: seed.
 
     Attributes:
-        vae_: the fitted `VAE`.
-        reference_: (r,) scores of the rows held back.
-        offset_: the score at which `decision_function` is 0.
+        vaes_: the fitted `VAE`s, one a fold.
+        references_: for each, the (r,) scores of the rows held back.
+        offset_: the score at which `decision_function` is 0: that below which a share `contamination` of the rows held
+            back lie. (With folds fewer new rows do: the mixture fits them better than each model does.)
 
     Example:
         >>> import numpy as np
@@ -53,10 +62,11 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         model: Any = None,
         *,
         contamination: float = 0.1,
+        folds: int | None = None,
         calibration_fraction: float = 0.2,
         random_state: Any = None,
     ):
-        self.model, self.contamination = model, contamination
+        self.model, self.contamination, self.folds = model, contamination, folds
         self.calibration_fraction, self.random_state = calibration_fraction, random_state
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -68,31 +78,50 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
                 raise ValueError(f"{name} must be a share between 0 and 1; got {value!r}; 0.1 is usual.")
         seed = seed_of(self.random_state)
         table = as_table(X)
-        usual = NUMBERS if table.coded is None else {}
+        usual = _of_numbers(table) if table.coded is None else {}
         vae = configured(self.model, seed if self.model is None else self.random_state, **usual)
+        numbers = table.coded is None and vae.likelihood != "columns"
         # Kinds and levels are read from all rows: a level among the rows held back alone is no surprise.
-        table = coded(table, table.coded) if vae.likelihood == "columns" or table.coded is not None else table
-        fitted, held = split(table.n_rows, self.calibration_fraction, seed, MOST_REFERENCES)
-        if len(held) < FEWEST_REFERENCES:
-            fitted = held = np.arange(table.n_rows)
-            warnings.warn(
-                f"{table.source} has too few rows to hold {FEWEST_REFERENCES} back: p-values rest on the rows that the "
-                "model was fitted to, and are too small; give more rows, or a larger calibration_fraction.",
-                UserWarning,
-                stacklevel=2,
-            )
-        self.vae_ = vae.fit_table(table.take(fitted))
-        self.reference_ = anomaly_scores(self.vae_.fitted_, table.take(held))
-        self.offset_ = float(np.quantile(self.reference_, self.contamination, method="inverted_cdf"))
-        self.n_features_in_ = self.vae_.n_features_in_
-        if hasattr(self.vae_, "feature_names_in_"):
-            self.feature_names_in_ = self.vae_.feature_names_in_
+        table = table if numbers else coded(table, table.coded)
+        self.vaes_, self.references_ = [], []
+        for k, (fitted, held) in enumerate(self._parts(table, numbers, seed)):
+            own = vae if k == 0 else clone(vae).set_params(random_state=(seed_of(vae.random_state) + k) % LARGEST_SEED)
+            self.vaes_.append(own.fit_table(table.take(fitted)))
+            self.references_.append(anomaly_scores(own.fitted_, table.take(held)))
+        every = np.concatenate(self.references_)
+        self.offset_ = float(np.quantile(every, self.contamination, method="inverted_cdf"))
+        self.n_features_in_ = self.vaes_[0].n_features_in_
+        if hasattr(self.vaes_[0], "feature_names_in_"):
+            self.feature_names_in_ = self.vaes_[0].feature_names_in_
         return self
+
+    def _parts(self, table: Table, numbers: bool, seed: int) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        """Rows to fit to and rows held back, for each model."""
+        n, folds = table.n_rows, self.folds
+        if folds is None:
+            few = numbers and USUAL_FOLDS * FEWEST_REFERENCES <= n <= MOST_ROWS_IN_FOLDS
+            folds = USUAL_FOLDS if few else 1
+        check_number("folds", folds, 1, max(n // 2, 1), "5 is usual, with at least 2 rows in each")
+        if folds == 1:
+            fitted, held = split(n, self.calibration_fraction, seed, MOST_REFERENCES)
+            if len(held) < FEWEST_REFERENCES:
+                fitted = held = np.arange(n)
+                warnings.warn(
+                    f"{table.source} has too few rows to hold {FEWEST_REFERENCES} back: p-values rest on the rows that "
+                    "the model was fitted to, and are too small; give more rows, or a larger calibration_fraction.",
+                    UserWarning,
+                    stacklevel=3,
+                )
+            return [(fitted, held)]
+        order = np.random.default_rng(seed).permutation(n)
+        # As many rows for each model: one shape, one compiled program.
+        size = n - -(-n // folds)
+        return [(np.sort(np.delete(order, np.s_[k::folds])[:size]), np.sort(order[k::folds])) for k in range(folds)]
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
         """log p of the observed cells of every row, (n,) nats: lower is stranger."""
         check_is_fitted(self)
-        return self.vae_.anomaly_scores(X)
+        return mixture_score([vae.anomaly_scores(X) for vae in self.vaes_])
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """score_samples - offset_: below 0 for outliers."""
@@ -109,8 +138,9 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     def detect(self, X: Any, *, level: float = 0.1, explain: int = 20) -> Detection:
         """P-values, flags with false discoveries held at `level`, and the cells that make rows strange."""
         check_is_fitted(self)
-        model, table = self.vae_._answering(X)
-        return detect(model, table, self.reference_, level=level, explain=explain)
+        answering = [vae._answering(X) for vae in self.vaes_]
+        judges = [Judge(model, known) for (model, _), known in zip(answering, self.references_, strict=True)]
+        return detect(judges, answering[0][1], level=level, explain=explain)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -118,3 +148,12 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         tags.input_tags.string = True
         tags.non_deterministic = False
         return tags
+
+
+def _of_numbers(table: Table) -> dict[str, Any]:
+    """Usual settings for a table of numbers."""
+    # A strange row may break correlations that are left given z, which a diagonal does not see.
+    usual = {"likelihood": "auto", "covariance": "low_rank"}
+    if table.sparse or decide_likelihood(table, infer_schema(table), "auto", False).likelihood != "gaussian":
+        return usual
+    return {**usual, "smoothing": SMOOTHING * min(1.0, FEW_ROWS / table.n_rows)}

@@ -93,6 +93,8 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         batch_size: most rows a step.
         learning_rate: peak of Adam's warm-up + cosine schedule.
         weight_decay: pull of weight matrices towards zero, in learning rates (0: none).
+        smoothing: standard deviation of Gaussian noise on continuous columns each time a row is drawn while learning,
+            in theirs: p(x) becomes as smooth as a kernel of that width makes it (Rothfuss et al., 2019).
         missingness: "random", or whether a value decides on its being missing: "self_masking" (in a direction that is
             learnt), "self_masking_high", "self_masking_low"; `score_samples` is then log p(observed cells, mask).
         hide_cells: share of rows of which further cells are hidden at random each time they are drawn, so that q can
@@ -174,6 +176,7 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         batch_size: int = 100,
         learning_rate: float = 0.0015,
         weight_decay: float = 0.0,
+        smoothing: float = 0.0,
         missingness: str = "random",
         hide_cells: float | None = None,
         validation_fraction: float | None = None,
@@ -192,9 +195,10 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self.continuous, self.hide_cells, self.missingness = continuous, hide_cells, missingness
         self.condition, self.exposure, self.counts = condition, exposure, counts
         self.encoder, self.weight_decay, self.spread = encoder, weight_decay, spread
-        self.rank, self.scaling, self.prior, self.posterior = rank, scaling, prior, posterior
-        self.n_components, self.n_levels, self.flow_layers = n_components, n_levels, flow_layers
-        self.second_stage, self.inference, self.inner_steps = second_stage, inference, inner_steps
+        self.rank, self.smoothing, self.scaling, self.prior = rank, smoothing, scaling, prior
+        self.posterior, self.n_components, self.n_levels = posterior, n_components, n_levels
+        self.flow_layers, self.second_stage = flow_layers, second_stage
+        self.inference, self.inner_steps = inference, inner_steps
         self.inner_rate, self.through, self.encoder_steps, self.network = inner_rate, through, encoder_steps, network
         self.hidden_sizes, self.activation, self.objective = hidden_sizes, activation, objective
         self.gradient, self.n_samples, self.n_groups, self.alpha, self.beta = gradient, n_samples, n_groups, alpha, beta

@@ -22,8 +22,8 @@ def binarise(intensity: UInt8[Array, "*s"], *, key: Array, dtype: str) -> Float[
     return (u * 255 < intensity.astype("int32") * 65536).astype(dtype)
 
 
-_HIDDEN = 2**32 - 5
-"""Sets the cells that are hidden apart from other draws."""
+_HIDDEN, _NOISE = 2**32 - 5, 2**32 - 6
+"""Set the cells that are hidden, and the noise, apart from other draws."""
 
 
 @final
@@ -37,12 +37,15 @@ class Dataset(eqx.Module):
     observed cell with a probability that is itself drawn, uniformly, so that q learns to condition on any subset.
     (Ivanov, Figurnov and Vetrov, 2019; the bound is that of the cells that are left.)
     `shown` are columns that are never hidden: what p(x | z, c) is given.
+    `noise` (d,) are the standard deviations of Gaussian noise that every draw of a row gets anew (None: none). What is
+    learnt is then the density of x with that noise: p(x) smoothed by a Gaussian kernel (Rothfuss et al., 2019).
     """
 
     x: Shaped[Array, "n d"] | SparseRows
     observed: Bool[Array, "n d"] | None = None
     hidden: float = eqx.field(static=True, default=0.0)
     shown: tuple[int, ...] = eqx.field(static=True, default=())
+    noise: Float[Array, " d"] | None = None
 
     @property
     def n_rows(self) -> int:
@@ -55,14 +58,15 @@ class Dataset(eqx.Module):
         """The rows with these numbers as floats, with their masks."""
         x: Array = self.x[indices]
         x = binarise(x, key=key, dtype=dtype) if x.dtype == jnp.uint8 else x.astype(dtype)
+        if self.noise is not None:
+            x = x + self.noise[None] * jax.random.normal(jax.random.fold_in(key, _NOISE), x.shape, x.dtype)
         observed = None if self.observed is None else self.observed[indices]
         if not self.hidden:
             return x, observed
-        key_row, key_share, key_cell = jax.random.split(jax.random.fold_in(key, _HIDDEN), 3)
-        kept = jnp.where(
-            jax.random.uniform(key_row, (len(x), 1)) < self.hidden, jax.random.uniform(key_share, (len(x), 1)), 1
-        )
-        shown = jax.random.uniform(key_cell, x.shape) < kept
+        # One draw for all: each further one is code to compile.
+        drawn = jax.random.uniform(jax.random.fold_in(key, _HIDDEN), (x.shape[0], x.shape[1] + 2))
+        kept = jnp.where(drawn[:, :1] < self.hidden, drawn[:, 1:2], 1)
+        shown = drawn[:, 2:] < kept
         if self.shown:
             shown = shown.at[:, np.array(self.shown)].set(True)
         return x, shown if observed is None else shown & observed

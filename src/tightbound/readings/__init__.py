@@ -6,7 +6,7 @@ from tightbound.readings.cells import (
     conditional_log_probs,
     conditional_surprise,
 )
-from tightbound.readings.conformal import benjamini_hochberg, conformal_p_values
+from tightbound.readings.conformal import benjamini_hochberg, conformal_p_values, cross_conformal_p_values
 from tightbound.readings.constraints import Constraints, Interval, OneOf
 from tightbound.readings.draws import ConditionalDraws, conditional_draws, conditional_quantiles
 from tightbound.readings.levels import conditional_cdf, level_probabilities
@@ -26,6 +26,7 @@ __all__ = [
     "conditional_quantiles",
     "conditional_surprise",
     "conformal_p_values",
+    "cross_conformal_p_values",
     "level_probabilities",
     "likelihood_regret",
     "reconstruction",
