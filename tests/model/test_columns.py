@@ -130,6 +130,17 @@ def test_a_mask_leaves_columns_out_exactly() -> None:
     assert float(everything) == pytest.approx(terms.sum(), rel=1e-12)
 
 
+def test_columns_that_are_needed_are_drawn_as_ever_and_groups_of_others_not_at_all() -> None:
+    row = HEAD(0.3 * jnp.asarray(RNG.normal(size=HEAD.n_inputs)))
+    keys = jax.random.split(KEY, 50)
+    whole = jax.vmap(lambda k: row.sample(key=k))(keys)
+    needed = jnp.zeros(DIM, bool).at[jnp.array([1, 4])].set(True)
+    drawn = jax.jit(jax.vmap(lambda k, n: row.sample(key=k, needed=n), in_axes=(0, None)))(keys, needed)
+    together = np.isin(np.arange(DIM), [1, 4, 8])  # both Poisson columns are one group
+    np.testing.assert_allclose(drawn[:, together], whole[:, together])
+    assert not np.any(drawn[:, ~together]) and np.any(whole[:, 8])
+
+
 def test_draws_have_the_stated_moments_in_the_order_of_the_table() -> None:
     draws = eqx.filter_jit(lambda h, keys: jax.vmap(lambda k: HEAD(h).sample(key=k))(keys))
     x = np.asarray(draws(H, jax.random.split(KEY, N)))

@@ -8,11 +8,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from numpy.typing import NDArray
 
 from tightbound.learn import Pair
-from tightbound.model import AbstractDistribution, FullGaussian, LowRankGaussian
+from tightbound.model import AbstractDistribution, FullGaussian, LowRankGaussian, ProductOfCells
 from tightbound.readings.cellwise import factorised, given, nominal_levels, nominal_log_probs, shape_of
 from tightbound.readings.constraints import Constraints, Region, region_of, truncated_gaussian
 from tightbound.readings.sampling import (
@@ -182,10 +182,12 @@ def _draws(
     weights = jax.nn.softmax(jnp.where(none, 0, log_w), axis=1)
     if not n_draws:
         return log_w, mean, jnp.zeros((*batch.x.shape[:1], 0, batch.x.shape[1]), batch.x.dtype)
+    # Of the whole batch: a condition that differed from row to row would be no condition, but a choice of two results.
+    gaps = jnp.any(~batch.observed, axis=0)
     chosen = jax.vmap(lambda row, w: _systematic(row, w, n_draws))(rows, weights)
 
     def completed(row: Row, s: Array, t: Array) -> Array:
-        return _completed(pair, row, region, s, t, defensive)
+        return _completed(pair, row, region, s, t, defensive, gaps)
 
     over_rows = jax.vmap(jax.vmap(completed, in_axes=(None, 0, 0)), in_axes=(0, 0, None))
     size = min(at_once, n_draws)
@@ -220,14 +222,16 @@ def _restricted(rest: AbstractDistribution, region: Region, row: Row, s: Array) 
     return region.log_prob(rest, row.x, row.observed), rest.mean
 
 
-def _completed(pair: Pair, row: Row, region: Region | None, s: Array, t: Array, defensive: float) -> Array:
-    """The t-th draw of a row, from its s-th latent."""
+def _completed(
+    pair: Pair, row: Row, region: Region | None, s: Array, t: Array, defensive: float, gaps: Bool[Array, " m"]
+) -> Array:
+    """The t-th draw of a row, from its s-th latent; `gaps` says of which columns some row of the batch needs one."""
     rest = given(weighted(pair, row, s, defensive)[0], row.x, row.observed)
     if region is not None and not factorised(rest):
         # The draw that the weight belongs to.
         return jnp.where(row.observed, row.x, _restricted(rest, region, row, s)[1])
     key_free, key_set = jax.random.split(jax.random.fold_in(jax.random.fold_in(row.copy_key, _CELLS), t))
-    x = rest.sample(key=key_free)
+    x = rest.sample(key=key_free, needed=gaps) if isinstance(rest, ProductOfCells) else rest.sample(key=key_free)
     if region is not None:
         x = region.sample(rest, x, key=key_set)
     return jnp.where(row.observed, row.x, x)
