@@ -198,8 +198,13 @@ def test_fit_predict_and_clone(detector: VAEOutlierDetector) -> None:
 
 @pytest.mark.parametrize(
     ("rows", "smoothing"),
-    [(gaussian_rows(60), 0.7), (gaussian_rows(2000), 0.35), ((gaussian_rows(60) > 5).astype(float), 0.0)],
-    ids=["few", "many", "zeros_and_ones"],
+    [
+        (gaussian_rows(60), 0.7),
+        (gaussian_rows(2000), 0.35),
+        (gaussian_rows(5001), 0.0),
+        ((gaussian_rows(60) > 5).astype(float), 0.0),
+    ],
+    ids=["few", "more", "many", "zeros_and_ones"],
 )
 def test_numbers_are_smoothed_where_rows_are_few(rows: np.ndarray, smoothing: float, monkeypatch: Any) -> None:
     seen: list[VAE] = []

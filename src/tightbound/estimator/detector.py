@@ -17,9 +17,9 @@ from tightbound.estimator.imputer import configured
 from tightbound.settings import LARGEST_SEED
 
 MOST_REFERENCES = 2000
-USUAL_FOLDS, MOST_ROWS_IN_FOLDS = 5, 5000
+USUAL_FOLDS, MANY_ROWS = 5, 5000
 SMOOTHING, FEW_ROWS = 0.7, 1000
-"""Of few rows a flexible density remembers too much: it is smoothed, by less and less as there are more than 1,000."""
+"""Of few rows a flexible density remembers too much: it is smoothed, less from 1,000 rows on, and not above 5,000."""
 
 
 @final
@@ -35,7 +35,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     Args:
         model: a `VAE` that is not fitted, for other settings (None: a Gaussian with low-rank covariance for a table of
             numbers, with noise of 0.7 standard deviations while learning from up to 1,000 rows, and of 700 / n from n
-            rows; columns by their kind for others).
+            up to 5,000; columns by their kind for others).
         contamination: rows with a p-value of at most this are outliers to `predict`.
         folds: models, each fitted to all rows but its own part (None: 5 for up to 5,000 rows of numbers, else 1, since
             each model of mixed columns is compiled by itself); 1: one model, and rows held back once.
@@ -99,7 +99,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         """Rows to fit to and rows held back, for each model."""
         n, folds = table.n_rows, self.folds
         if folds is None:
-            few = numbers and USUAL_FOLDS * FEWEST_REFERENCES <= n <= MOST_ROWS_IN_FOLDS
+            few = numbers and USUAL_FOLDS * FEWEST_REFERENCES <= n <= MANY_ROWS
             folds = USUAL_FOLDS if few else 1
         check_number("folds", folds, 1, max(n // 2, 1), "5 is usual, with at least 2 rows in each")
         if folds == 1:
@@ -154,6 +154,8 @@ def _of_numbers(table: Table) -> dict[str, Any]:
     """Usual settings for a table of numbers."""
     # A strange row may break correlations that are left given z, which a diagonal does not see.
     usual = {"likelihood": "auto", "covariance": "low_rank"}
-    if table.sparse or decide_likelihood(table, infer_schema(table), "auto", False).likelihood != "gaussian":
+    if table.n_rows > MANY_ROWS or table.sparse:
+        return usual
+    if decide_likelihood(table, infer_schema(table), "auto", False).likelihood != "gaussian":
         return usual
     return {**usual, "smoothing": SMOOTHING * min(1.0, FEW_ROWS / table.n_rows)}
