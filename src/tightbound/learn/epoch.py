@@ -178,7 +178,7 @@ def _looked_at(
     # alone, would be a quarter of the compilation.
     bound, finite = jax.lax.cond(
         done,
-        lambda: _mean_bound(pair, recipe, validation, train, estimator=state.estimator, key=keys.validation),
+        lambda: _mean_bound(pair, recipe, validation, (train, attempt), estimator=state.estimator, key=keys.validation),
         lambda: (unknown, jnp.asarray(True)),
     )
     kept = True if state.kept is None else _sound(recipe, static, state, train, keys, attempt)
@@ -241,19 +241,28 @@ def mean_bound(pair: Pair, recipe: Recipe, data: Dataset, *, estimator: Any = No
 
 
 def _mean_bound(
-    pair: Pair, recipe: Recipe, data: Dataset, others: Dataset | None, *, estimator: Any, key: PRNGKeyArray
+    pair: Pair,
+    recipe: Recipe,
+    data: Dataset,
+    others: tuple[Dataset, Array] | None,
+    *,
+    estimator: Any,
+    key: PRNGKeyArray,
 ) -> tuple[Array, Array]:
-    """The mean bound, and whether the bounds of as many of the other rows as a chunk holds are finite."""
+    """The mean bound, and whether the bounds of as many other rows as a chunk holds are finite, at some attempt."""
     n_chunks, size = batch_shape(data.n_rows, VALIDATION_CHUNK)
     order = _padded(jnp.arange(data.n_rows))
 
     def chunk(carry: tuple[Array, Array], i: Array) -> tuple[tuple[Array, Array], None]:
         total, finite = carry
-        key_rows, key_q = jax.random.split(jax.random.fold_in(key, i))
+        # What was not finite by bad luck meets fresh noise in the next attempt, past all numbers of chunks.
+        last = i == n_chunks
+        number = i if others is None else jnp.where(last, n_chunks + others[1], i)
+        key_rows, key_q = jax.random.split(jax.random.fold_in(key, number))
         batch = _chunk(data, order, jnp.minimum(i, n_chunks - 1), VALIDATION_CHUNK, recipe.dtype, key=key_rows)
-        x, observed, last = batch.x, batch.observed, i == n_chunks
+        x, observed = batch.x, batch.observed
         if others is not None:
-            x, observed = _either(last, _first(others, size, recipe.dtype, key=key_rows), (x, observed))
+            x, observed = _either(last, _first(others[0], size, recipe.dtype, key=key_rows), (x, observed))
         bounds = bounds_of(pair, recipe, estimator, x, observed, key=key_q)
         total = total + jnp.where(last, 0, jnp.sum(bounds * batch.weights))
         return (total, finite & (~last | jnp.all(jnp.isfinite(bounds)))), None
