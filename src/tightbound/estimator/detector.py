@@ -46,7 +46,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         vaes_: the fitted `VAE`s, one a fold.
         references_: for each, the (r,) scores of the rows held back.
         offset_: the score at which `decision_function` is 0: that below which a share `contamination` of the rows held
-            back lie. (With folds fewer new rows do: the mixture fits them better than each model does.)
+            back lie. (With folds somewhat fewer new rows may: the mixture fits better than each model does.)
 
     Example:
         >>> import numpy as np
