@@ -83,7 +83,7 @@ def log_prob(head: ColumnsHead, h: jax.Array, x: jax.Array, observed: jax.Array)
 
 
 def test_columns_that_differ_in_numbers_alone_are_one_group() -> None:
-    assert HEAD.places == ((0, 3), (1, 8), (2,), (4,), (5, 9), (6,), (7,), (10,))
+    assert HEAD.places == ((0, 3), (1, 8), (2, 6), (4,), (5, 9), (7,), (10,))
     assert HEAD.dim == DIM and HEAD.n_inputs == sum(c.n_outputs for c in CELLS)
     for one, other in zip(HEAD.cells(), CELLS, strict=True):
         assert eqx.tree_equal(one, other)
@@ -112,6 +112,61 @@ def test_every_column_is_its_own_cells() -> None:
         m, v = (float(mean[j]) - low) / width, float(variance[j]) / width**2  # of a beta on (0, 1)
         c = m * (1 - m) / v - 1
         assert float(cdf[j]) == pytest.approx(stats.beta(m * c, (1 - m) * c, low, width).cdf(ROW[j]), rel=1e-7)
+
+
+SIZES: tuple[AbstractCells, ...] = (
+    CategoricalCells(5),
+    CumulativeLogitCells(3),
+    SpikeAndSlabCells(GaussianCells(0.1), [0.0]),
+    CategoricalCells(3),
+    CumulativeLogitCells(6),
+    SpikeAndSlabCells(GaussianCells(0.2), [2.0, -1.0, 0.5]),
+    CategoricalCells(200),
+    CumulativeLogitCells(2),
+)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_cells_of_several_sizes_in_one_group_stay_what_they_are(dtype: str) -> None:
+    head = ColumnsHead(SIZES)
+    assert head.places == ((0, 3), (1, 4, 7), (2, 5), (6,))  # 200 levels are too many for five to be filled up to
+    for one, other in zip(head.cells(), SIZES, strict=True):
+        assert eqx.tree_equal(one, other)
+    h = jnp.array(RNG.normal(size=head.n_inputs), dtype)
+    begin = len(SIZES) + np.concatenate([[0], np.cumsum([c.n_outputs - 1 for c in SIZES])])
+    own = [np.array([j, *range(begin[j], begin[j + 1])]) for j in range(len(SIZES))]
+
+    @jax.jit
+    def apart(h: jax.Array, x: jax.Array) -> Any:
+        each = list(zip(SIZES, [h[at] for at in own], x, strict=True))
+        return tuple(
+            jnp.stack(v)
+            for v in (
+                [c.log_prob(v, r) for c, r, v in each],
+                [c.cdf(v, r) for c, r, v in each],
+                [c.mean(r) for c, r, _ in each],
+                [c.variance(r) for c, r, _ in each],
+            )
+        )
+
+    finite = eqx.filter_jit(lambda h, x, seen: jax.grad(lambda h: head(h).log_prob(x, seen))(h))
+    alone = jax.jit(lambda h, x, seen: jax.grad(lambda h: jnp.sum(jnp.where(seen, apart(h, x)[0], 0)))(h))
+    for value in (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, -1.0, 0.5, 1e30):
+        x = jnp.full(len(SIZES), value, dtype)
+        found, expected = row(head, h, x), apart(h, x)
+        for one, other in zip(found, expected, strict=True):
+            assert one.dtype == dtype
+            np.testing.assert_allclose(one, other, rtol=1e-5 if dtype == "float32" else 1e-12, atol=1e-6)
+        possible = jnp.isfinite(expected[0])
+        slope = finite(h, x, possible)
+        assert np.isfinite(slope).all()
+        if value < 1e15:  # its square overflows in float32
+            np.testing.assert_allclose(slope, alone(h, x, possible), rtol=1e-4, atol=1e-6)
+    draws = np.asarray(
+        eqx.filter_jit(lambda keys: jax.vmap(lambda k: head(h).sample(key=k))(keys))(jax.random.split(KEY, 500))
+    )
+    assert [draws[:, j].max() for j in (0, 1, 3, 4, 7)] == [4, 2, 2, 5, 1]
+    assert set(np.unique(draws[:, 5])) >= {2.0, -1.0, 0.5} and np.abs(draws[:, [2, 5]]).max() < 100
 
 
 def test_a_mask_leaves_columns_out_exactly() -> None:

@@ -15,19 +15,23 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import ArrayLike, NDArray
 
-from tightbound.model.cells import AbstractCells, AbstractCountCells, GaussianCells
+from tightbound.model.cells import AbstractCells, AbstractCountCells, GaussianCells, filler, narrowest, resized
 from tightbound.model.decoders import AbstractHead
 from tightbound.model.distributions import AbstractDistribution, Latent, Mask, Scalar, Vector
 
 Places = tuple[tuple[int, ...], ...]
+
+_FREE = 32
+"""Numbers beyond twice those of its columns that a group may hold: a program saved is worth that much arithmetic."""
 
 
 @final
 class ProductOfCells(AbstractDistribution):
     """prod_j p_j(x_j): independent columns of different kinds.
 
-    Columns whose cells differ in numbers alone form a group: `groups[g]` are their cells, stacked along a first axis,
-    `raws[g]` (columns, n_outputs) their numbers and `places[g]` their positions in x. `head(h)` makes one.
+    Columns whose cells differ in numbers alone, or can be made to (`resized`), form a group: `groups[g]` are their
+    cells, stacked along a first axis, `raws[g]` (columns, n_outputs) their numbers, of which column i has the first
+    `sizes[g][i]` itself, and `places[g]` their positions in x. `head(h)` makes one.
     Missing cells are left out exactly, whatever stands in them.
     """
 
@@ -35,6 +39,7 @@ class ProductOfCells(AbstractDistribution):
     groups: tuple[AbstractCells, ...]
     raws: tuple[Float[Array, "_ _"], ...]
     places: Places = eqx.field(static=True)
+    sizes: Places = eqx.field(static=True)
 
     @property
     def dim(self) -> int:
@@ -73,7 +78,7 @@ class ProductOfCells(AbstractDistribution):
 
     def log_probs(self, x: Vector) -> Vector:
         """Log density of every column at `x`, (dim,), nats; NaN where `x` is."""
-        return self._each(lambda cells, raw, x: cells.log_prob(x, raw), x)
+        return self._each(_log_prob, x)
 
     def cdf(self, x: Vector) -> Vector:
         """P(X_j <= x_j) of every column, (dim,)."""
@@ -81,11 +86,13 @@ class ProductOfCells(AbstractDistribution):
 
     def log_prob(self, x: Vector, observed: Mask = None) -> Scalar:
         """Sum over the observed columns of their log densities."""
-        if observed is None:
-            return jnp.sum(self.log_probs(x))
         # A missing cell may hold NaN, which times zero would poison the gradient. Zero is legal in every family, or has
         # a log density of -inf without gradient.
-        return jnp.sum(jnp.where(observed, self.log_probs(jnp.where(observed, x, 0)), 0))
+        x = x if observed is None else jnp.where(observed, x, 0)
+        # Group by group: to put the terms in the order of the table first would cost their gradient a loop.
+        terms = [eqx.filter_vmap(_log_prob)(cells, raw, x[place]) for cells, raw, place in self._members()]
+        found = jnp.concatenate(terms)
+        return jnp.sum(found if observed is None else jnp.where(observed[np.concatenate(self.places)], found, 0))
 
     def _each(self, f: Callable[..., Scalar], *columns: Array) -> Vector:
         """f(cells, raw, ...) of every column, each with its own entry of `columns`, in the order of the table."""
@@ -93,9 +100,16 @@ class ProductOfCells(AbstractDistribution):
 
     def _joined(self, of_group: Callable[[AbstractCells, Array, NDArray[Any]], Array]) -> Vector:
         """What a function finds for the columns of each group, in the order of the table."""
-        places = [np.array(place) for place in self.places]
-        parts = [of_group(*each) for each in zip(self.groups, self.raws, places, strict=True)]
-        return jnp.concatenate(parts)[np.argsort(np.concatenate(places))]
+        parts = [of_group(*each) for each in self._members()]
+        return jnp.concatenate(parts)[np.argsort(np.concatenate(self.places))]
+
+    def _members(self) -> list[tuple[AbstractCells, Array, NDArray[Any]]]:
+        """The cells, numbers and places of each group."""
+        return list(zip(self.groups, self.raws, map(np.array, self.places), strict=True))
+
+
+def _log_prob(cells: AbstractCells, raw: Array, x: Scalar) -> Scalar:
+    return cells.log_prob(x, raw)
 
 
 def _draw(cells: AbstractCells, raw: Array, key: PRNGKeyArray) -> Scalar:
@@ -116,18 +130,18 @@ class ColumnsHead(AbstractHead):
     groups: tuple[AbstractCells, ...]
     first: Float[Array, " m"]
     places: Places = eqx.field(static=True)
+    sizes: Places = eqx.field(static=True)
+    """Numbers of each column of a group; its cells may have more, which are the same for all rows."""
 
     def __init__(self, cells: Sequence[AbstractCells], first: Float[Array, " m"] | None = None):
         """One `cells` a column, in the order of the table; `first` None: zeros."""
         if not cells:
             raise ValueError("A table must have a column or more; got none; give the cells of every column.")
-        places: dict[Any, list[int]] = {}
-        for j, each in enumerate(cells):
-            leaves, structure = jax.tree.flatten(each)
-            places.setdefault((structure, tuple(leaf.shape for leaf in leaves)), []).append(j)
-        self.places = tuple(tuple(place) for place in places.values())
+        self.places = _grouped(cells)
+        self.sizes = tuple(tuple(cells[j].n_outputs for j in place) for place in self.places)
         self.groups = tuple(
-            jax.tree.map(lambda *leaves: jnp.stack(leaves), *[cells[j] for j in place]) for place in self.places
+            jax.tree.map(lambda *leaves: jnp.stack(leaves), *[resized(cells[j], max(sizes)) for j in place])
+            for place, sizes in zip(self.places, self.sizes, strict=True)
         )
         n = sum(each.n_outputs for each in cells)
         self.first = jnp.zeros(n) if first is None else first
@@ -149,7 +163,14 @@ class ColumnsHead(AbstractHead):
 
     def __call__(self, h: Float[Array, " m"]) -> ProductOfCells:
         """The product of the columns with these numbers."""
-        return ProductOfCells(self.groups, tuple(h[index] for index in self._indices()), self.places)
+        indices = self._indices()
+        numbers = _placed(h, np.concatenate([index.ravel() for index in indices]))
+        raws, begin = [], 0
+        for cells, index in zip(self.groups, indices, strict=True):
+            own = numbers[begin : begin + index.size].reshape(index.shape)
+            raws.append(own if (index >= 0).all() else jnp.where(index >= 0, own, filler(cells)))
+            begin += index.size
+        return ProductOfCells(self.groups, tuple(raws), self.places, self.sizes)
 
     def spread_at_start(self, *, key: PRNGKeyArray) -> Float[Array, " s"]:
         """What follows the locations in `first`."""
@@ -167,21 +188,66 @@ class ColumnsHead(AbstractHead):
     def cells(self) -> tuple[AbstractCells, ...]:
         """The cells of every column, in the order of the table."""
         found: dict[int, AbstractCells] = {}
-        for cells, place in zip(self.groups, self.places, strict=True):
-            for i, j in enumerate(place):
-                found[j] = jax.tree.map(lambda leaf, i=i: leaf[i], cells)
+        for cells, place, sizes in zip(self.groups, self.places, self.sizes, strict=True):
+            for i, (j, size) in enumerate(zip(place, sizes, strict=True)):
+                found[j] = resized(jax.tree.map(lambda leaf, i=i: leaf[i], cells), size)
         return tuple(found[j] for j in range(self.dim))
 
     def _indices(self) -> list[NDArray[np.int64]]:
-        """Where in the network's output the numbers of every group lie, (columns, n_outputs) each."""
-        sizes = np.zeros(self.dim, int)
-        for cells, place in zip(self.groups, self.places, strict=True):
-            sizes[list(place)] = cells.n_outputs
-        begin = self.dim + np.concatenate([[0], np.cumsum(sizes - 1)[:-1]])
-        return [
-            np.array([[j, *range(begin[j], begin[j] + sizes[j] - 1)] for j in place], int).reshape(len(place), -1)
-            for place in self.places
-        ]
+        """Where in the network's output the numbers of every group lie, (columns, n_outputs) each; -1: nowhere."""
+        own = np.zeros(self.dim, int)
+        for place, sizes in zip(self.places, self.sizes, strict=True):
+            own[list(place)] = sizes
+        begin = self.dim + np.concatenate([[0], np.cumsum(own - 1)[:-1]])
+        found = []
+        for place, sizes in zip(self.places, self.sizes, strict=True):
+            index = np.full((len(place), max(sizes)), -1)
+            for line, j in zip(index, place, strict=True):
+                line[: own[j]] = [j, *range(begin[j], begin[j] + own[j] - 1)]
+            found.append(index)
+        return found
+
+
+def _placed(h: Float[Array, " m"], index: NDArray[np.int64]) -> Float[Array, " k"]:
+    """h[index], where every entry of h is read once; anything where the index is below 0.
+
+    JAX makes a loop over single entries of the gradient of such a reading, on a CPU a quarter of a step of a fit; here
+    it is a reading itself. (The price: no forward derivatives.)
+    """
+    back = np.argsort(index)[np.sum(index < 0) :]
+
+    @jax.custom_vjp
+    def place(h: Array) -> Array:
+        return h[np.maximum(index, 0)]
+
+    def forward(h: Array) -> tuple[Array, None]:
+        return place(h), None
+
+    def backward(_: None, slope: Array) -> tuple[Array]:
+        return (slope[back],)
+
+    place.defvjp(forward, backward)
+    return jnp.asarray(place(h))
+
+
+def _grouped(cells: Sequence[AbstractCells]) -> Places:
+    """Which columns can be stacked: those alike but for their numbers, or once they have as many of them."""
+    alike: dict[Any, dict[int, list[int]]] = {}
+    for j, each in enumerate(cells):
+        leaves, structure = jax.tree.flatten(narrowest(each))
+        key = (structure, tuple(leaf.shape for leaf in leaves))
+        alike.setdefault(key, {}).setdefault(each.n_outputs, []).append(j)
+    groups: list[tuple[int, ...]] = []
+    for by_size in alike.values():
+        open_group, own = list[int](), 0
+        for size, places in sorted(by_size.items()):
+            own += size * len(places)
+            if open_group and size * (len(open_group) + len(places)) > 2 * own + _FREE:
+                groups.append(tuple(sorted(open_group)))
+                open_group, own = [], size * len(places)
+            open_group += places
+        groups.append(tuple(sorted(open_group)))
+    return tuple(sorted(groups))
 
 
 def is_count(cells: AbstractCells) -> bool:

@@ -210,7 +210,8 @@ class ConditionedHead(AbstractHead):
         cells = self.cells
         places = tuple(tuple(cells[j] for j in place) for place in base.places)
         raw = fixed[:, None].astype(base.raws[0].dtype)
-        return ProductOfCells((*base.groups, GivenCells()), (*base.raws, raw), (*places, self.given))
+        sizes = (*base.sizes, (1,) * len(self.given))
+        return ProductOfCells((*base.groups, GivenCells()), (*base.raws, raw), (*places, self.given), sizes)
 
 
 @final

@@ -84,7 +84,7 @@ class Selected(AbstractDistribution):
             fixed = _fixed(cells, raw, noise[index], read[index]) if isinstance(cells, GaussianCells) else (cells, raw)
             groups.append(fixed[0])
             raws.append(fixed[1])
-        return ProductOfCells(tuple(groups), tuple(raws), self.base.places)
+        return ProductOfCells(tuple(groups), tuple(raws), self.base.places, self.base.sizes)
 
     def completed(self, x: Vector, observed: Mask = None) -> Vector:
         """The row with its missing cells at x_j(z, eps_j), and at E[x_j | z] where the mechanism reads no column j."""

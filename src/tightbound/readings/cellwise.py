@@ -22,7 +22,7 @@ from tightbound.model import (
     ProductOfCells,
     at_row,
 )
-from tightbound.model.cells import AbstractCells, CategoricalCells, GivenCells
+from tightbound.model.cells import AbstractCells, CategoricalCells, GivenCells, n_levels
 from tightbound.model.cells.levels import AbstractLevelCells
 from tightbound.model.distributions import Scalar, Vector
 from tightbound.model.missingness import Selected
@@ -131,10 +131,10 @@ def nominal_log_probs(d: AbstractDistribution) -> Vector:
     """Log probabilities of all levels of all nominal columns, one column after another (see `nominal_levels`)."""
     found: dict[int, Array] = {}
     if isinstance(d, ProductOfCells):
-        for cells, raw, place in zip(d.groups, d.raws, d.places, strict=True):
+        for cells, raw, place, sizes in zip(d.groups, d.raws, d.places, d.sizes, strict=True):
             if isinstance(cells, CategoricalCells):
                 each = jax.vmap(cells.log_probs)(raw)
-                found.update({j: each[i] for i, j in enumerate(place)})
+                found.update({j: each[i, :size] for i, (j, size) in enumerate(zip(place, sizes, strict=True))})
     return jnp.concatenate([found[j] for j in sorted(found)]) if found else jnp.zeros(0, d.mean.dtype)
 
 
@@ -142,12 +142,13 @@ def nominal_levels(p: GenerativeModel, *, binary: bool = False) -> tuple[int, ..
     """Levels of each column whose codes have no order, 0 for the others; yes/no columns count if `binary`."""
     d = shape_of(p)
     found = [2 if binary and isinstance(d, Bernoulli) else 0] * p.decoder.head.dim
-    for cells, place in zip(d.groups, d.places, strict=True) if isinstance(d, ProductOfCells) else ():
-        if isinstance(cells, CategoricalCells) or (
-            binary and isinstance(cells, AbstractLevelCells) and cells.levels == 2
-        ):
-            for j in place:
-                found[j] = cells.levels
+    for cells, place, sizes in zip(d.groups, d.places, d.sizes, strict=True) if isinstance(d, ProductOfCells) else ():
+        if not isinstance(cells, AbstractLevelCells):
+            continue
+        for j, size in zip(place, sizes, strict=True):
+            levels = n_levels(cells, size)
+            if isinstance(cells, CategoricalCells) or (binary and levels == 2):
+                found[j] = levels
     return tuple(found)
 
 

@@ -33,6 +33,7 @@ from tightbound.model.cells.given import GivenCells
 from tightbound.model.cells.levels import AbstractLevelCells, BernoulliCells, CategoricalCells, CumulativeLogitCells
 from tightbound.model.cells.positive import BetaCells, GammaCells, LogNormalCells
 from tightbound.model.cells.spikes import SpikeAndSlabCells
+from tightbound.model.cells.widths import filler, n_levels, narrowest, resized
 from tightbound.model.cells.words import CellWords
 
 __all__ = [
@@ -58,4 +59,8 @@ __all__ = [
     "SpikeAndSlabCells",
     "StudentTCells",
     "ZeroInflatedCells",
+    "filler",
+    "n_levels",
+    "narrowest",
+    "resized",
 ]

@@ -18,6 +18,7 @@ Column = NDArray[np.float64]
 Measure = Literal["lebesgue", "counting", "mixed"]
 
 ONE = math.log(math.expm1(1))  # softplus of it is 1
+FAR = 1e30  # a number of a network that stands for infinity: sums of it and its gradients stay finite in float32
 
 
 class AbstractCells(eqx.Module):

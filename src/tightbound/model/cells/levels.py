@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from tightbound.model.cells.base import AbstractCells, Column, Measure, Raw, check_whole
+from tightbound.model.cells.base import FAR, AbstractCells, Column, Measure, Raw, check_whole
 from tightbound.model.distributions import Scalar, Vector
 
 
@@ -26,6 +26,10 @@ class AbstractLevelCells(AbstractCells):
         """Log probability of every level, (levels,)."""
 
     @abstractmethod
+    def log_prob_of(self, code: Scalar, raw: Raw) -> Scalar:
+        """Log probability of the level with this code, one of 0, ..., n_levels - 1."""
+
+    @abstractmethod
     def from_probs(self, probs: Column) -> Column:
         """Numbers that give these probabilities, (levels,), all above 0; on the host."""
 
@@ -40,8 +44,8 @@ class AbstractLevelCells(AbstractCells):
     def log_prob(self, x: Scalar, raw: Raw) -> Scalar:
         """Log probability of the level with code x."""
         legal = (x >= 0) & (x < self.levels) & (x == jnp.floor(x))
-        here = jnp.arange(self.levels) == jnp.where(legal, x, 0)  # a masked sum: the gradient of a gather is slow
-        return jnp.where(legal, jnp.sum(jnp.where(here, self.log_probs(raw), 0)), -jnp.inf)
+        found = self.log_prob_of(jnp.where(legal, x, 0), raw)
+        return jnp.where(legal & (found > -0.5 * FAR), found, -jnp.inf)
 
     def sample(self, raw: Raw, *, key: PRNGKeyArray) -> Scalar:
         """The code of one level."""
@@ -80,6 +84,10 @@ class BernoulliCells(AbstractLevelCells):
     def log_probs(self, raw: Raw) -> Vector:
         """-log(1 + e^l), -log(1 + e^-l)."""
         return jax.nn.log_sigmoid(jnp.stack([-raw[0], raw[0]]))
+
+    def log_prob_of(self, code: Scalar, raw: Raw) -> Scalar:
+        """log sigmoid(l) of 1, log sigmoid(-l) of 0."""
+        return jax.nn.log_sigmoid(jnp.where(code > 0, raw[0], -raw[0]))
 
     def mean(self, raw: Raw) -> Scalar:
         """P(x = 1)."""
@@ -123,6 +131,11 @@ class CategoricalCells(AbstractLevelCells):
     def log_probs(self, raw: Raw) -> Vector:
         """log softmax(raw)."""
         return jax.nn.log_softmax(raw)
+
+    def log_prob_of(self, code: Scalar, raw: Raw) -> Scalar:
+        """One entry of log softmax(raw)."""
+        # A masked sum: the gradient of a gather is slow.
+        return jnp.sum(jnp.where(jnp.arange(self.levels) == code, self.log_probs(raw), 0))
 
     def mean(self, raw: Raw) -> Scalar:
         """The mode: the most probable level's code."""
@@ -172,6 +185,16 @@ class CumulativeLogitCells(AbstractLevelCells):
         below = jnp.concatenate([jax.nn.log_sigmoid(cuts), end])
         above = jnp.concatenate([end, jax.nn.log_sigmoid(-cuts)])
         return below + above + jnp.concatenate([end, jax.nn.log_sigmoid(raw[1:]), end])
+
+    def log_prob_of(self, code: Scalar, raw: Raw) -> Scalar:
+        """The same for one level, for which three logarithms do in place of three a level."""
+        number, gaps = jnp.arange(1, self.levels - 1), jax.nn.softplus(raw[1:])
+        lower = jnp.sum(jnp.where(number < code, gaps, 0)) - raw[0]
+        own = number == code
+        upper, gap = lower + jnp.sum(jnp.where(own, gaps, 0)), jnp.sum(jnp.where(own, raw[1:], 0))
+        first, last = code == 0, code == self.levels - 1
+        three = [jnp.where(last, FAR, upper), jnp.where(first, FAR, -lower), jnp.where(first | last, FAR, gap)]
+        return jnp.sum(jax.nn.log_sigmoid(jnp.stack(three)))
 
     def mean(self, raw: Raw) -> Scalar:
         """sum_j p_j j."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from tightbound.model.cells.base import AbstractCells, Column, Measure, Raw, constant, held, joint
+from tightbound.model.cells.base import FAR, AbstractCells, Column, Measure, Raw, constant, held, joint
 from tightbound.model.distributions import Scalar, Vector
 
 
@@ -70,13 +70,13 @@ class SpikeAndSlabCells(AbstractCells):
     def mean(self, raw: Raw) -> Scalar:
         """w_slab base mean + sum_s w_s s."""
         w = jnp.exp(self.log_weights(raw))
-        return w[0] * self.base.mean(raw[: self.base.n_outputs]) + jnp.sum(w[1:] * held(self.spikes, raw))
+        return w[0] * self.base.mean(raw[: self.base.n_outputs]) + jnp.sum(w[1:] * self._values(raw))
 
     def variance(self, raw: Raw) -> Scalar:
         """w_slab (base variance + (base mean - mean)^2) + sum_s w_s (s - mean)^2."""
         w, own, mean = jnp.exp(self.log_weights(raw)), raw[: self.base.n_outputs], self.mean(raw)
         slab = self.base.variance(own) + (self.base.mean(own) - mean) ** 2
-        return w[0] * slab + jnp.sum(w[1:] * (held(self.spikes, raw) - mean) ** 2)
+        return w[0] * slab + jnp.sum(w[1:] * (self._values(raw) - mean) ** 2)
 
     def cdf(self, x: Scalar, raw: Raw) -> Scalar:
         """w_slab F(x) + the weights of the spikes up to x."""
@@ -92,7 +92,14 @@ class SpikeAndSlabCells(AbstractCells):
         counts = np.concatenate([[np.sum(slab)], hits.sum(axis=0)]) + 0.5
         return np.concatenate([self.base.start(column[slab]), np.log(counts[1:] / counts[0])])
 
+    def _values(self, raw: Raw) -> Vector:
+        return jnp.where(self._real(), held(self.spikes, raw), 0)
+
+    def _real(self) -> Bool[Array, " s"]:
+        # One so far out only fills up the shape: its weight is 0, which its square would make NaN.
+        return jnp.abs(self.spikes) < 0.5 * FAR
+
     def _at(self, x: Scalar) -> Bool[Array, " s"]:
         # In the coarser of both precisions: 0.1 read as float32 is a spike of 0.1.
         dtype = min(x.dtype, self.spikes.dtype, key=lambda d: d.itemsize)
-        return jax.lax.stop_gradient(self.spikes).astype(dtype) == x.astype(dtype)
+        return (jax.lax.stop_gradient(self.spikes).astype(dtype) == x.astype(dtype)) & self._real()
