@@ -89,9 +89,10 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         temperature: of "gumbel" and "gumbel_st".
         kl_schedule: "linear", "cosine" or "cyclical".
         kl_warmup_steps: steps over which the weight of the KL rises from 0 to `beta`.
-        epochs: most passes over the data (None: about 10,000 steps, within 50 to 1,000 epochs).
+        epochs: most passes over the data (None: about 10,000 steps, within 50 to 1,000 epochs; half of
+            both for "columns").
         batch_size: most rows a step.
-        learning_rate: peak of Adam's warm-up + cosine schedule.
+        learning_rate: peak of Adam's warm-up + cosine schedule (None: 0.0015; 0.006 for "columns").
         weight_decay: pull of weight matrices towards zero, in learning rates (0: none).
         smoothing: standard deviation of Gaussian noise on continuous columns each time a row is drawn while learning,
             in theirs: p(x) becomes as smooth as a kernel of that width makes it (Rothfuss et al., 2019).
@@ -174,7 +175,7 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         kl_warmup_steps: int = 0,
         epochs: int | None = None,
         batch_size: int = 100,
-        learning_rate: float = 0.0015,
+        learning_rate: float | None = None,
         weight_decay: float = 0.0,
         smoothing: float = 0.0,
         missingness: str = "random",
