@@ -66,6 +66,16 @@ def test_any_of_the_draws_is_one_of_the_conditional() -> None:
         np.testing.assert_allclose(many.values[:, t].std(0), sd, rtol=4.5 * error)
 
 
+def test_a_program_for_more_latents_gives_the_same_draws() -> None:
+    model, x, observed = gaussian_rows()
+    few, of_more = (
+        conditional_draws(exact_pair(model), x, observed, n_draws=5, n_samples=150, most_samples=most, key=KEY)
+        for most in (None, 1000)
+    )
+    for name in ("values", "mean", "ess", "khat"):
+        np.testing.assert_allclose(getattr(of_more, name), getattr(few, name), rtol=1e-9)
+
+
 @pytest.mark.parametrize(("stretch", "defensive"), [(None, 0.0), (2.0, 0.3)])
 def test_means_and_spreads_are_those_of_the_conditional_gaussian(stretch: float | None, defensive: float) -> None:
     """With the exact posterior, and with a q that is off and twice as wide."""

@@ -140,12 +140,11 @@ def draws_of(
     key = jax.random.key(seed)
     few = max(FEW_SAMPLES, math.ceil(LATENTS_A_DRAW * n_draws))
     with precision(model.specification.dtype):
-        found = conditional_draws(model.pair, x, observed, n_draws=n_draws, n_samples=min(few, n_samples), key=key)
+        options: dict[str, Any] = {"n_draws": n_draws, "most_samples": n_samples, "key": key}
+        found = conditional_draws(model.pair, x, observed, n_samples=min(few, n_samples), **options)
         again = np.flatnonzero((found.ess < n_draws) | (found.khat > MOST_KHAT))
         if few < n_samples and len(again):
-            more = conditional_draws(
-                model.pair, x[again], observed[again], n_draws=n_draws, n_samples=n_samples, key=key
-            )
+            more = conditional_draws(model.pair, x[again], observed[again], n_samples=n_samples, **options)
             for name in ("mean", "values", "khat"):
                 getattr(found, name)[again] = getattr(more, name)
     return found.mean, Units(model).decode(found.values, on_grid=True), found.khat

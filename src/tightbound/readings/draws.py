@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from numpy.typing import NDArray
 
 from tightbound.learn import Pair
@@ -60,6 +60,7 @@ def conditional_draws(
     *,
     n_draws: int,
     n_samples: int = 1000,
+    most_samples: int | None = None,
     constraints: Constraints | None = None,
     defensive: float = 0.0,
     key: PRNGKeyArray,
@@ -75,6 +76,7 @@ def conditional_draws(
         x, observed: (n, m) rows and which cells count; the others may hold anything.
         n_draws: how many for each row; 0 for the means alone.
         n_samples: S. The draws are of p(x_missing | x_observed) as S grows; for many draws, take S several times more.
+        most_samples: the largest S of a series of calls, which then share one compiled program.
         constraints: the set of each constrained column, by its position; a set on an observed cell rules rows out.
         defensive: share of the latents that comes from the prior; 0.1 guards against a q that misses part of p(z | x).
         key: the noise. A row's results depend on it and on the row alone, except that rows that are the same in every
@@ -87,7 +89,8 @@ def conditional_draws(
     (2019), section 3, for imputation by it.
     """
     check_count("n_draws", n_draws, 0, "20 is usual")
-    parts = list(_parts(pair, x, observed, n_draws, n_samples, constraints, defensive, key, on_progress))
+    samples = (n_samples, max(n_samples, most_samples or 0))
+    parts = list(_parts(pair, x, observed, n_draws, samples, constraints, defensive, key, on_progress))
     if not parts:
         nothing = np.zeros(0)
         return ConditionalDraws(np.zeros((0, n_draws, x.shape[1]), x.dtype), x.copy(), nothing, nothing, nothing > 0)
@@ -126,7 +129,7 @@ def conditional_quantiles(
     method: Any = "inverted_cdf"
     found = [
         np.quantile(part.values, np.asarray(levels, float), axis=1, method=method).swapaxes(0, 1)
-        for part in _parts(pair, x, observed, n_draws, n_samples, constraints, defensive, key, on_progress)
+        for part in _parts(pair, x, observed, n_draws, (n_samples, n_samples), constraints, defensive, key, on_progress)
     ]
     return np.concatenate([np.zeros((0, len(levels), x.shape[1])), *found]).astype(x.dtype)
 
@@ -136,20 +139,23 @@ def _parts(
     x: Values,
     observed: Mask,
     n_draws: int,
-    n_samples: int,
+    samples: tuple[int, int],
     constraints: Constraints | None,
     defensive: float,
     key: PRNGKeyArray,
     on_progress: Progress | None,
 ) -> Iterator[ConditionalDraws]:
-    """The results chunk by chunk."""
+    """The results chunk by chunk; `samples`: latents a row, and how many the program is made for."""
+    n_samples, most = samples
     check_arguments(pair, x, observed, n_samples, defensive)
     region = region_of(constraints, x.shape[1], x.dtype)
-    rows_at_once, at_once = sizes(max(n_samples, n_draws))
+    rows_at_once, at_once = sizes(max(most, n_draws))
     nominal = nominal_levels(pair.p)
     for start, size, batch in batches(pair, x, observed, rows_at_once):
-        found = _draws(pair, batch, region, int(n_samples), int(n_draws), at_once, float(defensive), key=key)
+        counts = (jnp.int32(n_samples), int(most), int(n_draws), at_once)
+        found = _draws(pair, batch, region, *counts, float(defensive), key=key)
         log_w, mean, values = (np.asarray(a)[:size] for a in jax.device_get(found))
+        log_w = log_w[:, :n_samples]
         own, seen = x[start : start + size], observed[start : start + size]
         impossible = ~np.isfinite(log_w.max(axis=1))
         mean = np.where(seen, own, _modes(mean, nominal)).astype(x.dtype)
@@ -167,7 +173,8 @@ def _draws(
     pair: Pair,
     batch: Batch,
     region: Region | None,
-    n_samples: int,
+    n_samples: Int[Array, ""],
+    most_samples: int,
     n_draws: int,
     at_once: int,
     defensive: float,
@@ -176,7 +183,10 @@ def _draws(
 ) -> tuple[Float[Array, "n s"], Float[Array, "n k"], Float[Array, "n t m"]]:
     """Log weights, means (followed by the probabilities of nominal levels) and completed rows."""
     rows = found_rows(pair, batch, key=key)
-    total = expectation(rows, lambda row, s: _term(pair, row, region, s, defensive), n_samples, min(at_once, n_samples))
+    size = min(at_once, most_samples)
+    total = expectation(
+        rows, lambda row, s: _term(pair, row, region, s, defensive), most_samples, size, taken=n_samples
+    )
     log_w, mean = total.log_weights, total.mean
     none = jnp.max(log_w, axis=1, keepdims=True) == -jnp.inf
     weights = jax.nn.softmax(jnp.where(none, 0, log_w), axis=1)

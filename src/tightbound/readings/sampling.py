@@ -12,7 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt32
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 from numpy.typing import NDArray
 
 from tightbound.evidence import pareto_khat
@@ -147,19 +147,34 @@ def weighted(pair: Pair, row: Row, s: Array, defensive: float) -> tuple[Abstract
     return d, d.log_prob(row.x, row.observed) + p.prior.log_prob(z) - log_q
 
 
-def expectation(rows: Any, term: Callable[[Any, Array], Term], n_samples: int, samples_at_once: int) -> Expectation:
-    """Self-normalised averages of what `term(row, s)` gives, over s < n_samples, for rows (a tree) side by side."""
+def expectation(
+    rows: Any,
+    term: Callable[[Any, Array], Term],
+    n_samples: int,
+    samples_at_once: int,
+    taken: Int[Array, ""] | None = None,
+) -> Expectation:
+    """Self-normalised averages of what `term(row, s)` gives, over s < n_samples, for rows (a tree) side by side.
+
+    `taken` (None: all) of the samples, a number that the program need not know: the weights of the others are 0.
+    """
     over_rows = jax.vmap(jax.vmap(term, in_axes=(None, 0)), in_axes=(0, None))
     starts = jnp.arange(0, n_samples, samples_at_once)
     shape = jax.eval_shape(term, jax.tree.map(lambda a: a[0], rows), starts[0])
     n, dtype = jax.tree.leaves(rows)[0].shape[0], shape.log_weight.dtype
 
+    most = jnp.int32(n_samples) if taken is None else taken
+
     def step(carry: Any, start: Array) -> tuple[Any, Array]:
+        nothing = jnp.full((n, samples_at_once), -jnp.inf, dtype)
+        return jax.lax.cond(start < most, lambda: weigh(carry, start), lambda: (carry, nothing))
+
+    def weigh(carry: Any, start: Array) -> tuple[Any, Array]:
         maximum, sum_w, total, log_total = carry
         s = start + jnp.arange(samples_at_once)
         log_w, values, logs = over_rows(rows, s)
         odd = jnp.isnan(log_w) | (log_w == jnp.inf)
-        log_w = jnp.where((s < n_samples)[None, :] & ~odd, log_w, -jnp.inf)
+        log_w = jnp.where((s < most)[None, :] & ~odd, log_w, -jnp.inf)
         new = jnp.maximum(maximum, jnp.max(log_w, axis=1))
         safe = jnp.where(jnp.isfinite(new), new, 0)
         shrink, w = jnp.exp(maximum - safe), jnp.exp(log_w - safe[:, None])
