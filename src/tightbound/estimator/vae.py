@@ -90,9 +90,9 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         kl_schedule: "linear", "cosine" or "cyclical".
         kl_warmup_steps: steps over which the weight of the KL rises from 0 to `beta`.
         epochs: most passes over the data (None: about 10,000 steps, within 50 to 1,000 epochs; half of
-            both for "columns").
+            both for "columns" by the ELBO).
         batch_size: most rows a step.
-        learning_rate: peak of Adam's warm-up + cosine schedule (None: 0.0015; 0.006 for "columns").
+        learning_rate: peak of Adam's warm-up + cosine schedule (None: 0.0015; 0.006 for "columns" by the ELBO).
         weight_decay: pull of weight matrices towards zero, in learning rates (0: none).
         smoothing: standard deviation of Gaussian noise on continuous columns each time a row is drawn while learning,
             in theirs: p(x) becomes as smooth as a kernel of that width makes it (Rothfuss et al., 2019).

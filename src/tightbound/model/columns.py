@@ -89,7 +89,7 @@ class ProductOfCells(AbstractDistribution):
         # A missing cell may hold NaN, which times zero would poison the gradient. Zero is legal in every family, or has
         # a log density of -inf without gradient.
         x = x if observed is None else jnp.where(observed, x, 0)
-        # Group by group: to put the terms in the order of the table first would cost their gradient a loop.
+        # In the order of the groups: to put the terms in that of the table first would cost their gradient a loop.
         terms = [eqx.filter_vmap(_log_prob)(cells, raw, x[place]) for cells, raw, place in self._members()]
         found = jnp.concatenate(terms)
         return jnp.sum(found if observed is None else jnp.where(observed[np.concatenate(self.places)], found, 0))
@@ -211,8 +211,8 @@ class ColumnsHead(AbstractHead):
 def _placed(h: Float[Array, " m"], index: NDArray[np.int64]) -> Float[Array, " k"]:
     """h[index], where every entry of h is read once; anything where the index is below 0.
 
-    JAX makes a loop over single entries of the gradient of such a reading, on a CPU a quarter of a step of a fit; here
-    it is a reading itself. (The price: no forward derivatives.)
+    JAX makes the gradient of such a reading a loop over single entries, which of many columns is a third of a step on
+    a CPU; here it is a reading itself. (The price: no forward derivatives.)
     """
     back = np.argsort(index)[np.sum(index < 0) :]
 
