@@ -86,15 +86,13 @@ class MLP(eqx.Module):
 
 @partial(jax.jit, static_argnames=("sizes", "dtype"))
 def _weights(sizes: tuple[int, ...], dtype: str | None, *, key: PRNGKeyArray) -> list[tuple[Array, Array]]:
-    # One program with one draw for all layers: each shape by itself would take a tenth of a second to compile.
+    # One program for all layers: each by itself would take a tenth of a second to compile.
     shapes = list(pairwise(sizes))
-    drawn = jax.random.normal(key, (sum(i * o for i, o in shapes),), dtype)
-    found, begin = [], 0
-    for i, o in shapes:
-        weight = drawn[begin : begin + i * o].reshape(i, o) / max(i, 1) ** 0.5
-        found.append((weight, jnp.zeros(o, weight.dtype)))
-        begin += i * o
-    return found
+    keys = jax.random.split(key, len(shapes))
+    weights = [
+        jax.random.normal(k, shape, dtype) / max(shape[0], 1) ** 0.5 for k, shape in zip(keys, shapes, strict=True)
+    ]
+    return [(weight, jnp.zeros(weight.shape[1], weight.dtype)) for weight in weights]
 
 
 def n_outputs(network: Network, n_inputs: int, dtype: str | None = None) -> int:
