@@ -10,7 +10,10 @@ import pytest
 from typer.main import get_command
 
 from tightbound import VAE, cli
+from tightbound.beginning import choose_encoding
 from tightbound.checking import check_choice, check_number, check_settings
+from tightbound.data import as_table
+from tightbound.planning import make_plan
 from tightbound.settings import DEFAULTS, SETTINGS
 
 PARAMETERS = inspect.signature(VAE.__init__).parameters
@@ -130,3 +133,23 @@ def test_methods_of_scoring_are_those_that_there_are() -> None:
     annotation = inspect.signature(cli.score).parameters["method"].annotation
     assert set(setting.choices) == set(METHODS) == set(get_args(get_args(get_args(annotation)[0])[0]))
     assert DEFAULTS["tolerance"] == TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("settings", "epochs", "rate"),
+    [
+        ({"likelihood": "gaussian"}, 1000, 0.0015),
+        ({"likelihood": "columns"}, 500, 0.006),
+        ({"likelihood": "columns", "objective": "iwae"}, 1000, 0.0015),
+        ({"likelihood": "columns", "epochs": 7}, 7, 0.006),
+        ({"likelihood": "columns", "learning_rate": 0.01}, 500, 0.01),
+    ],
+)
+def test_how_long_and_how_fast_a_fit_learns_depends_on_what_it_learns(settings, epochs, rate):
+    """555 training rows are 6 steps an epoch, of which 10,000 would be more than the most epochs."""
+    choices = {**DEFAULTS, **settings}
+    table, encoding, _ = choose_encoding(as_table(np.random.default_rng(0).normal(size=(617, 3))), choices)
+    plan = make_plan(choices, encoding, encoding.encode(table, dtype="float32", draw=True), None, 0)
+    steps = epochs * (-(-len(plan.train) // 100))
+    assert (plan.epochs, plan.recipe.optimiser.learning_rate) == (epochs, rate)
+    assert plan.recipe.optimiser.total_steps == steps and plan.patience == max(20, epochs // 4)
