@@ -254,6 +254,9 @@ def test_draws_are_moved_to_the_grid_and_into_the_bounds() -> None:
     drawn = plan.inverse(RNG.normal(size=1000), on_grid=True)
     assert (np.round(drawn, 1) == drawn).all() and len(np.unique(drawn)) > 20
     assert not (np.round(plan.inverse(RNG.normal(size=1000)), 1) == drawn).all()
+    ages = RNG.integers(35, 21_000, 500) / 1000  # 0.035 + 10777 * 0.001 is 10.812000000000001
+    drawn = plan_column(column(Kind.REAL, grid=0.001), ages).inverse(RNG.normal(size=2000), on_grid=True)
+    assert all(value == float(f"{value:.3f}") for value in drawn)
     shifted = plan_column(column(Kind.REAL, grid=5.0, family="gaussian"), 2.5 + 5.0 * RNG.integers(0, 40, 300))
     assert set(np.unique(shifted.inverse(RNG.normal(size=100), on_grid=True) % 5)) == {2.5}
     bounded = plan_column(column(Kind.BOUNDED, bounds=(0.0, 1.0), family="gaussian"), SHARES)

@@ -103,8 +103,8 @@ class ColumnPlan:
         if not self.grid:
             return x
         steps = np.rint((x - self.origin) / self.grid)
-        # 0.1 has no exact double: so many digits as the grid and the origin have are kept.
-        return np.round(self.origin + steps * self.grid, 12 - int(np.floor(np.log10(max(self.grid, 1e-12)))))
+        # 0.1 has no exact double: eight digits of the grid are kept, which no step of up to ten million blurs.
+        return np.round(self.origin + steps * self.grid, 8 - int(np.floor(np.log10(max(self.grid, 1e-12)))))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, exact."""
