@@ -22,7 +22,7 @@ from tightbound.model import (
     ProductOfCells,
     at_row,
 )
-from tightbound.model.cells import AbstractCells, CategoricalCells, GivenCells, n_levels
+from tightbound.model.cells import AbstractCells, CategoricalCells, GivenCells, levels_of
 from tightbound.model.cells.levels import AbstractLevelCells
 from tightbound.model.distributions import Scalar, Vector
 from tightbound.model.missingness import Selected
@@ -146,7 +146,7 @@ def nominal_levels(p: GenerativeModel, *, binary: bool = False) -> tuple[int, ..
         if not isinstance(cells, AbstractLevelCells):
             continue
         for j, size in zip(place, sizes, strict=True):
-            levels = n_levels(cells, size)
+            levels = levels_of(cells, size)
             if isinstance(cells, CategoricalCells) or (binary and levels == 2):
                 found[j] = levels
     return tuple(found)

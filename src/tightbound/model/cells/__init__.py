@@ -33,7 +33,7 @@ from tightbound.model.cells.given import GivenCells
 from tightbound.model.cells.levels import AbstractLevelCells, BernoulliCells, CategoricalCells, CumulativeLogitCells
 from tightbound.model.cells.positive import BetaCells, GammaCells, LogNormalCells
 from tightbound.model.cells.spikes import SpikeAndSlabCells
-from tightbound.model.cells.widths import filler, n_levels, narrowest, resized
+from tightbound.model.cells.widths import filler, levels_of, narrowest, resized
 from tightbound.model.cells.words import CellWords
 
 __all__ = [
@@ -60,7 +60,7 @@ __all__ = [
     "StudentTCells",
     "ZeroInflatedCells",
     "filler",
-    "n_levels",
+    "levels_of",
     "narrowest",
     "resized",
 ]

@@ -40,6 +40,6 @@ def narrowest(cells: AbstractCells) -> AbstractCells:
     return resized(cells, 1 if isinstance(cells, CumulativeLogitCells) else 2)
 
 
-def n_levels(cells: AbstractLevelCells, n_outputs: int) -> int:
+def levels_of(cells: AbstractLevelCells, n_outputs: int) -> int:
     """How many levels so many numbers are of."""
     return cells.levels - (cells.n_outputs - n_outputs)
