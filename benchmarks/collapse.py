@@ -30,7 +30,7 @@ from tightbound.model import (
 )
 from tightbound.model.decoders import AbstractHead
 from tightbound.model.distributions import Mask, Scalar, Vector
-from tightbound.model.masked import MaskedMLP
+from tightbound.model.flows.masked import MaskedMLP
 
 
 @final

@@ -22,11 +22,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from tightbound.data import read_table
+from tightbound.estimator.fitted import FittedModel
+from tightbound.estimator.folder import load_model
 from tightbound.evidence import Evidence, annealed_evidence, bidirectional, importance_evidence, log_evidence, refined
-from tightbound.fitted import FittedModel
 from tightbound.learn import AbstractInference
 from tightbound.model import AbstractDistribution, DiagonalGaussian, GenerativeModel
-from tightbound.persistence import load_model
 
 KEY = jax.random.key(0)
 

@@ -19,9 +19,9 @@ import numpy as np
 
 from tightbound import learn
 from tightbound.data import read_table
+from tightbound.estimator.folder import load_model
 from tightbound.evidence import importance_evidence
 from tightbound.model import Specification, Start, build
-from tightbound.persistence import load_model
 
 WAYS: dict[str, dict[str, Any]] = {
     "amortised": {},

@@ -8,7 +8,7 @@ weights: the same `scan` over temperatures, the same `vmap` over rows and chains
 sizes, in the same coordinates (those in which q is standard); only the move differs. In each turn every contender runs
 once; medians over turns. Gradients are counted where log p(x, z) is evaluated, in a run of one chain.
 
-- `ours`: `tightbound.evidence.hamiltonian.move`, which keeps both ends of the path for each chain, so that the next
+- `ours`: `tightbound.evidence.hmc.move`, which keeps both ends of the path for each chain, so that the next
   temperature needs no gradient anew.
 - `blackjax, init`: `blackjax.hmc` as its users write annealing: at each temperature its state is made anew for the new
   target (`init`, one gradient), and the weight is had from one more evaluation of log p(x, z) without gradient.
@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tightbound.evidence.hamiltonian import SHORTEST, Path, move, path_of
+from tightbound.evidence.hmc import SHORTEST, Path, move, path_of
 from tightbound.model import DiagonalGaussian, Specification, Start, build
 
 STEP_SIZE = 0.4

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from tightbound.data import read_table
-from tightbound.fitted import FittedModel
-from tightbound.fitting import fit_table
+from tightbound.estimator.fit import fit_table
+from tightbound.estimator.fitted import FittedModel
 
 WAYS: dict[str, dict[str, Any]] = {
     "elbo": {},

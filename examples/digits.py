@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from tightbound.data import read_table
-from tightbound.fitting import fit_table
-from tightbound.overview import overview
+from tightbound.estimator.fit import fit_table
 from tightbound.report import FIGURES
+from tightbound.report.overview import overview
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "pictures")
 folder.mkdir(parents=True, exist_ok=True)

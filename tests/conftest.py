@@ -27,7 +27,7 @@ import hypothesis
 import pytest
 from jaxtyping import install_import_hook
 
-from tightbound.compiling import compile_quickly
+from tightbound.estimator.compiler import compile_quickly
 
 compile_quickly()
 atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)

@@ -16,9 +16,10 @@ import pytest
 import tiny
 from tiny import CSV, MODEL, run
 
-from tightbound import __version__, cli, load
-from tightbound.progress import FitProgress
-from tightbound.settings import DEFAULTS
+from tightbound import __version__, load
+from tightbound.cli import app as cli
+from tightbound.estimator.progress import FitProgress
+from tightbound.estimator.settings import DEFAULTS
 
 COMMANDS = ("fit", "evaluate", "score", "compare", "encode", "reconstruct", "sample", "report", "info", "demo")
 X = tiny.numbers().to_numpy()
@@ -40,14 +41,14 @@ def test_help_needs_nothing_heavy():
     pages = [["--help"], ["--version"], [], *([command, "--help"] for command in COMMANDS)]
     code = f"""
 import sys
-from tightbound.cli import main
+from tightbound.cli.app import main
 for page in {pages!r}:
     sys.argv = ["tightbound", *page]
     try:
         main()
     except SystemExit as end:
         print("STATUS", end.code)
-heavy = ["jax", "numpy", "polars", "sklearn", "scipy", "matplotlib", "tightbound.commands"]
+heavy = ["jax", "numpy", "polars", "sklearn", "scipy", "matplotlib", "tightbound.cli.commands"]
 print("HEAVY", [name for name in heavy if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
@@ -362,7 +363,7 @@ def test_options_reach_the_fit(tmp_path, monkeypatch):
         seen.update(settings, seed=seed)
         raise ValueError("Enough.")
 
-    monkeypatch.setattr("tightbound.commands.learning.fit_table", fit_table)
+    monkeypatch.setattr("tightbound.cli.commands.learning.fit_table", fit_table)
     flags = {name: ",".join(map(str, value)) if isinstance(value, tuple) else value for name, value in given.items()}
     switches = ["--" + name for name, value in flags.items() if value is True]
     flags = {name: value for name, value in flags.items() if value is not True}
@@ -467,7 +468,7 @@ def test_an_error_is_one_sentence_and_status_2(tmp_path, monkeypatch, arguments,
 
 
 def test_a_bug_is_not_dressed_up_as_an_error(monkeypatch):
-    monkeypatch.setattr("tightbound.commands.using.load", lambda path: {}["no"])
+    monkeypatch.setattr("tightbound.cli.commands.using.load", lambda path: {}["no"])
     with pytest.raises(KeyError):
         run("info", MODEL)
 
@@ -476,7 +477,7 @@ def test_a_full_memory_gets_its_sentence(monkeypatch):
     def full(path):
         raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 64384018448 bytes.")
 
-    monkeypatch.setattr("tightbound.commands.using.load", full)
+    monkeypatch.setattr("tightbound.cli.commands.using.load", full)
     assert "memory is used up" in run("info", MODEL).failed()
 
 
@@ -484,7 +485,7 @@ def test_a_path_without_rights(monkeypatch):
     def refused(path):
         raise PermissionError(13, "Permission denied", "/root/x")
 
-    monkeypatch.setattr("tightbound.commands.using.load", refused)
+    monkeypatch.setattr("tightbound.cli.commands.using.load", refused)
     assert (
         run("info", MODEL).failed() == "/root/x cannot be used (Permission denied); check the path and its permissions."
     )
@@ -502,7 +503,7 @@ def test_real_data(shared_data, tmp_path):
 
 
 def test_the_shell_completes_choices():
-    code = "import sys; sys.argv = ['tightbound']; from tightbound.cli import main; main()"
+    code = "import sys; sys.argv = ['tightbound']; from tightbound.cli.app import main; main()"
     environment = {
         "_TIGHTBOUND_COMPLETE": "complete_bash",
         "COMP_WORDS": "tightbound fit --likelihood ",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tightbound import VAE
-from tightbound.compiling import QUICK, QUICKER, compile_quickly
+from tightbound.estimator.compiler import QUICK, QUICKER, compile_quickly
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import tightbound
 from tightbound import VAE
-from tightbound.cli import app
+from tightbound.cli.app import app
 from tightbound.data import DataError
 
 RNG = np.random.default_rng(0)

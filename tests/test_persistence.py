@@ -20,12 +20,13 @@ from mixed_table import fitted, pandas_frame
 from safetensors.numpy import load, save
 from small_fits import CASES, SMALL, whole
 
-from tightbound import learn, persistence
+from tightbound import learn
 from tightbound.data import DataError, as_table
-from tightbound.fitted import FittedModel
-from tightbound.fitting import fit_table
+from tightbound.estimator import folder as persistence
+from tightbound.estimator.fit import fit_table
+from tightbound.estimator.fitted import FittedModel
+from tightbound.estimator.folder import MODEL_FILE, WEIGHTS_FILE, check_target, load_model, save_model
 from tightbound.model import Start, build
-from tightbound.persistence import MODEL_FILE, WEIGHTS_FILE, check_target, load_model, save_model
 
 GAPS, BINARISED = "gaps, early stopping", "binarised"
 

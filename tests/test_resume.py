@@ -17,10 +17,10 @@ from small_fits import CASES, INTENSITIES, NUMBERS, SEED, SMALL, InterruptedFitE
 
 from tightbound import learn
 from tightbound.data import Table, as_table
-from tightbound.fitted import FittedModel
-from tightbound.fitting import fit_table
+from tightbound.estimator.fit import fit_table
+from tightbound.estimator.fitted import FittedModel
+from tightbound.estimator.resume import Checkpointing, read_checkpoint
 from tightbound.learn import loop
-from tightbound.resuming import Checkpointing, read_checkpoint
 
 
 @pytest.fixture

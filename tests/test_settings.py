@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from typer.main import get_command
 
-from tightbound import VAE, cli
-from tightbound.beginning import choose_encoding
-from tightbound.checking import check_choice, check_number, check_settings
+from tightbound import VAE
+from tightbound.cli import app as cli
 from tightbound.data import as_table
-from tightbound.planning import make_plan
-from tightbound.settings import DEFAULTS, SETTINGS
+from tightbound.estimator.checking import check_choice, check_number, check_settings
+from tightbound.estimator.config import make_plan
+from tightbound.estimator.initialisation import choose_encoding
+from tightbound.estimator.settings import DEFAULTS, SETTINGS
 
 PARAMETERS = inspect.signature(VAE.__init__).parameters
 NOT_ON_THE_COMMAND_LINE = {

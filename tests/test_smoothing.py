@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from tightbound import VAE
-from tightbound.beginning import choose_encoding
 from tightbound.data import as_table
+from tightbound.estimator.config import make_plan
+from tightbound.estimator.initialisation import choose_encoding
+from tightbound.estimator.settings import DEFAULTS
 from tightbound.learn import Dataset
-from tightbound.planning import make_plan
-from tightbound.settings import DEFAULTS
 
 RNG = np.random.default_rng(5)
 

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from tightbound.cli import app
+from tightbound.cli.app import app
 
 NAMES = list(mixed_table.complete().columns)
 

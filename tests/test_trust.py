@@ -13,9 +13,9 @@ import tiny
 from tiny import run
 
 import tightbound
-from tightbound.commands import judging
+from tightbound.cli.commands import judging
+from tightbound.estimator.evaluation import CHECKS, THIS_MODEL
 from tightbound.evidence import Method, Reliability
-from tightbound.examination import CHECKS, THIS_MODEL
 
 ROWS = 120
 FIT = ("--latent-dim=1", "--hidden-sizes=8", "--epochs=20", "--n-importance-samples=40", "--validation-fraction=0.3")

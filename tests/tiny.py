@@ -20,7 +20,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tightbound import VAE, cli
+from tightbound import VAE
+from tightbound.cli import app as cli
 
 N = 40
 SETTINGS = {

@@ -13,7 +13,7 @@ from claims import claim, save
 from sklearn.datasets import load_digits
 
 from tightbound.data import as_table
-from tightbound.fitting import fit_table
+from tightbound.estimator.fit import fit_table
 from tightbound.report.style import DATA, INK, MODEL, grid, new_figure, style
 
 EPOCHS, STEPS = 20, (1, 5, 20, 100)

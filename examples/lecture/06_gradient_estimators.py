@@ -14,7 +14,7 @@ import numpy as np
 from claims import claim, save
 
 from tightbound import learn, model
-from tightbound.choices import make_gradient
+from tightbound.estimator.factories import make_gradient
 from tightbound.report.style import DATA, MODEL, PRIOR, new_figure, style
 
 jax.config.update("jax_enable_x64", True)

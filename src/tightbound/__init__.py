@@ -3,10 +3,15 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tightbound.answers import Conditional, Detection, Imputation
-    from tightbound.estimator import VAE, VAEImputer, VAEOutlierDetector, load
+    from tightbound.estimator.conditional import Conditional
+    from tightbound.estimator.detection import Detection
+    from tightbound.estimator.detector import VAEOutlierDetector
+    from tightbound.estimator.evaluation import Examination
+    from tightbound.estimator.imputation import Imputation
+    from tightbound.estimator.imputer import VAEImputer
+    from tightbound.estimator.loading import load
+    from tightbound.estimator.vae import VAE
     from tightbound.evidence import Evidence, Reliability, compare
-    from tightbound.examination import Examination
 
 __version__ = "0.1.0"
 
@@ -26,15 +31,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "VAE": "tightbound.estimator",
-    "VAEImputer": "tightbound.estimator",
-    "VAEOutlierDetector": "tightbound.estimator",
-    "Conditional": "tightbound.answers",
-    "Detection": "tightbound.answers",
-    "Imputation": "tightbound.answers",
-    "load": "tightbound.estimator",
+    "VAE": "tightbound.estimator.vae",
+    "VAEImputer": "tightbound.estimator.imputer",
+    "VAEOutlierDetector": "tightbound.estimator.detector",
+    "Conditional": "tightbound.estimator.conditional",
+    "Detection": "tightbound.estimator.detection",
+    "Imputation": "tightbound.estimator.imputation",
+    "load": "tightbound.estimator.loading",
     "Evidence": "tightbound.evidence",
-    "Examination": "tightbound.examination",
+    "Examination": "tightbound.estimator.evaluation",
     "Reliability": "tightbound.evidence",
     "compare": "tightbound.evidence",
 }

@@ -1,6 +1,6 @@
 """`python -m tightbound`."""
 
-from tightbound.cli import main
+from tightbound.cli.app import main
 
 if __name__ == "__main__":
     main()

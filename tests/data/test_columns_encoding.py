@@ -29,7 +29,7 @@ from tightbound.data import (
 )
 from tightbound.data.columns import ColumnPlan, plan_column
 from tightbound.data.columns.scales import Affine, Log, NormalScores, Scale, scale_from_json
-from tightbound.data.kinds.families import FAMILIES
+from tightbound.data.types.families import FAMILIES
 
 RNG = np.random.default_rng(6)
 SKEWED = np.exp(RNG.normal(1.0, 1.2, size=3000))

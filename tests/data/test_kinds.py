@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tightbound.data import DataError, Kind, infer_table_schema
-from tightbound.data.kinds.numerals import number_format, read_numbers
-from tightbound.data.kinds.orders import ordered_levels
+from tightbound.data.types.numerals import number_format, read_numbers
+from tightbound.data.types.orders import ordered_levels
 
 RNG = np.random.default_rng(4)
 N = 200

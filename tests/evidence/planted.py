@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from linear_gaussian import GivenPosterior, LinearGaussian
 
-from tightbound.evidence.health import Health, History, Verdict, examine
+from tightbound.evidence.diagnostics import Health, History, Verdict, examine
 from tightbound.learn import AbstractInference, PerDatum
-from tightbound.learn.refinement import Refinement
+from tightbound.learn.inference.refinement import Refinement
 from tightbound.model import (
     MLP,
     AbstractDistribution,

@@ -9,11 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from linear_gaussian import GivenPosterior, LinearGaussian
 
-from tightbound.evidence import (
-    Evidence,
-)
+from tightbound.evidence import Evidence
 from tightbound.learn import AbstractInference, PerDatum
-from tightbound.learn.refinement import Refinement
+from tightbound.learn.inference.refinement import Refinement
 from tightbound.model import (
     MLP,
     BernoulliFamily,

@@ -13,9 +13,9 @@ from walks import KEY, MODEL, apart, gaussian, nonlinear, overflowing, overflowi
 
 from tightbound.evidence import Method, Reliability, annealed_evidence, importance_evidence, information_schedule
 from tightbound.evidence.annealing import equal_steps, information_length
-from tightbound.evidence.hamiltonian import Path, leapfrog, log_density, move, path_of
+from tightbound.evidence.hmc import Path, leapfrog, log_density, move, path_of
+from tightbound.evidence.hmc_chains import GROUP, N_SCOUTS, Sum, Walked, Walkers
 from tightbound.evidence.rows import members_of
-from tightbound.evidence.walking import GROUP, N_SCOUTS, Sum, Walked, Walkers
 from tightbound.learn import AbstractInference, Exact
 from tightbound.model import FullGaussian, GenerativeModel, Specification, Start, build
 

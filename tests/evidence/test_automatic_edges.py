@@ -23,7 +23,7 @@ from tightbound.evidence import (
     refined,
 )
 from tightbound.learn import AbstractInference, Exact, PerDatum, SemiAmortised, make_inference
-from tightbound.learn.refinement import Refinement
+from tightbound.learn.inference.refinement import Refinement
 from tightbound.model import (
     AbstractDistribution,
     Bernoulli,

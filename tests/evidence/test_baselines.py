@@ -15,8 +15,9 @@ from simple_cases import clusters, correlated, every_state, holes, on_a_grid, pr
 from sklearn.covariance import ledoit_wolf
 from sklearn.decomposition import PCA
 
-from tightbound.evidence import Baseline, fit_baselines, recipes
-from tightbound.evidence.products import Bernoullis, log_density
+from tightbound.evidence import Baseline, fit_baselines
+from tightbound.evidence.reference import models as recipes
+from tightbound.evidence.reference.independent_columns import Bernoullis, log_density
 
 GAUSSIAN = tuple(recipes.GAUSSIAN)
 BERNOULLI = tuple(recipes.BERNOULLI)

@@ -14,7 +14,7 @@ from scipy.special import expit, log_softmax, logsumexp
 
 from tightbound.evidence import Kind, Method, Reliability, exact_evidence, exact_method, log_evidence
 from tightbound.learn import AbstractInference, Exact, PerDatum, make_inference
-from tightbound.learn.refinement import Refinement
+from tightbound.learn.inference.refinement import Refinement
 from tightbound.model import (
     MLP,
     BernoulliFamily,

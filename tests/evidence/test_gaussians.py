@@ -12,8 +12,8 @@ from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.mixture import GaussianMixture
 
-from tightbound.evidence import gaussians
-from tightbound.evidence.gaussians import (
+from tightbound.evidence.reference import gaussians
+from tightbound.evidence.reference.gaussians import (
     Gaussians,
     factor_analysis,
     fit_gaussians,
@@ -23,7 +23,7 @@ from tightbound.evidence.gaussians import (
     probabilistic_pca,
     single,
 )
-from tightbound.evidence.products import PRIOR_ROWS, joint_density, log_density, responsibilities
+from tightbound.evidence.reference.independent_columns import PRIOR_ROWS, joint_density, log_density, responsibilities
 
 D = 4
 TINY = 1e-6

@@ -10,20 +10,14 @@ from scipy.special import ndtri
 from scipy.stats import norm
 
 from tightbound.evidence import importance_evidence
-from tightbound.evidence.health import Finding, History, Verdict, encoder_overfitting, examine
-from tightbound.evidence.health.encoder import calibration
-from tightbound.evidence.health.history import overfitting
-from tightbound.evidence.health.samples import copies, nearest
-from tightbound.evidence.health.twosample import energy_distance, separation
+from tightbound.evidence.diagnostics import Finding, History, Verdict, encoder_overfitting, examine
+from tightbound.evidence.diagnostics.encoder import calibration
+from tightbound.evidence.diagnostics.history import overfitting
+from tightbound.evidence.diagnostics.samples import copies, nearest
+from tightbound.evidence.diagnostics.twosample import energy_distance, separation
 from tightbound.learn import EpochRecord
-from tightbound.learn.inference import Exact
-from tightbound.model import (
-    MLP,
-    Bernoulli,
-    BernoulliHead,
-    Decoder,
-    GenerativeModel,
-)
+from tightbound.learn.inference.members import Exact
+from tightbound.model import MLP, Bernoulli, BernoulliHead, Decoder, GenerativeModel
 
 
 def verdicts(case: Case, seed: int) -> set[Verdict]:

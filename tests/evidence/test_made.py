@@ -13,7 +13,7 @@ from scipy.special import logsumexp
 from tightbound import learn
 from tightbound.evidence import MADE, BernoulliCells, GaussianCells, MadeFit, fit_made, make_made
 from tightbound.model import Mixture
-from tightbound.model.masked import MaskedMLP
+from tightbound.model.flows.masked import MaskedMLP
 
 KEY = jax.random.key(5)
 STATES = np.array(list(itertools.product((0.0, 1.0), repeat=6)))

@@ -13,8 +13,8 @@ from simple_cases import assert_never_falls, clusters, every_mask, every_state, 
 from sklearn.mixture import GaussianMixture
 from sklearn.naive_bayes import BernoulliNB
 
-from tightbound.evidence import products
-from tightbound.evidence.products import (
+from tightbound.evidence.reference import independent_columns as products
+from tightbound.evidence.reference.independent_columns import (
     PRIOR_ROWS,
     Bernoullis,
     DiagonalGaussians,

@@ -12,9 +12,9 @@ import numpy as np
 
 from tightbound import learn
 from tightbound.data import as_table
-from tightbound.fitted import FittedModel
-from tightbound.fitting import fit_table
-from tightbound.resuming import Checkpointing
+from tightbound.estimator.fit import fit_table
+from tightbound.estimator.fitted import FittedModel
+from tightbound.estimator.resume import Checkpointing
 
 RNG = np.random.default_rng(0)
 NUMBERS = RNG.normal(size=(41, 3)) @ RNG.normal(size=(3, 3)) * [1.0, 10.0, 0.01] + [0.0, 10.0, -3.0]

@@ -38,8 +38,8 @@ from tightbound.learn import (
     Vimco,
     exact_posterior,
 )
-from tightbound.learn.baselines import Average
-from tightbound.learn.gradients import Estimate
+from tightbound.learn.gradients.control_variates import Average
+from tightbound.learn.gradients.pathwise import Estimate
 from tightbound.model import (
     BernoulliHead,
     CentredInputs,
@@ -53,7 +53,7 @@ from tightbound.model import (
     make_family,
 )
 from tightbound.model.families import inverse_positive
-from tightbound.model.networks import MLP
+from tightbound.model.networks.dense import MLP
 
 N_KEYS = 10_000
 BITS = jnp.array([1.0, 0.0, 1.0])

@@ -27,7 +27,7 @@ from tightbound.learn import (
     gap_of_best_diagonal,
     mutual_information,
 )
-from tightbound.learn.refinement import inner_rule, natural_direction
+from tightbound.learn.inference.refinement import inner_rule, natural_direction
 from tightbound.model import (
     MLP,
     AbstractFamily,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from jax.scipy.stats import norm
 
-from tightbound.model.bijections import (
+from tightbound.model.flows.bijections import (
     AbstractBijection,
     Affine,
     Autoregressive,
@@ -26,8 +26,8 @@ from tightbound.model.bijections import (
     coupling_flow,
     planar_flow,
 )
-from tightbound.model.masked import MaskedMLP
-from tightbound.model.networks import MLP
+from tightbound.model.flows.masked import MaskedMLP
+from tightbound.model.networks.dense import MLP
 
 KEY = jax.random.key(0)
 DIM, CONTEXT, N = 3, 2, 24

@@ -33,9 +33,9 @@ from tightbound.model import (
     StudentTCells,
     ZeroInflatedCells,
 )
-from tightbound.model.cells import AbstractLevelCells
-from tightbound.model.cells.special import log1mexp, log_choices, log_softplus, soft_clip, stirling_error
 from tightbound.model.families import positive
+from tightbound.model.likelihoods import AbstractLevelCells
+from tightbound.model.likelihoods.special import log1mexp, log_choices, log_softplus, soft_clip, stirling_error
 
 RNG = np.random.default_rng(3)
 N = 3001

@@ -36,7 +36,7 @@ from tightbound.model import (
     build,
     columns_head,
 )
-from tightbound.model.columns import FixedSpread, spreads_of
+from tightbound.model.likelihoods.columns import FixedSpread, spreads_of
 
 RNG = np.random.default_rng(6)
 KEY = jax.random.key(2)

@@ -27,8 +27,8 @@ from tightbound.model import (
     PoissonCells,
     StandardGaussian,
 )
-from tightbound.model.conditioned import N_REFERENCES, TOTAL, conditioned_decoder
 from tightbound.model.families import inverse_positive
+from tightbound.model.likelihoods.covariates import N_REFERENCES, TOTAL, conditioned_decoder
 
 RNG = np.random.default_rng(4)
 KEY = jax.random.key(11)

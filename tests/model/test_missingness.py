@@ -28,9 +28,8 @@ from tightbound.model import (
     StudentTCells,
 )
 from tightbound.model.families import inverse_positive
-from tightbound.model.inputs import CentredInputs
-from tightbound.model.mechanisms import AbstractMechanism, logistic, self_masking
-from tightbound.model.missingness import (
+from tightbound.model.likelihoods.mechanisms import AbstractMechanism, logistic, self_masking
+from tightbound.model.likelihoods.missingness import (
     NoiseOfMissing,
     Selected,
     SelectedHead,
@@ -38,7 +37,8 @@ from tightbound.model.missingness import (
     selected_encoder,
     with_strength,
 )
-from tightbound.readings import conditional_draws
+from tightbound.model.networks.inputs import CentredInputs
+from tightbound.tasks import conditional_draws
 
 LOADINGS = np.array([0.9, 1.2])
 MEAN = np.array([0.3, -0.5])

@@ -46,7 +46,7 @@ from tightbound.model import (
     n_states,
     sample_and_log_prob,
 )
-from tightbound.model.networks import MLP
+from tightbound.model.networks.dense import MLP
 
 KEY = jax.random.key(5)
 RNG = np.random.default_rng(4)

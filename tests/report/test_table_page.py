@@ -476,7 +476,7 @@ def test_copies_of_equal_distances_are_drawn():
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_page_of_a_fitted_model_has_each_section():
     from tightbound import VAE
-    from tightbound.overview import overview
+    from tightbound.report.overview import overview
 
     frame = pandas_frame().iloc[:150]
     vae = VAE(**{**SETTINGS, "epochs": 3}).fit(frame)

@@ -2,22 +2,22 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .counting import counted
-from .encoding import Encoding, Rows, make_encoding
-from .errors import DataError
-from .files import read_table
-from .filling import filled_text, write_frame
-from .likelihood import Decision, decide_likelihood
-from .mixed import coded
-from .schema import Column, Schema, infer_schema
-from .sparse import SparseMatrix
-from .splits import split
-from .table import Aside, Table, as_table, column_position
-from .writing import atomic_write, check_place, write_polars, write_table
+from tightbound.data.counting import counted
+from tightbound.data.encoding import Encoding, Rows, make_encoding
+from tightbound.data.errors import DataError
+from tightbound.data.filling import filled_text, write_frame
+from tightbound.data.likelihood import Decision, decide_likelihood
+from tightbound.data.mixed import coded
+from tightbound.data.read.files import read_table
+from tightbound.data.read.sparse import SparseMatrix
+from tightbound.data.schema import Column, Schema, infer_schema
+from tightbound.data.split import split
+from tightbound.data.table import Aside, Table, as_table, column_position
+from tightbound.data.write import atomic_write, check_place, write_polars, write_table
 
 if TYPE_CHECKING:
-    from .columns import ColumnPlan, ColumnsEncoding, Roles, make_columns_encoding
-    from .kinds import Kind, TableColumn, TableSchema, infer_table_schema
+    from tightbound.data.columns import ColumnPlan, ColumnsEncoding, Roles, make_columns_encoding
+    from tightbound.data.types import Kind, TableColumn, TableSchema, infer_table_schema
 
 __all__ = [
     "Aside",
@@ -62,6 +62,7 @@ def __getattr__(name: str) -> Any:
     # Mixed tables need polars, whose import takes longer than everything else here: fetched when first used.
     if name not in (*_KINDS, *_COLUMNS):
         raise AttributeError(f"module 'tightbound.data' has no attribute {name!r}")
-    from . import columns, kinds
+    from tightbound.data import columns
+    from tightbound.data import types as kinds
 
     return getattr(kinds if name in _KINDS else columns, name)

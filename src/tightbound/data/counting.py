@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import DataError, complain
-from .sparse import SparseMatrix
-from .table import Table, column_position
+from tightbound.data.errors import DataError, complain
+from tightbound.data.read.sparse import SparseMatrix
+from tightbound.data.table import Table, column_position
 
 if TYPE_CHECKING:
-    from .kinds import TableSchema
+    from tightbound.data.types import TableSchema
 
 
 def counted(table: Table, given: Sequence[str | int] = ()) -> Table:
@@ -22,7 +22,7 @@ def counted(table: Table, given: Sequence[str | int] = ()) -> Table:
     Raises:
         DataError: for columns that are not there, and cells that are no whole numbers of at least 0.
     """
-    from .kinds import Kind, TableColumn, TableSchema, infer_table_schema
+    from tightbound.data.types import Kind, TableColumn, TableSchema, infer_table_schema
 
     others = [column_position(key, table.names, table.source) for key in given]
     _require_counts(table, tuple(others))
@@ -40,8 +40,8 @@ def coded_counts(table: Table, schema: TableSchema | None, *, unseen: str = "err
     Raises:
         DataError: as `coded`.
     """
-    from .kinds import Kind, TableSchema
-    from .mixed import coded
+    from tightbound.data.mixed import coded
+    from tightbound.data.types import Kind, TableSchema
 
     if schema is None:
         return counted(table)

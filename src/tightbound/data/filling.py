@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .delimited import text_of
-from .table import Table
-from .writing import check_place, write_polars
+from tightbound.data.read.delimited import text_of
+from tightbound.data.table import Table
+from tightbound.data.write import check_place, write_polars
 
 if TYPE_CHECKING:
     import polars as pl

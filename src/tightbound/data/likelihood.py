@@ -7,9 +7,9 @@ from typing import final
 
 import numpy as np
 
-from .errors import complain, listing
-from .schema import Schema
-from .table import Table
+from tightbound.data.errors import complain, listing
+from tightbound.data.schema import Schema
+from tightbound.data.table import Table
 
 LIKELIHOODS = ("auto", "gaussian", "bernoulli")
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import complain, shorten
-from .table import Table
+from tightbound.data.errors import complain, shorten
+from tightbound.data.table import Table
 
 if TYPE_CHECKING:
-    from .kinds import TableSchema
+    from tightbound.data.types import TableSchema
 
 MOST_CODES = 20
 OFTEN = 3
@@ -30,7 +30,7 @@ def coded(table: Table, schema: TableSchema | None = None, *, unseen: str = "err
     Raises:
         DataError: for images, and for cells that the schema has no place for.
     """
-    from .kinds import infer_table_schema
+    from tightbound.data.types import infer_table_schema
 
     if len(table.shape) > 1:
         raise complain(
@@ -40,7 +40,7 @@ def coded(table: Table, schema: TableSchema | None = None, *, unseen: str = "err
             "leave out the schema and the likelihood 'columns'",
         )
     if table.sparse:
-        from .counting import coded_counts
+        from tightbound.data.counting import coded_counts
 
         return coded_counts(table, schema, unseen=unseen)
     native: Any = table.values if table.native is None else table.native
@@ -61,9 +61,9 @@ def typed(frame: Any, source: str) -> Any:
     """A polars frame of texts, with numbers in the columns that hold plain ones: what a file's author meant."""
     import polars as pl
 
-    from .kinds import infer_table_schema
-    from .kinds.column import LEVELLED, Kind, NumberFormat
-    from .kinds.numerals import read_numbers
+    from tightbound.data.types import infer_table_schema
+    from tightbound.data.types.column import LEVELLED, Kind, NumberFormat
+    from tightbound.data.types.numerals import read_numbers
 
     found = []
     for column in infer_table_schema(frame, source=source).columns:
@@ -89,7 +89,7 @@ def mostly_numbers(cells: list[Any]) -> bool:
 
     Unless the column has few different cells, and every word is there several times: "9+" is a level, no slip.
     """
-    from .text import MISSING, is_number
+    from tightbound.data.read.text import MISSING, is_number
 
     counts = Counter(cell for cell in cells if isinstance(cell, str))
     counts = Counter({word: n for word, n in counts.items() if word.strip() and word.strip() not in MISSING})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar, overload
 
-from .errors import DataError, complain, shorten
+from tightbound.data.errors import DataError, complain, shorten
 
 T = TypeVar("T")
 U = TypeVar("U")

@@ -9,9 +9,9 @@ from typing import Any, final
 
 import numpy as np
 
-from .errors import DataError, complain, listing
-from .saved import damaged, field, optional_number
-from .table import NOTHING_ASIDE, Aside, Table, require_cells, require_unique
+from tightbound.data.errors import DataError, complain, listing
+from tightbound.data.saved import damaged, field, optional_number
+from tightbound.data.table import NOTHING_ASIDE, Aside, Table, require_cells, require_unique
 
 CONTAINERS = ("numpy", "pandas", "polars")
 

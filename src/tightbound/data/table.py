@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from .errors import DataError, complain, listing, suggestion
-from .sparse import SparseMatrix
+from tightbound.data.errors import DataError, complain, listing, suggestion
+from tightbound.data.read.sparse import SparseMatrix
 
 if TYPE_CHECKING:
-    from .kinds import TableSchema
+    from tightbound.data.types import TableSchema
 
 
 @final
@@ -224,9 +224,9 @@ def as_table(
     Raises:
         DataError: for anything that is not a table.
     """
-    from .arrays import table_from_array, table_from_sparse
-    from .frames import as_frame, table_from_frame
-    from .mixed import coded
+    from tightbound.data.mixed import coded
+    from tightbound.data.read.arrays import table_from_array, table_from_sparse
+    from tightbound.data.read.frames import as_frame, table_from_frame
 
     choice = Choice(label, drop, known)
     frame = None if isinstance(X, np.ndarray | list | tuple) else as_frame(X, source)

@@ -8,13 +8,19 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from tightbound.answers import Detection, Judge, anomaly_scores, detect, mixture_score
-from tightbound.answers.detecting import FEWEST_REFERENCES
-from tightbound.checking import check_number
 from tightbound.data import Table, as_table, coded, decide_likelihood, infer_schema, split
 from tightbound.estimator.arguments import seed_of
+from tightbound.estimator.checking import check_number
+from tightbound.estimator.detection import (
+    FEWEST_REFERENCES,
+    Detection,
+    Judge,
+    anomaly_scores,
+    detect,
+    mixture_score,
+)
 from tightbound.estimator.imputer import configured
-from tightbound.settings import LARGEST_SEED
+from tightbound.estimator.settings import LARGEST_SEED
 
 MOST_REFERENCES = 2000
 USUAL_FOLDS, MANY_ROWS = 5, 5000

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from tightbound.answers import Imputation, sensitivity
+from tightbound.estimator.imputation import Imputation, sensitivity
 from tightbound.estimator.vae import VAE
 
 USUAL: dict[str, Any] = {"continuous": "gaussian", "objective": "iwae", "n_samples": 10}

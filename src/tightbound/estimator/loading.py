@@ -4,10 +4,10 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from tightbound.estimator.fit import check_factories
+from tightbound.estimator.folder import load_model
+from tightbound.estimator.settings import DEFAULTS
 from tightbound.estimator.vae import VAE
-from tightbound.fitting import check_factories
-from tightbound.persistence import load_model
-from tightbound.settings import DEFAULTS
 
 
 def load(

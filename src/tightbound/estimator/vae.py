@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from tightbound.checking import check_number, check_settings
 from tightbound.data import Table, as_table
-from tightbound.estimator.answers import AnswersMixin
 from tightbound.estimator.arguments import check_draws, seed_of
+from tightbound.estimator.checking import check_number, check_settings
+from tightbound.estimator.config import Plan
+from tightbound.estimator.evaluation import Examination, examination
+from tightbound.estimator.fit import check_factories, fit_table, prepare_compiler
+from tightbound.estimator.fitted import FittedModel
+from tightbound.estimator.folder import save_model
+from tightbound.estimator.methods import AnswersMixin
+from tightbound.estimator.progress import FitProgress
+from tightbound.estimator.resume import checkpointing_at
+from tightbound.estimator.settings import DEFAULTS
 from tightbound.evidence import Evidence
-from tightbound.examination import Examination, examination
-from tightbound.fitted import FittedModel
-from tightbound.fitting import check_factories, fit_table, prepare_compiler
-from tightbound.persistence import save_model
-from tightbound.planning import Plan
-from tightbound.progress import FitProgress
-from tightbound.resuming import checkpointing_at
-from tightbound.settings import DEFAULTS
 
 _NOT_SETTINGS = ("encoder_network", "decoder_network", "checkpoint")
 

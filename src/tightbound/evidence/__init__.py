@@ -2,16 +2,16 @@
 
 from tightbound.evidence.annealing import annealed_evidence, information_schedule
 from tightbound.evidence.automatic import METHODS, TOLERANCE, Partial, log_evidence, refined
-from tightbound.evidence.baselines import Baseline, fit_baselines
 from tightbound.evidence.bracket import Bracket, approximate_bracket, bidirectional
 from tightbound.evidence.comparison import Comparison, Difference, compare
+from tightbound.evidence.diagnostics import Finding, Health, History, Verdict, encoder_overfitting, examine
 from tightbound.evidence.exact import exact_evidence, exact_method
 from tightbound.evidence.gap import Gap, advice, decompose_gap
-from tightbound.evidence.health import Finding, Health, History, Verdict, encoder_overfitting, examine
 from tightbound.evidence.importance import importance_evidence
 from tightbound.evidence.latents import Latents, encode
-from tightbound.evidence.made import MADE, BernoulliCells, GaussianCells, MadeFit, fit_made, make_made
 from tightbound.evidence.pareto import khat_threshold, pareto_khat
+from tightbound.evidence.reference.made import MADE, BernoulliCells, GaussianCells, MadeFit, fit_made, make_made
+from tightbound.evidence.reference.ranking import Baseline, fit_baselines
 from tightbound.evidence.result import (
     PER_ROW,
     Evidence,

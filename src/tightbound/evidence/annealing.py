@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 from numpy.typing import NDArray
 
+from tightbound.evidence.hmc_chains import GROUP, N_LEAPFROG, N_SCOUTS, Walkers
 from tightbound.evidence.pareto import pareto_khat, tail_length
 from tightbound.evidence.result import Evidence, Method
 from tightbound.evidence.rows import chunks, mask_of, members_of, together
 from tightbound.evidence.simulation import simulate
-from tightbound.evidence.walking import GROUP, N_LEAPFROG, N_SCOUTS, Walkers
 from tightbound.learn import AbstractInference, plain_prior
 from tightbound.model import GenerativeModel, n_states
 

@@ -19,9 +19,9 @@ from tightbound.evidence.annealing import (
     information_length,
 )
 from tightbound.evidence.exact import FEW_STATES, exact_evidence, exact_method
+from tightbound.evidence.hmc_chains import FULL_UP_TO, N_SCOUTS
 from tightbound.evidence.importance import importance_evidence
 from tightbound.evidence.result import CAREFUL_KHAT, CAREFUL_SLOPE, PER_ROW, Evidence, Method, Reliability
-from tightbound.evidence.walking import FULL_UP_TO, N_SCOUTS
 from tightbound.learn import CONVERGED, AbstractInference, Amortised, PerDatum, Refinement, SemiAmortised, plain_prior
 from tightbound.model import DiagonalGaussianFamily, FullGaussianFamily, GenerativeModel, n_states
 

@@ -10,17 +10,11 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 from numpy.typing import NDArray
 
-from tightbound.evidence.annealing import (
-    ROWS_AT_ONCE,
-    check_continuous,
-    check_counts,
-    information_schedule,
-    logmeanexp,
-)
+from tightbound.evidence.annealing import ROWS_AT_ONCE, check_continuous, check_counts, information_schedule, logmeanexp
+from tightbound.evidence.hmc_chains import Walkers
 from tightbound.evidence.result import Mean, mean_over_rows
 from tightbound.evidence.rows import chunks, mask_of, members_of, take, together
 from tightbound.evidence.simulation import simulate
-from tightbound.evidence.walking import Walkers
 from tightbound.learn import AbstractInference
 from tightbound.model import GenerativeModel
 

@@ -1,11 +1,10 @@
 """How it is learnt: objectives, gradients, inference, the compiled training loop, checkpoints."""
 
-from tightbound.learn.baselines import LearnedBaseline, LeaveOneOut, MovingAverage, NoBaseline
 from tightbound.learn.checkpoint import digest, from_bytes, named_arrays, to_bytes, with_arrays
 from tightbound.learn.dataset import Dataset, batch_shape, binarise
 from tightbound.learn.epoch import mean_bound, mutual_information
-from tightbound.learn.exact import check_linear_gaussian, exact_posterior, gap_of_best_diagonal, plain_prior
-from tightbound.learn.gradients import (
+from tightbound.learn.gradients.control_variates import LearnedBaseline, LeaveOneOut, MovingAverage, NoBaseline
+from tightbound.learn.gradients.pathwise import (
     AbstractGradient,
     DoublyReparameterised,
     Estimate,
@@ -15,7 +14,16 @@ from tightbound.learn.gradients import (
     Resampled,
     StickingTheLanding,
 )
-from tightbound.learn.inference import (
+from tightbound.learn.gradients.score_function import (
+    DisArm,
+    Enumeration,
+    GumbelSoftmax,
+    ReweightedWakeSleep,
+    ScoreFunction,
+    Vimco,
+)
+from tightbound.learn.inference.exact import check_linear_gaussian, exact_posterior, gap_of_best_diagonal, plain_prior
+from tightbound.learn.inference.members import (
     CONVERGED,
     AbstractInference,
     Amortised,
@@ -25,6 +33,7 @@ from tightbound.learn.inference import (
     SemiAmortised,
     make_inference,
 )
+from tightbound.learn.inference.refinement import Refined, Refinement
 from tightbound.learn.legality import check_pair
 from tightbound.learn.loop import EpochRecord, FitResult, Status, fit
 from tightbound.learn.objectives import (
@@ -38,7 +47,6 @@ from tightbound.learn.objectives import (
     draw,
 )
 from tightbound.learn.optimiser import Optimiser
-from tightbound.learn.refinement import Refined, Refinement
 from tightbound.learn.regularisers import (
     AbstractRegulariser,
     Capacity,
@@ -47,7 +55,6 @@ from tightbound.learn.regularisers import (
     TotalCorrelation,
 )
 from tightbound.learn.schedules import Schedule
-from tightbound.learn.scores import DisArm, Enumeration, GumbelSoftmax, ReweightedWakeSleep, ScoreFunction, Vimco
 from tightbound.learn.sparse import sparse_rows
 from tightbound.learn.state import FitState, Pair, Recipe, initial_state, tied
 

@@ -6,12 +6,12 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from tightbound.learn.dataset import Dataset
-from tightbound.learn.exact import check_linear_gaussian, plain_prior
-from tightbound.learn.gradients import MaximumLikelihood, Pathwise
-from tightbound.learn.inference import AbstractInference, Amortised, Exact, NoInference, PerDatum, SemiAmortised
+from tightbound.learn.gradients.pathwise import MaximumLikelihood, Pathwise
+from tightbound.learn.gradients.score_function import DisArm, Enumeration, GumbelSoftmax, ScoreFunction
+from tightbound.learn.inference.exact import check_linear_gaussian, plain_prior
+from tightbound.learn.inference.members import AbstractInference, Amortised, Exact, NoInference, PerDatum, SemiAmortised
 from tightbound.learn.objectives import ELBO
 from tightbound.learn.regularisers import AbstractRegulariser, Capacity, FreeBits
-from tightbound.learn.scores import DisArm, Enumeration, GumbelSoftmax, ScoreFunction
 from tightbound.learn.state import Pair, Recipe, tied
 from tightbound.model import (
     AbstractDistribution,

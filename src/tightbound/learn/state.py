@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from tightbound.learn.gradients import AbstractGradient, Pathwise
-from tightbound.learn.inference import AbstractInference, Amortised, SemiAmortised
+from tightbound.learn.gradients.pathwise import AbstractGradient, Pathwise
+from tightbound.learn.inference.members import AbstractInference, Amortised, SemiAmortised
 from tightbound.learn.objectives import ELBO, AbstractObjective
 from tightbound.learn.optimiser import Optimiser
 from tightbound.learn.regularisers import AbstractRegulariser

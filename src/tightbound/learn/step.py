@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tightbound.learn.gradients import Estimate, Problem
+from tightbound.learn.gradients.pathwise import Estimate, Problem
 from tightbound.learn.regularisers import Minibatch
 from tightbound.learn.state import FitState, Pair, Recipe, tied
 from tightbound.model import GenerativeModel

@@ -1,29 +1,6 @@
 """What is believed: distributions, networks, priors, decoders, encoders, the generative model."""
 
-from tightbound.model.bags import DirichletMultinomial, DirichletMultinomialHead, Multinomial, MultinomialHead
-from tightbound.model.building import Parts, Start, build, make_prior
-from tightbound.model.cells import (
-    AbstractCells,
-    BernoulliCells,
-    BetaCells,
-    CategoricalCells,
-    CellWords,
-    CumulativeLogitCells,
-    GammaCells,
-    GaussianCells,
-    GaussianMixtureCells,
-    HurdleCells,
-    LogisticMixtureCells,
-    LogNormalCells,
-    NegativeBinomialCells,
-    PoissonCells,
-    SpikeAndSlabCells,
-    StudentTCells,
-    ZeroInflatedCells,
-)
-from tightbound.model.cells.words import COUNTS
-from tightbound.model.columns import ColumnsHead, ProductOfCells, columns_head
-from tightbound.model.conditioned import TOTAL, Conditioned, ConditionedHead, at_row, conditioned_decoder
+from tightbound.model.build import Parts, Start, build, make_prior
 from tightbound.model.decoders import (
     BernoulliHead,
     Decoder,
@@ -42,13 +19,7 @@ from tightbound.model.distributions import (
     LowRankGaussian,
     StandardGaussian,
 )
-from tightbound.model.divergences import (
-    has_closed_form_kl,
-    has_kl_terms,
-    kl_divergence,
-    kl_per_dimension,
-    kl_terms,
-)
+from tightbound.model.divergences import has_closed_form_kl, has_kl_terms, kl_divergence, kl_per_dimension, kl_terms
 from tightbound.model.encoders import Encoder
 from tightbound.model.families import (
     POSTERIORS,
@@ -62,14 +33,42 @@ from tightbound.model.families import (
     first_parameters,
     make_family,
 )
+from tightbound.model.flows.transformed import Transformed, sample_and_log_prob
 from tightbound.model.generative import GenerativeModel
-from tightbound.model.inputs import AbstractInputs, CentredInputs, ColumnsInputs, log_totals, moments_of
-from tightbound.model.missingness import with_strength
+from tightbound.model.likelihoods import (
+    AbstractCells,
+    BernoulliCells,
+    BetaCells,
+    CategoricalCells,
+    CellWords,
+    CumulativeLogitCells,
+    GammaCells,
+    GaussianCells,
+    GaussianMixtureCells,
+    HurdleCells,
+    LogisticMixtureCells,
+    LogNormalCells,
+    NegativeBinomialCells,
+    PoissonCells,
+    SpikeAndSlabCells,
+    StudentTCells,
+    ZeroInflatedCells,
+)
+from tightbound.model.likelihoods.columns import ColumnsHead, ProductOfCells, columns_head
+from tightbound.model.likelihoods.covariates import TOTAL, Conditioned, ConditionedHead, at_row, conditioned_decoder
+from tightbound.model.likelihoods.missingness import with_strength
+from tightbound.model.likelihoods.multinomial_counts import (
+    DirichletMultinomial,
+    DirichletMultinomialHead,
+    Multinomial,
+    MultinomialHead,
+)
+from tightbound.model.likelihoods.words import COUNTS
 from tightbound.model.mixtures import GaussianMixture, Mixture
-from tightbound.model.networks import MLP
+from tightbound.model.networks.dense import MLP
+from tightbound.model.networks.inputs import AbstractInputs, CentredInputs, ColumnsInputs, log_totals, moments_of
 from tightbound.model.priors import LearnedPrior, VampPrior
 from tightbound.model.specification import BAGS, Specification
-from tightbound.model.transformed import Transformed, sample_and_log_prob
 
 __all__ = [
     "BAGS",

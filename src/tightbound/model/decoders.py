@@ -18,7 +18,7 @@ from tightbound.model.distributions import (
     Vector,
 )
 from tightbound.model.families import inverse_positive, lower_triangle, positive
-from tightbound.model.networks import Network, n_outputs
+from tightbound.model.networks.dense import Network, n_outputs
 
 
 class AbstractHead(eqx.Module):

@@ -10,8 +10,8 @@ from jaxtyping import Array, Float
 
 from tightbound.model.distributions import AbstractDistribution, Mask, Vector
 from tightbound.model.families import AbstractFamily
-from tightbound.model.inputs import AbstractInputs
-from tightbound.model.networks import Network, n_outputs
+from tightbound.model.networks.dense import Network, n_outputs
+from tightbound.model.networks.inputs import AbstractInputs
 
 
 @final

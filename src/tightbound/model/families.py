@@ -12,7 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tightbound.model.bijections import (
+from tightbound.model.discrete import Categorical
+from tightbound.model.distributions import AbstractDistribution, Bernoulli, DiagonalGaussian, FullGaussian
+from tightbound.model.flows.bijections import (
     AbstractBijection,
     Affine,
     RationalQuadraticSpline,
@@ -20,10 +22,8 @@ from tightbound.model.bijections import (
     coupling_flow,
     planar_flow,
 )
-from tightbound.model.discrete import Categorical
-from tightbound.model.distributions import AbstractDistribution, Bernoulli, DiagonalGaussian, FullGaussian
+from tightbound.model.flows.transformed import Transformed
 from tightbound.model.mixtures import GaussianMixture, Mixture
-from tightbound.model.transformed import Transformed
 
 _SOFTPLUS_INVERSE_OF_ONE = 0.5413248546129181
 

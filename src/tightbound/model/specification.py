@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, final
 
-from tightbound.model.cells import CellWords
 from tightbound.model.decoders import COVARIANCES
 from tightbound.model.discrete import MOST_STATES
 from tightbound.model.families import DISCRETE, POSTERIORS
-from tightbound.model.networks import ACTIVATIONS
+from tightbound.model.likelihoods import CellWords
+from tightbound.model.networks.dense import ACTIVATIONS
 
 NETWORKS = ("residual", "mlp", "linear")
 BAGS = ("multinomial", "dirichlet_multinomial")

@@ -1,8 +1,8 @@
 """Pictures and one self-contained HTML page: what was fitted, how far to trust it, what it has learnt."""
 
-from .comparison import render_comparison
-from .content import EvidenceRow, ReportContent
-from .diagnostics import (
+from tightbound.report.comparison import render_comparison
+from tightbound.report.content import EvidenceRow, ReportContent
+from tightbound.report.diagnostics import (
     BaselineContent,
     BaselineRow,
     BracketContent,
@@ -17,10 +17,10 @@ from .diagnostics import (
     RealBracket,
     RowEvidenceContent,
 )
-from .figures import FIGURES, figures_of
-from .forest import comparison_figure
-from .page import render
-from .table_content import (
+from tightbound.report.figures import FIGURES, figures_of
+from tightbound.report.forest import comparison_figure
+from tightbound.report.page import render
+from tightbound.report.table_content import (
     AssociationContent,
     ColumnContent,
     CopiesContent,
@@ -31,8 +31,8 @@ from .table_content import (
     StrangeRow,
     TableContent,
 )
-from .table_making import associated, copied, measured
-from .table_words import value_of
+from tightbound.report.table_making import associated, copied, measured
+from tightbound.report.table_words import value_of
 
 __all__ = [
     "FIGURES",

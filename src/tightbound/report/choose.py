@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .content import Array, ReportContent
+from tightbound.report.content import Array, ReportContent
 
 MOST_ROWS_FOR_CHOICE = 2000
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import forest, trust_words
-from .diagnostics import ComparisonContent
-from .markup import (
+from tightbound.report import forest, trust_words
+from tightbound.report.diagnostics import ComparisonContent
+from tightbound.report.markup import (
     Markup,
     cell,
     document,
@@ -22,8 +22,8 @@ from .markup import (
     table,
     text,
 )
-from .numbers import plural
-from .trust_sections import measured
+from tightbound.report.numbers import plural
+from tightbound.report.trust_sections import measured
 
 
 def render_comparison(content: ComparisonContent) -> str:

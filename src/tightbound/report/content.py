@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .diagnostics import (
+from tightbound.report.diagnostics import (
     Array,
     BaselineContent,
     BracketContent,
@@ -14,7 +14,7 @@ from .diagnostics import (
     HealthContent,
     RowEvidenceContent,
 )
-from .table_content import TableContent
+from tightbound.report.table_content import TableContent
 
 __all__ = ["Array", "EvidenceRow", "ReportContent"]
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .choose import (
+from tightbound.report.choose import (
     best_position,
     bins,
     bound_limits,
@@ -17,8 +17,8 @@ from .choose import (
     validation_bound,
     view_limits,
 )
-from .content import Array, ReportContent
-from .style import DATA, DATA_LIGHT, INK, MODEL, MUTED, PRIOR, WIDTH, grid, new_figure, styled
+from tightbound.report.content import Array, ReportContent
+from tightbound.report.style import DATA, DATA_LIGHT, INK, MODEL, MUTED, PRIOR, WIDTH, grid, new_figure, styled
 
 MOST_BARS = 64
 

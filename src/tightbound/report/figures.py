@@ -12,14 +12,14 @@ from types import MappingProxyType
 
 from matplotlib.figure import Figure
 
-from . import forest, table_figures, trust, uniform
-from .content import ReportContent
-from .curves import kl_per_dimension, learning_curves, log_evidence
-from .images import image_lowest_rows, image_reconstructions, image_samples
-from .latent import aggregated_posterior, latent_space
-from .table_making import has_numbers, numbers_only
-from .table_sections import has_gaps
-from .tables import table_reconstructions, table_samples
+from tightbound.report import forest, table_figures, trust, uniform
+from tightbound.report.content import ReportContent
+from tightbound.report.curves import kl_per_dimension, learning_curves, log_evidence
+from tightbound.report.images import image_lowest_rows, image_reconstructions, image_samples
+from tightbound.report.latent import aggregated_posterior, latent_space
+from tightbound.report.table_making import has_numbers, numbers_only
+from tightbound.report.table_sections import has_gaps
+from tightbound.report.tables import table_reconstructions, table_samples
 
 __all__ = [
     "FIGURES",

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .choose import bins, finite, view_limits
-from .diagnostics import Array, BaselineContent, ComparisonContent
-from .numbers import signed
-from .style import DATA, DATA_LIGHT, INK, MODEL, MUTED, WIDTH, grid, label_text, new_figure, styled
+from tightbound.report.choose import bins, finite, view_limits
+from tightbound.report.diagnostics import Array, BaselineContent, ComparisonContent
+from tightbound.report.numbers import signed
+from tightbound.report.style import DATA, DATA_LIGHT, INK, MODEL, MUTED, WIDTH, grid, label_text, new_figure, styled
 
 MOST_HISTOGRAMS = 9
 

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .choose import finite, lowest_rows, spread_out
-from .content import Array, ReportContent
-from .style import DATA, MISSING, MODEL, WIDTH, new_figure, styled
+from tightbound.report.choose import finite, lowest_rows, spread_out
+from tightbound.report.content import Array, ReportContent
+from tightbound.report.style import DATA, MISSING, MODEL, WIDTH, new_figure, styled
 
 MOST_SAMPLES = 64
 MOST_RECONSTRUCTIONS = 24

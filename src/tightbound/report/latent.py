@@ -11,9 +11,21 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse
 from matplotlib.ticker import MaxNLocator
 
-from .choose import aggregated_moments, bins, finite, largest_kl, spread_out, view_limits
-from .content import Array, ReportContent
-from .style import CATEGORIES, DATA, DATA_LIGHT, MARKERS, MUTED, PRIOR, WIDTH, grid, label_text, new_figure, styled
+from tightbound.report.choose import aggregated_moments, bins, finite, largest_kl, spread_out, view_limits
+from tightbound.report.content import Array, ReportContent
+from tightbound.report.style import (
+    CATEGORIES,
+    DATA,
+    DATA_LIGHT,
+    MARKERS,
+    MUTED,
+    PRIOR,
+    WIDTH,
+    grid,
+    label_text,
+    new_figure,
+    styled,
+)
 
 MOST_LABELS = 12
 MOST_POINTS = 3000

@@ -8,8 +8,8 @@ from typing import NewType
 
 from matplotlib.figure import Figure
 
-from .style import inline_png, inline_svg
-from .stylesheet import STYLESHEET
+from tightbound.report.style import inline_png, inline_svg
+from tightbound.report.stylesheet import STYLESHEET
 
 Markup = NewType("Markup", str)
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from . import figures, table_sections, trust_sections, words
-from .choose import finite, lowest_rows, robust_scores
-from .content import Array, EvidenceRow, ReportContent
-from .markup import (
+from tightbound.report import figures, table_sections, trust_sections, words
+from tightbound.report.choose import finite, lowest_rows, robust_scores
+from tightbound.report.content import Array, EvidenceRow, ReportContent
+from tightbound.report.markup import (
     Markup,
     cell,
     document,
@@ -30,9 +30,9 @@ from .markup import (
     table,
     text,
 )
-from .style import label_text
-from .table_making import has_numbers
-from .words import Words
+from tightbound.report.style import label_text
+from tightbound.report.table_making import has_numbers
+from tightbound.report.words import Words
 
 MOST_ROWS = 12
 MOST_COLUMNS = 6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .diagnostics import Array, require_shapes
+from tightbound.report.diagnostics import Array, require_shapes
 
 __all__ = [
     "AssociationContent",

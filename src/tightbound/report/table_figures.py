@@ -10,12 +10,24 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from .choose import bins, finite, view_limits
-from .content import ReportContent
-from .diagnostics import Array
-from .style import DATA, DATA_LIGHT, INK, MODEL, MUTED, RULE, WIDTH, grid, label_text, new_figure, styled
-from .table_content import AssociationContent, ColumnContent, CopiesContent
-from .table_numbers import Patterns, missing_patterns, shares
+from tightbound.report.choose import bins, finite, view_limits
+from tightbound.report.content import ReportContent
+from tightbound.report.diagnostics import Array
+from tightbound.report.style import (
+    DATA,
+    DATA_LIGHT,
+    INK,
+    MODEL,
+    MUTED,
+    RULE,
+    WIDTH,
+    grid,
+    label_text,
+    new_figure,
+    styled,
+)
+from tightbound.report.table_content import AssociationContent, ColumnContent, CopiesContent
+from tightbound.report.table_numbers import Patterns, missing_patterns, shares
 
 MOST_LEVELS = 12
 MOST_MISSING = 20

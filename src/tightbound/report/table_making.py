@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from .choose import spread_out
-from .content import ReportContent
-from .diagnostics import Array
-from .table_content import AssociationContent, ColumnContent, CopiesContent
-from .table_numbers import associations, closest, marginal_distance, most_associated, scales
+from tightbound.report.choose import spread_out
+from tightbound.report.content import ReportContent
+from tightbound.report.diagnostics import Array
+from tightbound.report.table_content import AssociationContent, ColumnContent, CopiesContent
+from tightbound.report.table_numbers import associations, closest, marginal_distance, most_associated, scales
 
 MOST_ASSOCIATED = 20
 MOST_CANDIDATES = 60

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .choose import correlation
-from .diagnostics import Array
+from tightbound.report.choose import correlation
+from tightbound.report.diagnostics import Array
 
 FEWEST_PAIRS = 10
 """With fewer rows that know both columns an association is not measured."""

@@ -6,13 +6,13 @@ import re
 
 import numpy as np
 
-from . import table_figures, table_words
-from .content import ReportContent
-from .markup import Markup, cell, element, heading, join, paragraph, picture, table, text
-from .numbers import nats, plural
-from .style import inline_svg, label_text
-from .table_content import ColumnContent, ImputationContent, ImputationRow, StrangeRow
-from .trust_sections import NOTHING
+from tightbound.report import table_figures, table_words
+from tightbound.report.content import ReportContent
+from tightbound.report.markup import Markup, cell, element, heading, join, paragraph, picture, table, text
+from tightbound.report.numbers import nats, plural
+from tightbound.report.style import inline_svg, label_text
+from tightbound.report.table_content import ColumnContent, ImputationContent, ImputationRow, StrangeRow
+from tightbound.report.trust_sections import NOTHING
 
 MOST_COLUMNS = 40
 STRANGE = 2.3

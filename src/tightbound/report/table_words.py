@@ -6,14 +6,20 @@ from itertools import combinations
 
 import numpy as np
 
-from .content import ReportContent
-from .diagnostics import Array
-from .numbers import plural, short
-from .style import label_text
-from .table_content import AssociationContent, ColumnContent, CopiesContent, ImputationContent, StrangeContent
-from .table_figures import MOST_LEVELS, MOST_MISSING, MOST_PATTERNS, level_shares
-from .table_numbers import missing_patterns, missing_together
-from .words import Words
+from tightbound.report.content import ReportContent
+from tightbound.report.diagnostics import Array
+from tightbound.report.numbers import plural, short
+from tightbound.report.style import label_text
+from tightbound.report.table_content import (
+    AssociationContent,
+    ColumnContent,
+    CopiesContent,
+    ImputationContent,
+    StrangeContent,
+)
+from tightbound.report.table_figures import MOST_LEVELS, MOST_MISSING, MOST_PATTERNS, level_shares
+from tightbound.report.table_numbers import missing_patterns, missing_together
+from tightbound.report.words import Words
 
 MOST_NAMED = 3
 CLEAR = 0.1

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from .choose import bins, correlation, r_squared, spread_out, telling_columns, view_limits
-from .content import Array, ReportContent
-from .style import DATA, DATA_LIGHT, MODEL, MUTED, WIDTH, grid, label_text, new_figure, styled
+from tightbound.report.choose import bins, correlation, r_squared, spread_out, telling_columns, view_limits
+from tightbound.report.content import Array, ReportContent
+from tightbound.report.style import DATA, DATA_LIGHT, MODEL, MUTED, WIDTH, grid, label_text, new_figure, styled
 
 MOST_PAIRED = 5
 MOST_RECONSTRUCTED = 6

@@ -11,11 +11,24 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from .choose import finite, spread_out, view_limits
-from .content import Array, ReportContent
-from .diagnostics import BracketContent, GapContent, GapGroup, RowEvidenceContent
-from .numbers import plus_minus, value_text
-from .style import CATEGORIES, DATA, INK, MARKERS, MODEL, MUTED, PRIOR, RULE, grid, label_text, new_figure, styled
+from tightbound.report.choose import finite, spread_out, view_limits
+from tightbound.report.content import Array, ReportContent
+from tightbound.report.diagnostics import BracketContent, GapContent, GapGroup, RowEvidenceContent
+from tightbound.report.numbers import plus_minus, value_text
+from tightbound.report.style import (
+    CATEGORIES,
+    DATA,
+    INK,
+    MARKERS,
+    MODEL,
+    MUTED,
+    PRIOR,
+    RULE,
+    grid,
+    label_text,
+    new_figure,
+    styled,
+)
 
 MOST_BRACKETS = 400
 MOST_METHODS = 8

@@ -6,12 +6,12 @@ from collections import Counter
 
 import numpy as np
 
-from . import forest, trust, trust_words, uniform
-from .choose import finite
-from .content import ReportContent
-from .diagnostics import BaselineRow, GapGroup, HealthFinding, RowEvidenceContent
-from .markup import Markup, cell, element, heading, join, paragraph, picture, table, text
-from .numbers import plural, short, value_text, with_error
+from tightbound.report import forest, trust, trust_words, uniform
+from tightbound.report.choose import finite
+from tightbound.report.content import ReportContent
+from tightbound.report.diagnostics import BaselineRow, GapGroup, HealthFinding, RowEvidenceContent
+from tightbound.report.markup import Markup, cell, element, heading, join, paragraph, picture, table, text
+from tightbound.report.numbers import plural, short, value_text, with_error
 
 NOTHING = Markup("")
 

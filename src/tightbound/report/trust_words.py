@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .choose import count_outside, finite, view_limits
-from .content import ReportContent
-from .diagnostics import (
+from tightbound.report.choose import count_outside, finite, view_limits
+from tightbound.report.content import ReportContent
+from tightbound.report.diagnostics import (
     Array,
     BaselineContent,
     BracketContent,
@@ -18,12 +18,20 @@ from .diagnostics import (
     PredictiveContent,
     RankContent,
 )
-from .forest import MOST_HISTOGRAMS, baseline_lines, comparison_lines, forest_limits, shown_differences
-from .forest import Line as ForestLine
-from .numbers import nats, plural, plus_minus, short, signed, value_text
-from .trust import MOST_BRACKETS, bracket_limit, is_flagged, method_groups, widths
-from .uniform import MOST_COVERED, MOST_DIMENSIONS, least_uniform, outside_band, pooled_ranks, shape_of, worst_covered
-from .words import Words
+from tightbound.report.forest import MOST_HISTOGRAMS, baseline_lines, comparison_lines, forest_limits, shown_differences
+from tightbound.report.forest import Line as ForestLine
+from tightbound.report.numbers import nats, plural, plus_minus, short, signed, value_text
+from tightbound.report.trust import MOST_BRACKETS, bracket_limit, is_flagged, method_groups, widths
+from tightbound.report.uniform import (
+    MOST_COVERED,
+    MOST_DIMENSIONS,
+    least_uniform,
+    outside_band,
+    pooled_ranks,
+    shape_of,
+    worst_covered,
+)
+from tightbound.report.words import Words
 
 
 def bracket(content: BracketContent) -> Words:

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from .choose import finite
-from .diagnostics import Array, PredictiveContent, RankContent
-from .style import DATA, DATA_LIGHT, INK, MODEL, MUTED, WIDTH, grid, label_text, new_figure, styled
+from tightbound.report.choose import finite
+from tightbound.report.diagnostics import Array, PredictiveContent, RankContent
+from tightbound.report.style import DATA, DATA_LIGHT, INK, MODEL, MUTED, WIDTH, grid, label_text, new_figure, styled
 
 MOST_DIMENSIONS = 8
 MOST_COVERED = 20

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .choose import (
+from tightbound.report.choose import (
     aggregated_moments,
     best_position,
     bound_limits,
@@ -21,13 +21,13 @@ from .choose import (
     validation_bound,
     view_limits,
 )
-from .content import Array, ReportContent
-from .curves import MOST_BARS
-from .images import MOST_LOWEST, MOST_RECONSTRUCTIONS, MOST_SAMPLES, intensity_range
-from .latent import MOST_LABELS, is_scale, label_groups
-from .numbers import nats, plural, short, with_error
-from .table_making import numbers_only
-from .tables import MOST_PAIRED, MOST_RECONSTRUCTED
+from tightbound.report.content import Array, ReportContent
+from tightbound.report.curves import MOST_BARS
+from tightbound.report.images import MOST_LOWEST, MOST_RECONSTRUCTIONS, MOST_SAMPLES, intensity_range
+from tightbound.report.latent import MOST_LABELS, is_scale, label_groups
+from tightbound.report.numbers import nats, plural, short, with_error
+from tightbound.report.table_making import numbers_only
+from tightbound.report.tables import MOST_PAIRED, MOST_RECONSTRUCTED
 
 __all__ = [
     "Words",

@@ -9,15 +9,15 @@ from typing import Any, final
 
 import numpy as np
 
-from ..encoding import Rows
-from ..errors import DataError, complain
-from ..kinds import TableColumn, TableSchema
-from ..mixed import coded
-from ..saved import damaged, field
-from ..schema import aside_from_json
-from ..table import NOTHING_ASIDE, Aside, Table
-from .plan import ColumnPlan, plan_column, plan_exposure
-from .scales import Affine
+from tightbound.data.columns.plan import ColumnPlan, plan_column, plan_exposure
+from tightbound.data.columns.scales import Affine
+from tightbound.data.encoding import Rows
+from tightbound.data.errors import DataError, complain
+from tightbound.data.mixed import coded
+from tightbound.data.saved import damaged, field
+from tightbound.data.schema import aside_from_json
+from tightbound.data.table import NOTHING_ASIDE, Aside, Table
+from tightbound.data.types import TableColumn, TableSchema
 
 BAGS = ("multinomial", "dirichlet_multinomial")
 LARGEST = 1e30

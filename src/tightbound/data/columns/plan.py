@@ -8,11 +8,11 @@ from typing import Any, final
 
 import numpy as np
 
-from ..errors import complain, listing, suggestion
-from ..kinds.column import Kind, TableColumn
-from ..kinds.families import COUNTS, FAMILIES
-from ..saved import damaged, field
-from .scales import Affine, Log, NormalScores, Numbers, Scale, scale_from_json
+from tightbound.data.columns.scales import Affine, Log, NormalScores, Numbers, Scale, scale_from_json
+from tightbound.data.errors import complain, listing, suggestion
+from tightbound.data.saved import damaged, field
+from tightbound.data.types.column import Kind, TableColumn
+from tightbound.data.types.families import COUNTS, FAMILIES
 
 ROLES = ("", "condition", "exposure")
 N_COMPONENTS = 5

@@ -14,7 +14,7 @@ from typing import Any, Protocol, final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..saved import damaged, field
+from tightbound.data.saved import damaged, field
 
 Numbers = NDArray[np.float64]
 _BELOW = 1e-250

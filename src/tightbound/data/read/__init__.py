@@ -1,0 +1,1 @@
+"""Files, arrays, frames, sparse matrices and images as tables."""

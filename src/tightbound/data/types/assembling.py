@@ -1,0 +1,121 @@
+"""Columns put together again as the user's table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tightbound.data.read.frames import frame_from_columns
+from tightbound.data.types.column import LEVELLED, TableColumn
+from tightbound.data.types.giving import as_array, as_pandas, as_polars, cells, fill_changed
+from tightbound.data.types.raw import RawColumn, RawTable
+
+
+def assemble(
+    columns: Sequence[TableColumn],
+    matrix: np.ndarray,
+    container: str,
+    named: bool,
+    raw: RawTable | None = None,
+    given: Sequence[RawColumn | None] = (),
+    changed: np.ndarray | None = None,
+) -> Any:
+    """The table that a matrix of codes stands for.
+
+    Args:
+        columns: of the schema, the dropped ones included.
+        matrix: (n, d) codes of the modelled columns.
+        container: "numpy", "pandas" or "polars".
+        named: whether the names are the user's.
+        raw, given, changed: the table that the codes came from, its column for each of the schema's (or None), and
+            (n, d) bool: which codes differ. Cells that do not come from there.
+    """
+    position = {column.name: j for j, column in enumerate(column for column in columns if not column.dropped)}
+    built: dict[str, Any] = {}
+    for i, column in enumerate(columns):
+        origin = given[i] if given else None
+        j = position.get(column.name)
+        if origin is not None and raw is not None:
+            differs = np.zeros(len(matrix), dtype=bool) if j is None or changed is None else changed[:, j]
+            built[column.name] = _with_changes(column, None if j is None else matrix[:, j], origin, raw, differs)
+        elif j is not None:
+            built[column.name] = _column(column, matrix[:, j], column.storage, container)
+        elif column.constant is not None:
+            built[column.name] = _constant(column, len(matrix), container)
+    if container == "numpy":
+        return _array(built, columns)
+    return _frame(built, container, named, raw)
+
+
+def _column(column: TableColumn, codes: np.ndarray, storage: str, container: str) -> Any:
+    series = cells(column, codes, storage)
+    if container == "polars":
+        return as_polars(series, column, storage)
+    return as_pandas(series, column, storage) if container == "pandas" else as_array(series, storage)
+
+
+def _constant(column: TableColumn, n: int, container: str) -> Any:
+    if isinstance(column.constant, float):
+        return _column(column, np.full(n, column.constant), column.storage, container)
+    series = pl.Series([column.constant] * n)
+    if container == "polars":
+        return as_polars(series, column, column.storage)
+    return as_pandas(series, column, column.storage) if container == "pandas" else as_array(series, column.storage)
+
+
+def _with_changes(
+    column: TableColumn, codes: np.ndarray | None, origin: RawColumn, raw: RawTable, differs: np.ndarray
+) -> Any:
+    """The original column, with the cells built anew where the codes differ."""
+    at = [each.name for each in raw.columns].index(origin.name)
+    if raw.container == "numpy":
+        original = raw.native[:, at]
+        if codes is None or not differs.any():
+            return original
+        new = _column(column, codes, origin.storage, "numpy")
+        out = original.astype(np.result_type(original, new)) if original.dtype != object else original.copy()
+        out[differs] = new[differs]
+        return out
+    original = raw.native[origin.name] if raw.container == "polars" else raw.native.iloc[:, at]
+    if codes is None or not differs.any():
+        return original
+    if origin.storage.startswith("category"):
+        return fill_changed(original, cells(column, codes, origin.storage).to_list(), differs, origin)
+    if origin.storage == "Enum" and column.kind in LEVELLED:
+        new = cells(column, codes, "Enum").cast(original.dtype)
+    else:
+        new = _column(column, codes, origin.storage, raw.container)
+    return fill_changed(original, new, differs, origin)
+
+
+def _array(built: dict[str, Any], columns: Sequence[TableColumn]) -> np.ndarray:
+    """One array: of the columns' type when they share it, with objects when text or dates are among them."""
+    arrays = list(built.values())
+    storages = {column.storage for column in columns if column.name in built}
+    dtypes = {array.dtype for array in arrays}
+    if storages == {"str"}:
+        texts = np.array([["" if cell is None else str(cell) for cell in array] for array in arrays], dtype=str)
+        return texts.T
+    if all(dtype.kind in "fiub" for dtype in dtypes):
+        return np.stack(arrays, axis=1)
+    if len(dtypes) == 1 and object not in dtypes:
+        return np.stack(arrays, axis=1)
+    out = np.empty((len(arrays[0]), len(arrays)), dtype=object)
+    for j, array in enumerate(arrays):
+        out[:, j] = array
+    return out
+
+
+def _frame(built: dict[str, Any], container: str, named: bool, raw: RawTable | None) -> Any:
+    if container == "polars":
+        return pl.DataFrame([series.alias(name) for name, series in built.items()])
+    frame = frame_from_columns(built, "pandas", None, named)
+    if raw is not None:
+        names = [str(name) for name in raw.native.columns]
+        frame = frame[[name for name in names if name in built]] if named else frame
+        frame.columns = raw.native.columns
+        frame.index = raw.native.index
+    return frame

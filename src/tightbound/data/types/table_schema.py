@@ -1,0 +1,238 @@
+"""The schema of a mixed table: what each column holds, shown, edited, saved, and used to turn cells into numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+import numpy as np
+
+from tightbound.data.errors import complain, listing, shorten, suggestion
+from tightbound.data.types.assembling import assemble
+from tightbound.data.types.coding import Unseen, column_codes
+from tightbound.data.types.column import Kind, TableColumn
+from tightbound.data.types.forced import decide_as
+from tightbound.data.types.giving import storage_in
+from tightbound.data.types.raw import RawColumn, RawTable, raw_table
+from tightbound.data.types.reading import read_column
+from tightbound.data.types.saving import schema_from_json, schema_to_json
+from tightbound.data.types.shown import plain_table
+
+
+@final
+@dataclass(frozen=True, repr=False)
+class TableSchema:
+    """The columns of a mixed table.
+
+    Attributes:
+        columns: one `TableColumn` for each, in order, the dropped ones included.
+        container: "numpy", "pandas" or "polars": what `values` gives back.
+        named: True when the names are the user's, so that new tables are matched by name, else by position.
+        missing: words for a missing cell, beside the usual ones.
+
+    Example:
+        >>> import polars as pl
+        >>> from tightbound.data import infer_table_schema
+        >>> table = pl.DataFrame({"answer": ["no", "yes", None], "weight": [0.5, None, 80.25]})
+        >>> schema = infer_table_schema(table)
+        >>> schema.codes(table)
+        array([[ 0.  ,  0.5 ],
+               [ 1.  ,   nan],
+               [  nan, 80.25]])
+        >>> schema.values(schema.codes(table)).equals(table)
+        True
+    """
+
+    columns: tuple[TableColumn, ...]
+    container: str = "polars"
+    named: bool = True
+    missing: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all columns."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def modelled(self) -> tuple[TableColumn, ...]:
+        """The columns that are not dropped: those of the matrix of `codes`."""
+        return tuple(column for column in self.columns if not column.dropped)
+
+    def __getitem__(self, name: str) -> TableColumn:
+        """The column of a name."""
+        require_known([name], self.names, "The name", "the schema")
+        return self.columns[self.names.index(name)]
+
+    def __repr__(self) -> str:
+        """A plain-text table: name, kind, details, missing, why."""
+        return plain_table(self.columns)
+
+    def with_column(self, column: TableColumn) -> TableSchema:
+        """The schema with the column of that name replaced: `schema.with_column(replace(schema["age"], kind=...))`.
+
+        Levels and bounds that are None are read from the table by `settled`.
+        """
+        require_known([column.name], self.names, "The name", "the schema")
+        columns = tuple(column if each.name == column.name else each for each in self.columns)
+        return TableSchema.from_json(replace(self, columns=columns).to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        """The schema as a dictionary that `json` can write; numbers survive exactly."""
+        return schema_to_json(self.columns, self.container, self.named, self.missing)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TableSchema:
+        """The schema that `to_json` wrote and a person may have edited.
+
+        A column needs a name and a kind; all else may be left out, to be read from the table by `settled`.
+
+        Raises:
+            DataError: for unknown entries or kinds, levels that are no texts or numbers, two columns of one name,
+                entries that contradict the kind.
+        """
+        return cls(*schema_from_json(data))
+
+    def moved_to(self, container: str) -> TableSchema:
+        """The schema with every column in a type of another container ("numpy", "pandas" or "polars")."""
+        columns = tuple(replace(column, storage=storage_in(column, container)) for column in self.columns)
+        return self if container == self.container else replace(self, columns=columns, container=container)
+
+    def settled(self, X: Any, *, source: str = "X") -> TableSchema:
+        """The schema with what was left open (levels, bounds, types) read from a table."""
+        raw = raw_table(X, source)
+        columns = []
+        for column, given in self._matched(raw):
+            if given is None or not column.is_open:
+                columns.append(column)
+                continue
+            found = decide_as(read_column(given, self.missing, source, strict=False), column.kind, source)
+            columns.append(_filled(column, found))
+        return replace(self, columns=tuple(columns), container=raw.container, named=raw.named)
+
+    def codes(self, X: Any, *, unseen: Unseen = "error", source: str = "X") -> np.ndarray:
+        """The table as numbers.
+
+        Args:
+            X: a table with the columns of the schema (dropped ones may be absent), in any order when they have names.
+            unseen: "error" or "missing": what becomes of a level that the schema does not know.
+            source: words for messages.
+
+        Returns:
+            (n, d) float64 for the d modelled columns: numbers as they are, codes of levels, days since 1970-01-01
+            (UTC); NaN where a cell is missing.
+
+        Raises:
+            DataError: for other columns, cells of another type, levels that are not known, numbers outside bounds;
+                when something of the schema is still open.
+        """
+        return self._codes(raw_table(X, source), unseen)
+
+    def values(self, codes: np.ndarray, *, like: Any | None = None) -> Any:
+        """The columns that a matrix of codes stands for, in the container and types of the fitted table.
+
+        Whole numbers are rounded to their type. Constant columns are filled in; other dropped columns are left out.
+        Cells of text come back as the column's format spells them; moments are exact to the microsecond until 2149.
+
+        Args:
+            codes: (n, d), as `codes` gives.
+            like: the table that the codes came from. Then every cell whose code has not changed, and every dropped
+                column, comes back as it was there, bit for bit, whatever its spelling; so do index and types.
+
+        Raises:
+            DataError: for a matrix of another shape, and codes of no level.
+        """
+        raw = None if like is None else raw_table(like, "like")
+        matrix = np.asarray(codes, dtype=np.float64)
+        self._require_shape(matrix, raw)
+        if raw is None:
+            return assemble(self.columns, matrix, self.container, self.named)
+        before = self._codes(raw, "missing")
+        changed = ~((matrix == before) | (np.isnan(matrix) & np.isnan(before)))
+        given = [column for _, column in self._matched(raw)]
+        return assemble(self.columns, matrix, raw.container, raw.named, raw, given, changed)
+
+    def _codes(self, raw: RawTable, unseen: Unseen) -> np.ndarray:
+        if unseen not in ("error", "missing"):
+            raise complain("unseen", "be 'error' or 'missing'", f"it is {unseen!r}", "choose one of these")
+        matrix = np.full((raw.n_rows, len(self.modelled)), np.nan)
+        kept = [(column, given) for column, given in self._matched(raw) if not column.dropped]
+        for j, (column, given) in enumerate(kept):
+            if column.is_open:
+                raise complain(
+                    f"Column {column.name!r} of the schema",
+                    "have its type, levels, bounds and format",
+                    "they are left open",
+                    "read them from the table first (schema.settled(table))",
+                )
+            if given is not None:
+                matrix[:, j] = column_codes(column, given, missing=self.missing, unseen=unseen, source=raw.source)
+        return matrix
+
+    def _matched(self, raw: RawTable) -> list[tuple[TableColumn, RawColumn | None]]:
+        """Each column of the schema with the table's column: by name where both have names, else by position."""
+        if not (self.named and raw.named):
+            if len(raw.columns) != len(self.columns):
+                raise complain(
+                    raw.source,
+                    f"have the {len(self.columns)} columns of the schema",
+                    f"it has {len(raw.columns)}",
+                    "give the same columns in the same order",
+                )
+            return list(zip(self.columns, raw.columns, strict=True))
+        given = {column.name: column for column in raw.columns}
+        lacking = [column.name for column in self.columns if column.name not in given and not column.dropped]
+        if lacking:
+            raise complain(
+                raw.source,
+                "have the columns that the schema names",
+                f"it lacks {listing(lacking)}{suggestion(lacking[0], set(given) - set(self.names))}",
+                "add them (empty cells are allowed), or correct the schema",
+            )
+        known = set(self.names)
+        extra = [name for name in given if name not in known]
+        if extra:
+            raise complain(
+                raw.source, "have only columns that the schema names", f"it also has {listing(extra)}", "drop these"
+            )
+        return [(column, given.get(column.name)) for column in self.columns]
+
+    def _require_shape(self, matrix: np.ndarray, raw: RawTable | None) -> None:
+        d = len(self.modelled)
+        rows = None if raw is None else raw.n_rows
+        if matrix.ndim != 2 or matrix.shape[1] != d or (rows is not None and matrix.shape[0] != rows):
+            raise complain(
+                "The matrix",
+                f"have {d} columns, one for each modelled column{'' if rows is None else f', and {rows} rows'}",
+                f"its shape is {matrix.shape}",
+                "give a matrix such as codes(table) returns",
+            )
+
+
+def require_known(names: Iterable[str], known: Sequence[str], what: str, source: str) -> None:
+    """Refuses names of columns that are not there."""
+    have = set(known)
+    for name in names:
+        if name not in have:
+            raise complain(
+                what,
+                f"name columns of {source}",
+                f"it names {shorten(name)}",
+                f"name one of {listing(known)}{suggestion(str(name), known)}",
+            )
+
+
+def _filled(column: TableColumn, found: TableColumn) -> TableColumn:
+    """The user's column, with what it leaves open taken from what was found."""
+    return replace(
+        found,
+        levels=column.levels if column.levels is not None else found.levels,
+        bounds=column.bounds if column.bounds is not None else found.bounds,
+        format=column.format if column.format is not None else found.format,
+        spikes=column.spikes or found.spikes,
+        heavy_tails=column.heavy_tails or found.heavy_tails,
+        unit=column.unit or found.unit,
+        family=column.family,
+        reason=column.reason or found.reason,
+        kind=Kind(column.kind),
+    )

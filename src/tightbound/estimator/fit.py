@@ -1,0 +1,278 @@
+"""From a table and a few choices to a fitted model: what the estimator's `fit` and `tightbound fit` both do."""
+
+import contextlib
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from tightbound import learn
+from tightbound.data import ColumnsEncoding, Encoding, Rows, SparseMatrix, Table
+from tightbound.estimator.compiler import compile_quickly
+from tightbound.estimator.config import Plan, make_plan, plan_messages
+from tightbound.estimator.fitted import FittedModel, TrainingSummary, add_to_bounds, columns_at_floor, precision
+from tightbound.estimator.initialisation import choose_encoding, start_of
+from tightbound.estimator.resume import Checkpointing, Keeper, fingerprint, json_settings, read_checkpoint
+from tightbound.estimator.settings import DEFAULTS
+from tightbound.model import GenerativeModel, Specification, build, make_prior
+
+EpochListener = Callable[[learn.EpochRecord, int, int], None]
+"""Called after every epoch with (record in the user's units, most epochs, training rows)."""
+
+
+def fit_table(
+    table: Table,
+    settings: Mapping[str, Any],
+    *,
+    seed: int,
+    validation: Table | None = None,
+    encoder_network: Callable[..., Any] | None = None,
+    decoder_network: Callable[..., Any] | None = None,
+    checkpointing: Checkpointing | None = None,
+    on_plan: Callable[[Plan, tuple[str, ...]], None] | None = None,
+    on_epoch: EpochListener | None = None,
+) -> FittedModel:
+    """Fit a variational autoencoder to a table.
+
+    Args:
+        table: the data; validation: rows to stop early on, instead of a share of `table`.
+        settings: values of `tightbound.estimator.settings.SETTINGS`; what is left out has its default.
+        seed: fixes weights, split, order of rows and all noise.
+        encoder_network, decoder_network: factories f(in_size, out_size, key=...) that replace the default networks.
+        checkpointing: keep the state on disk and go on from it; the result has the same bits as without interruption.
+        on_plan: called once before the first epoch with the plan and the messages for the user.
+        on_epoch: called after every epoch.
+
+    Raises `ValueError` (one sentence) for data or choices that cannot be used.
+    """
+    started = time.perf_counter()
+    settings = {**DEFAULTS, **settings}
+    table, encoding, sentence = choose_encoding(table, settings)
+    rows = encoding.encode(table, dtype=settings["dtype"], draw=True)
+    held_out = None if validation is None else encoding.encode(validation, dtype=settings["dtype"], draw=True)
+    plan = make_plan(settings, encoding, rows, held_out, seed, custom=_custom(encoder_network, decoder_network))
+    messages = [sentence, *encoding.messages, *plan_messages(plan, table, settings)]
+    if on_plan is not None:
+        on_plan(plan, tuple(messages))
+    with precision(settings["dtype"]):
+        prepare_compiler()
+        key_weights, key_fit = jax.random.split(jax.random.key(seed))
+        parts = build(
+            plan.specification,
+            start=start_of(plan, encoding, rows, seed),
+            encoder_network=encoder_network,
+            decoder_network=decoder_network,
+            key=key_weights,
+        )
+        spec = plan.specification
+        q = learn.make_inference(spec, parts, learning_steps=plan.inner_steps, through=plan.through)
+        train, guard, shifts = _datasets(plan, rows, held_out)
+        identity = fingerprint((table,) if validation is None else (table, validation), settings, seed)
+        pair = learn.Pair(parts.p, q)
+        result = _run(plan, pair, train, guard, shifts, checkpointing, on_epoch, key_fit, identity)
+        if plan.second_stage is not None:
+            result, spec = _second_stage(plan, result, train, guard, shifts, on_epoch, key_fit)
+        settled = learn.tied(result.pair)
+        messages += _floor_messages(settled, encoding, _some_latents(settled, encoding, rows, plan))
+    if result.status is learn.Status.NON_FINITE:
+        messages.append(result.detail)
+    summary = TrainingSummary(
+        source=table.source,
+        n_train=len(plan.train),
+        n_validation=0 if guard is None else guard.n_rows,
+        history=add_to_bounds(result.history, *shifts),
+        best_epoch=result.best_epoch,
+        status=result.status.name,
+        detail=result.detail,
+        seconds=time.perf_counter() - started,
+        seed=seed,
+        settings=json_settings(settings),
+        messages=tuple(messages),
+    )
+    return FittedModel(settled, spec, encoding, summary)
+
+
+def _datasets(
+    plan: Plan, rows: Rows, held_out: Rows | None
+) -> tuple[learn.Dataset, learn.Dataset | None, tuple[float, float]]:
+    """Training and validation rows on the device, and the mean log Jacobians that bring bounds to the user's units."""
+    spec = plan.specification
+    shown = tuple(j for j in range(spec.n_features) if j not in spec.cells)
+    noise = None if plan.smoothing is None else jnp.asarray(plan.smoothing, spec.dtype)
+    train = dataclasses.replace(_dataset(rows, plan.train, noise), hidden=plan.hidden, shown=shown)
+    train_shift = float(rows.log_jacobian[plan.train].mean())
+    if held_out is not None:
+        everything = np.arange(len(held_out.x))
+        return train, _dataset(held_out, everything, noise), (train_shift, float(held_out.log_jacobian.mean()))
+    if len(plan.validation) == 0:
+        return train, None, (train_shift, 0.0)
+    shift = float(rows.log_jacobian[plan.validation].mean())
+    return train, _dataset(rows, plan.validation, noise), (train_shift, shift)
+
+
+def _dataset(rows: Rows, indices: NDArray[Any], noise: jax.Array | None) -> learn.Dataset:
+    observed = None if rows.observed is None else jnp.asarray(rows.observed[indices])
+    x: Any = rows.x
+    if isinstance(x, SparseMatrix):
+        return learn.Dataset(learn.sparse_rows(x.take(indices).csr, x.dtype.name), observed, noise=noise)
+    return learn.Dataset(jnp.asarray(rows.x[indices]), observed, noise=noise)
+
+
+def _run(
+    plan: Plan,
+    pair: learn.Pair,
+    train: learn.Dataset,
+    held_out: learn.Dataset | None,
+    shifts: tuple[float, float],
+    checkpointing: Checkpointing | None,
+    on_epoch: EpochListener | None,
+    key: jax.Array,
+    identity: str,
+) -> learn.FitResult:
+    resume_from, keep = None, None
+    if checkpointing is not None:
+        if checkpointing.resume:
+            resume_from = read_checkpoint(
+                checkpointing.path, learn.initial_state(pair, plan.recipe, *train.x.shape), identity
+            )
+        keep = Keeper(checkpointing, identity)
+
+    shown = 0 if resume_from is None else len(resume_from[1])
+    listener = _listener(plan, shifts, keep, on_epoch, shown)
+    return learn.fit(
+        pair,
+        train,
+        held_out,
+        plan.recipe,
+        epochs=plan.epochs,
+        patience=plan.patience,
+        key=key,
+        resume_from=resume_from,
+        on_progress=listener,
+    )
+
+
+def _listener(
+    plan: Plan,
+    shifts: tuple[float, float],
+    keep: Keeper | None,
+    on_epoch: EpochListener | None,
+    shown: int,
+    past: int = 0,
+) -> Callable[[learn.FitState, tuple[learn.EpochRecord, ...]], None]:
+    """What happens after epochs: the state is kept, and the new ones are shown in the user's units."""
+    most = plan.epochs + (plan.epochs_of_second_stage if plan.second_stage else 0)
+
+    def listener(state: learn.FitState, history: tuple[learn.EpochRecord, ...]) -> None:
+        nonlocal shown
+        if keep is not None:
+            keep(state, history)
+        if on_epoch is not None:
+            for record in add_to_bounds(history[shown:], *shifts):
+                on_epoch(dataclasses.replace(record, epoch=past + record.epoch), most, len(plan.train))
+        shown = len(history)
+
+    return listener
+
+
+def _second_stage(
+    plan: Plan,
+    first: learn.FitResult,
+    train: learn.Dataset,
+    guard: learn.Dataset | None,
+    shifts: tuple[float, float],
+    on_epoch: EpochListener | None,
+    key: jax.Array,
+) -> tuple[learn.FitResult, Specification]:
+    """Fit a density to the aggregated posterior, with all else held, and make it the prior (Dai and Wipf, 2019).
+
+    Its likelihood under draws of q is the part of the bound that the prior is in, so the loop is the same.
+    """
+    name, past = str(plan.second_stage), len(first.history)
+    spec = dataclasses.replace(plan.specification, prior=name)
+    settled: Any = learn.tied(first.pair)
+    key_prior, key_fit = jax.random.split(jax.random.fold_in(key, 3))  # 0 to 2 are the first stage's own
+    pair = learn.Pair(GenerativeModel(make_prior(name, spec, key=key_prior), settled.p.decoder), settled.q)
+    steps, _ = learn.batch_shape(train.n_rows, plan.recipe.batch_size)
+    total = steps * plan.epochs_of_second_stage
+    recipe = learn.Recipe(
+        learn.Optimiser(0.003, total, warmup_steps=min(100, total // 10)),
+        objective=plan.recipe.objective,
+        gradient=plan.recipe.gradient,
+        batch_size=plan.recipe.batch_size,
+        trains="prior",
+        dtype=plan.recipe.dtype,
+    )
+    second = learn.fit(
+        pair,
+        train,
+        guard,
+        recipe,
+        epochs=plan.epochs_of_second_stage,
+        key=key_fit,
+        on_progress=_listener(plan, shifts, None, on_epoch, 0, past),
+    )
+    history = (*first.history, *(dataclasses.replace(r, epoch=past + r.epoch) for r in second.history))
+    worse = second if first.status is not learn.Status.NON_FINITE else first
+    detail = f"First stage: {first.detail} Second stage: {second.detail}"
+    return learn.FitResult(second.pair, history, past + second.best_epoch, worse.status, detail), spec
+
+
+def _floor_messages(pair: learn.Pair, encoding: Encoding | ColumnsEncoding, latents: NDArray[Any]) -> list[str]:
+    stuck = columns_at_floor(pair, encoding, latents)
+    if not stuck:
+        return []
+    return [
+        f"The decoder's scale sits at its floor for {len(stuck)} column(s) ({', '.join(stuck[:5])}"
+        f"{', ...' if len(stuck) > 5 else ''}): their values repeat or lie on a grid, and log p(x) would grow "
+        "without bound; read their share of log p(x) as a floor-limited one."
+    ]
+
+
+def _some_latents(pair: learn.Pair, encoding: Encoding | ColumnsEncoding, rows: Rows, plan: Plan) -> NDArray[Any]:
+    # Posterior means of up to 1,000 training rows: enough to see which scales sit at their floor.
+    if encoding.likelihood != "gaussian":
+        return np.zeros((1, plan.specification.z_size), plan.specification.dtype)
+    from tightbound.evidence import encode
+
+    some = plan.train[:: max(1, len(plan.train) // 1000)]
+    observed = None if rows.observed is None else rows.observed[some]
+    return encode(pair.p, pair.q, rows.x[some], observed).mean
+
+
+def prepare_compiler() -> None:
+    """Compile quickly, and keep compiled programs between processes, unless the user has chosen otherwise.
+
+    The folder is $TIGHTBOUND_CACHE, else ~/.cache/tightbound; an empty TIGHTBOUND_CACHE turns it off.
+    """
+    compile_quickly()
+    place = os.environ.get("TIGHTBOUND_CACHE", str(Path.home() / ".cache" / "tightbound"))
+    if not place or jax.config.values.get("jax_compilation_cache_dir"):
+        return
+    with contextlib.suppress(OSError):  # a read-only home is no reason not to fit
+        Path(place).mkdir(parents=True, exist_ok=True)
+        jax.config.update("jax_compilation_cache_dir", place)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+def _custom(*factories: Callable[..., Any] | None) -> tuple[str, ...]:
+    return tuple(name for name, factory in zip(("encoder", "decoder"), factories, strict=True) if factory is not None)
+
+
+def check_factories(*factories: Callable[..., Any] | None) -> None:
+    """Refuse a custom network that is not a factory (`TypeError`)."""
+    for factory in factories:
+        if factory is not None and (not callable(factory) or isinstance(factory, eqx.Module)):
+            raise TypeError(
+                "encoder_network and decoder_network must be functions f(in_size, out_size, *, key) that return a "
+                f"network; got {type(factory).__name__}; wrap yours: lambda i, o, *, key: MyNetwork(i, o, key)."
+            )

@@ -1,0 +1,311 @@
+"""A fitted model: p and q with the encoding of the user's columns. What estimator, files, report and commands share."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from numpy.typing import NDArray
+
+from tightbound.data import ColumnsEncoding, Encoding, Rows, Table
+from tightbound.estimator.settings import DEFAULTS
+from tightbound.evidence import Evidence, Latents, encode, joined, log_evidence, nothing_observed
+from tightbound.evidence.simulation import simulate
+from tightbound.learn import (
+    CONVERGED,
+    AbstractInference,
+    Amortised,
+    EpochRecord,
+    Exact,
+    Pair,
+    PerDatum,
+    Refinement,
+    SemiAmortised,
+)
+from tightbound.model import AbstractFamily, ConditionedHead, Specification, make_family
+
+_ROWS_AT_ONCE = 256
+MOST_CELLS_AT_ONCE = 2**24
+"""Of a sparse table, when its rows are scored."""
+REFINABLE = ("diagonal", "full", "mixture", "planar")
+"""Families all of whose numbers belong to the row."""
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class TrainingSummary:
+    """How a model came about; plain values, saved with it."""
+
+    source: str
+    """Words for the data: a file name, or "X"."""
+    n_train: int
+    n_validation: int
+    history: tuple[EpochRecord, ...]
+    """Bounds in nats a row, as densities in the user's units."""
+    best_epoch: int
+    status: str
+    """Name of a `learn.Status`."""
+    detail: str
+    """One sentence on how the fit ended."""
+    seconds: float
+    """Wall time of the fit, compilation included."""
+    seed: int
+    settings: dict[str, Any]
+    messages: tuple[str, ...]
+    """What a person should know: the likelihood chosen and why, columns left out, scales at their floor."""
+    reference: tuple[float, ...] = ()
+    """Anomaly scores of rows held out of the fit, for p-values; () where none were kept."""
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class FittedModel:
+    """A generative model, its inference, and what they need to speak in the user's units."""
+
+    pair: Pair
+    specification: Specification
+    encoding: Encoding | ColumnsEncoding
+    summary: TrainingSummary
+    refined_by: int | None = None
+    """Steps of the inner loop that improves q for every row, where it is not the q that was fitted."""
+
+    def rows(self, table: Table) -> Rows:
+        """The table's rows as the model sees them, dense; 8-bit intensities are binarised once, with seed 0."""
+        rows = self.encoding.encode(table, dtype=self.specification.dtype, draw=False, seed=0)
+        return dataclasses.replace(rows, x=np.asarray(rows.x))
+
+    def latents(self, table: Table) -> Latents:
+        """Posterior means, standard deviations and KL of every row."""
+        if table.sparse and len(blocks := _blocks(table)) > 1:
+            parts = [self.latents(block) for block in blocks]
+            names = ("mean", "sd", "kl", "total_kl")
+            whole: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+            return Latents(**whole, exact_kl=parts[0].exact_kl)
+        rows = self.rows(table)
+        with precision(self.specification.dtype):
+            return encode(self.pair.p, self.pair.q, rows.x, rows.observed)
+
+    def evidence(
+        self, table: Table, n_samples: int | None = None, *, seed: int | None = None, **options: Any
+    ) -> Evidence:
+        """log p(x) of every row with its error, in nats as a density in the user's units.
+
+        Args:
+            table: the rows.
+            n_samples: importance samples a row (None: as the model was fitted).
+            seed: of the noise (None: the fit's own).
+            options: further arguments of `evidence.log_evidence`; method and tolerance default to the model's own.
+        """
+        if table.sparse and "on_partial" not in options and len(blocks := _blocks(table)) > 1:
+            return joined(self._evidence_of(blocks, n_samples, seed, options))
+        rows, settings = self.rows(table), {**DEFAULTS, **self.summary.settings}
+        options = {"method": settings["scoring_method"], "tolerance": settings["tolerance"], **options}
+        with precision(self.specification.dtype):
+            result = log_evidence(
+                self.pair.p,
+                self.pair.q,
+                rows.x,
+                rows.observed,
+                n_samples=int(settings["n_importance_samples"]) if n_samples is None else n_samples,
+                key=jax.random.key(self.summary.seed if seed is None else seed),
+                **options,
+            )
+        result = result.shifted(rows.log_jacobian)
+        if rows.observed is None:
+            return result
+        blank = np.flatnonzero(~rows.observed.any(axis=1))
+        return result.with_rows(blank, nothing_observed(len(blank)), elbo=False)
+
+    def _evidence_of(
+        self, blocks: list[Table], n_samples: int | None, seed: int | None, options: dict[str, Any]
+    ) -> list[Evidence]:
+        """The evidence of parts of a table, one after the other, within one time limit."""
+        limit, began, found = options.get("time_limit"), time.monotonic(), []
+        for block in blocks:
+            left = {} if limit is None else {"time_limit": max(limit - (time.monotonic() - began), 1e-3)}
+            found.append(self.evidence(block, n_samples, seed=seed, **{**options, **left}))
+        return found
+
+    def refined(self, steps: int = 100, posterior: str | None = None, start: str = "encoder") -> "FittedModel":
+        """The same p with a q that is refined for every row by up to `steps` ascents of its bound.
+
+        Args:
+            steps: of the inner loop.
+            posterior: family of the refined q ("diagonal", "full", "mixture", "planar", or the discrete one that the
+                model has); None: the model's own.
+            start: "encoder" (what the model's own q says) or "prior".
+
+        Raises `ValueError` for a model whose q is exact, and for families that do not fit it.
+        """
+        family = _family_for(self, posterior)
+        with precision(self.specification.dtype):
+            refinement = Refinement(steps, self.specification.inner_rate, tolerance=CONVERGED)
+            own = self.pair.q
+            if (
+                start == "encoder"
+                and posterior in (None, self.specification.posterior)
+                and isinstance(own, Amortised | SemiAmortised)
+            ):
+                q: AbstractInference = SemiAmortised(own.encoder, refinement)
+            else:
+                q = PerDatum(family, refinement, own if start == "encoder" else None)
+        return dataclasses.replace(self, pair=Pair(self.pair.p, q), refined_by=steps)
+
+    def decode(self, z: NDArray[Any]) -> NDArray[np.float64]:
+        """E[x | z] in the user's units, (n, d) for z of shape (n, k)."""
+        with precision(self.specification.dtype):
+            x = in_chunks(_mean_of_x, self.pair, np.asarray(z, self.specification.dtype))
+        return self.encoding.decode(x)
+
+    def reconstruct(self, table: Table) -> NDArray[np.float64]:
+        """E[x | z] at the posterior mean z of every row, in the user's units, (n, d)."""
+        if not isinstance(self.pair.p.decoder.head, ConditionedHead):
+            return self.decode(self.latents(table).mean)
+        rows, z = self.rows(table), self.latents(table).mean
+        with precision(self.specification.dtype):
+            observed = np.ones(rows.x.shape, bool) if rows.observed is None else rows.observed
+            return self.encoding.decode(in_chunks(_mean_at, self.pair, z, np.asarray(rows.x), observed))
+
+    def sample(self, n: int, seed: int) -> tuple[NDArray[np.float64], NDArray[Any]]:
+        """n draws (x, z) from p(x, z): x in the user's units (n, d), z (n, k)."""
+        with precision(self.specification.dtype):
+            x, z = simulate(self.pair.p, n, key=jax.random.key(seed))
+        on_grid = {"on_grid": True} if isinstance(self.encoding, ColumnsEncoding) else {}
+        return self.encoding.decode(x, **on_grid), z
+
+    def sample_under(self, given: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+        """A row of p(x | c) for each row of what is given, as `ConditionedHead.reference` holds it; user's units."""
+        with precision(self.specification.dtype):
+            keys = _keys(seed, len(given))
+            x = in_chunks(_under, self.pair, np.asarray(given, self.specification.dtype), keys)
+        encoding: Any = self.encoding  # one of columns: nothing else is given anything
+        return np.asarray(encoding.decode(x, on_grid=True))
+
+    def sample_posterior(self, table: Table, n: int, seed: int) -> NDArray[Any]:
+        """n draws of z from q(z | x) of every row, (rows, n, k)."""
+        rows = self.rows(table)
+        with precision(self.specification.dtype):
+            keys = np.asarray(jax.random.key_data(jax.random.split(jax.random.key(seed), (len(rows.x), n))))
+            observed = np.ones(rows.x.shape, bool) if rows.observed is None else rows.observed
+            return np.asarray(in_chunks(_posterior_draws, self.pair, rows.x, observed, keys))
+
+
+def _blocks(table: Table) -> list[Table]:
+    """A sparse table in parts of so many rows as may be dense at once; what is found for a row is its own."""
+    most = max(1, MOST_CELLS_AT_ONCE // table.n_columns)
+    return [table.take(np.arange(i, min(i + most, table.n_rows))) for i in range(0, table.n_rows, most)]
+
+
+def _family_for(model: FittedModel, posterior: str | None) -> AbstractFamily:
+    spec = model.specification
+    q: Any = model.pair.q
+    if isinstance(q, Exact):
+        raise ValueError(
+            "Only a q that is not exact can be refined, but this model's is the posterior itself; use it as it is."
+        )
+    if posterior is None or (posterior == spec.posterior and model.refined_by is None):
+        return q.family
+    legal = (spec.posterior,) if spec.discrete else REFINABLE
+    if posterior not in legal:
+        raise ValueError(
+            f"The family of a refined q must be one of {', '.join(legal)}; got {posterior!r}; a flow with networks "
+            "must be learnt with the model (posterior='iaf')."
+        )
+    options: dict[str, Any] = {"n_components": spec.n_components, "dtype": spec.dtype, "key": jax.random.key(0)}
+    return make_family(str(posterior), spec.latent_dim, **options)
+
+
+def _keys(seed: int, n: int) -> NDArray[Any]:
+    return np.asarray(jax.random.key_data(jax.random.split(jax.random.key(seed), n)))
+
+
+def in_chunks(function: Callable[..., Any], pair: Pair, *arrays: NDArray[Any]) -> Any:
+    """Apply a compiled function of (pair, rows...) to chunks of one shape, and join what it returns."""
+    n = len(arrays[0])
+    parts = []
+    for start in range(0, max(n, 1), _ROWS_AT_ONCE):
+        chunk = [a[start : start + _ROWS_AT_ONCE] for a in arrays]
+        missing = _ROWS_AT_ONCE - len(chunk[0])
+        if missing:
+            chunk = [np.concatenate([a, np.zeros((missing, *a.shape[1:]), a.dtype)]) for a in chunk]
+        parts.append(jax.device_get(function(pair, *chunk)))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:n], *parts)
+
+
+@eqx.filter_jit
+def _mean_of_x(pair: Pair, z: Array) -> Array:
+    return jax.vmap(lambda z: pair.p.decoder(z).mean)(z)
+
+
+@eqx.filter_jit
+def _mean_at(pair: Pair, z: Array, x: Array, observed: Array) -> Array:
+    return jax.vmap(lambda z, x, observed: pair.p.decoder.head.at(z, x, observed).mean)(z, x, observed)
+
+
+@eqx.filter_jit
+def _under(pair: Pair, given: Array, keys: Array) -> Array:
+    def one(chosen: Array, key: Array) -> Array:
+        key_z, key_x = jax.random.split(jax.random.wrap_key_data(key))
+        head: Any = pair.p.decoder.head
+        return head.referring(pair.p.prior.sample(key=key_z), chosen).sample(key=key_x)
+
+    return jax.vmap(one)(given, keys)
+
+
+@eqx.filter_jit
+def _posterior_draws(pair: Pair, x: Array, observed: Array, keys: Array) -> Array:
+    def one(x: Array, observed: Array, keys: Array) -> Array:
+        # The key of the inner loop is that of `encode`: the draws are of the q that is reported.
+        q = pair.q(pair.p, x, observed, key=jax.random.key(0))
+        return jax.vmap(lambda k: q.sample(key=jax.random.wrap_key_data(k)))(keys)
+
+    return jax.vmap(one)(x, observed, keys)
+
+
+@eqx.filter_jit
+def _sd_of_x(pair: Pair, z: Array) -> Array:
+    return jax.vmap(lambda z: pair.p.decoder(z).variance ** 0.5)(z)
+
+
+def columns_at_floor(pair: Pair, encoding: Encoding | ColumnsEncoding, z: NDArray[Any]) -> list[str]:
+    """Names of the columns whose scale given z lies within 5 % of its floor for at least a twentieth of the rows."""
+    if not isinstance(encoding, Encoding) or encoding.likelihood != "gaussian":
+        return []
+    sd = in_chunks(_sd_of_x, pair, z)
+    share = np.mean(sd <= 1.05 * encoding.floor, axis=0)
+    return [encoding.schema.columns[j].name for j in encoding.kept[share > 0.05]]
+
+
+@contextlib.contextmanager
+def precision(dtype: str) -> Iterator[None]:
+    """Run JAX in 64 bits inside, when `dtype` asks for it; otherwise as the process is set."""
+    if dtype == "float64":
+        with jax.enable_x64(True):
+            yield
+    else:
+        yield
+
+
+def add_to_bounds(history: tuple[EpochRecord, ...], train: float, validation: float) -> tuple[EpochRecord, ...]:
+    """The history with the mean log Jacobian of the encoding added: bounds in the user's units."""
+    return tuple(
+        dataclasses.replace(
+            record,
+            train_bound=record.train_bound + train,
+            validation_bound=record.validation_bound + validation,
+            train_objective=record.train_objective + train,
+        )
+        for record in history
+    )
+
+
+def as_device_rows(rows: Rows, indices: NDArray[Any]) -> tuple[Array, Array | None]:
+    """The rows with these numbers as device arrays (values, mask)."""
+    observed = rows.observed
+    return jnp.asarray(rows.x[indices]), None if observed is None else jnp.asarray(observed[indices])

@@ -1,0 +1,257 @@
+"""A model is a folder: model.json (what it is) and weights.safetensors (its numbers). Loading executes nothing."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+from jaxtyping import PRNGKeyArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+from tightbound import learn
+from tightbound.data import ColumnsEncoding, DataError, Encoding
+from tightbound.estimator.fitted import FittedModel, TrainingSummary, precision
+from tightbound.model import Specification, Start, build
+
+FORMAT = "tightbound model"
+FORMAT_VERSION = 2
+_RECORD_OF_VERSION_1 = 4
+MODEL_FILE = "model.json"
+WEIGHTS_FILE = "weights.safetensors"
+
+
+def save_model(
+    path: str | os.PathLike[str],
+    model: FittedModel,
+    *,
+    overwrite: bool = False,
+    extra: dict[str, Any] | None = None,
+    files: dict[str, bytes] | None = None,
+) -> None:
+    """Write the model's folder; it appears whole or not at all.
+
+    Args:
+        path: the folder. It must not exist unless `overwrite` is set and it holds a model.
+        model: what to save.
+        extra: further JSON values for model.json ("estimator").
+        files: further files for the folder (the report).
+
+    Raises `ValueError` for a path that is taken, `OSError` where the disk refuses.
+    """
+    target = Path(path)
+    check_target(target, overwrite)
+    _check_own_q(model)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    arrays = learn.named_arrays(eqx.filter(model.pair, eqx.is_array))
+    description = {**_description(model, extra or {}), "weights_digest": learn.digest(arrays)}
+    contents = {
+        MODEL_FILE: json.dumps(description, indent=1, allow_nan=False).encode(),
+        WEIGHTS_FILE: save_arrays(arrays),
+        **(files or {}),
+    }
+    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        for name, data in contents.items():
+            _write_synced(staging / name, data)
+        staging.chmod(0o755)
+        _swap(staging, target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def check_target(path: str | os.PathLike[str], overwrite: bool) -> None:
+    """Refuse a place where saving would lose something (`ValueError`); ask before a long fit, not after."""
+    target = Path(path)
+    if not target.exists():
+        return
+    if not overwrite:
+        raise ValueError(
+            f"The model's folder {target} must not exist yet, but it does; choose another name, or overwrite it "
+            "(--overwrite)."
+        )
+    if not (target.is_dir() and (target / MODEL_FILE).exists()):
+        raise ValueError(
+            f"Only a model can be overwritten, but {target} is not one (it has no {MODEL_FILE}); choose another name."
+        )
+
+
+def load_model(
+    path: str | os.PathLike[str],
+    *,
+    encoder_network: Callable[..., Any] | None = None,
+    decoder_network: Callable[..., Any] | None = None,
+) -> tuple[FittedModel, dict[str, Any]]:
+    """The model in a folder, and the `extra` values it was saved with.
+
+    A model with custom networks needs the same factories again; nothing that the folder holds is executed.
+    Raises `ValueError` (one sentence) for a folder that is missing, foreign, newer or damaged.
+    """
+    folder = Path(path)
+    description = _read_description(folder)
+    try:
+        spec = Specification.from_json(description["specification"])
+        columns = description["encoding"].get("likelihood") == "columns"
+        encoding = (ColumnsEncoding if columns else Encoding).from_json(description["encoding"])
+        summary = _summary_from_json(description["training"])
+        if spec.n_features != encoding.n_features or spec.likelihood != encoding.likelihood:
+            raise ValueError("specification and encoding do not belong together")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _damaged(folder / MODEL_FILE, error) from error
+    factories = {"encoder": encoder_network, "decoder": decoder_network}
+    absent = [f"{name}_network" for name in spec.custom if factories[name] is None]
+    if absent:
+        raise ValueError(
+            f"The model in {folder} was built with custom networks, whose code is not saved; "
+            f"give load the same {' and '.join(absent)}."
+        )
+    with precision(spec.dtype):
+        try:
+            template, static = _template(spec, encoding, encoder_network, decoder_network)
+        except ValueError as error:
+            raise _damaged(folder / MODEL_FILE, error) from error
+        try:
+            arrays = load_arrays((folder / WEIGHTS_FILE).read_bytes())
+            pair = eqx.combine(learn.with_arrays(template, arrays), static)
+            if description.get("weights_digest") != learn.digest(arrays):
+                raise ValueError(f"its numbers are not those that {MODEL_FILE} was written with")
+        except (SafetensorError, ValueError, OSError) as error:
+            raise _damaged(folder / WEIGHTS_FILE, error) from error
+    return FittedModel(pair, spec, encoding, summary), description.get("extra", {})
+
+
+def _template(
+    spec: Specification,
+    encoding: Encoding | ColumnsEncoding,
+    encoder_network: Callable[..., Any] | None,
+    decoder_network: Callable[..., Any] | None,
+) -> tuple[Any, Any]:
+    """The shapes of a model's arrays, and all that is no array."""
+
+    def built(key: PRNGKeyArray) -> learn.Pair:
+        parts = build(
+            spec,
+            start=Start.template(spec.n_features, encoding.floor if isinstance(encoding, Encoding) else None),
+            encoder_network=encoder_network,
+            decoder_network=decoder_network,
+            key=key,
+        )
+        return learn.tied(learn.Pair(parts.p, learn.make_inference(spec, parts)))
+
+    # Nothing is drawn that would be overwritten at once: a command starts two seconds sooner. A user's own factory may
+    # need numbers, not shapes.
+    shapes = built(jax.random.key(0)) if spec.custom else eqx.filter_eval_shape(built, jax.random.key(0))
+    return eqx.partition(shapes, lambda leaf: eqx.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct))
+
+
+def _check_own_q(model: FittedModel) -> None:
+    if model.refined_by is not None:
+        raise ValueError(
+            "A model to be saved must have the q that it was fitted with, but this one's was refined; save the "
+            "original, and refine it again after loading."
+        )
+
+
+def _description(model: FittedModel, extra: dict[str, Any]) -> dict[str, Any]:
+    from tightbound import __version__
+
+    summary = dataclasses.asdict(model.summary)
+    history = [dataclasses.astuple(record) for record in model.summary.history]
+    # JSON has no NaN: an epoch without validation has a null there.
+    summary["history"] = [[None if v != v else v for v in record] for record in history]
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "tightbound_version": __version__,
+        "specification": model.specification.to_json(),
+        "encoding": model.encoding.to_json(),
+        "training": summary,
+        "extra": extra,
+    }
+
+
+def _summary_from_json(values: dict[str, Any]) -> TrainingSummary:
+    records: list[list[Any]] = [[float("nan") if v is None else v for v in record] for record in values["history"]]
+    # Records of format version 1 end before what was maximised.
+    records = [[*record, float("nan")] if len(record) == _RECORD_OF_VERSION_1 else record for record in records]
+    return TrainingSummary(
+        **{
+            **values,
+            "history": tuple(learn.EpochRecord(*record) for record in records),
+            "messages": tuple(values["messages"]),
+            "reference": tuple(float(score) for score in values.get("reference", ())),
+        }
+    )
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    try:
+        text = (folder / MODEL_FILE).read_text(encoding="utf-8")
+    except OSError as error:
+        reason = "it does not exist" if not folder.exists() else f"it has no readable {MODEL_FILE}"
+        raise DataError(
+            f"The model's folder {folder} must be one that tightbound has saved, but {reason}; check the path."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise _damaged(folder / MODEL_FILE, error) from error
+    try:
+        description = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(folder / MODEL_FILE, error) from error
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise DataError(
+            f"{folder / MODEL_FILE} must describe a tightbound model, but it is something else; check the path."
+        )
+    version = description.get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise DataError(
+            f"The model in {folder} must have format version {FORMAT_VERSION} or older; it has {version!r}, written by "
+            f"tightbound {description.get('tightbound_version')}; install that version or a newer one."
+        )
+    return description
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path} must be as tightbound saved it, but it is damaged or incomplete ({_first_line(error)}); "
+        "restore it from a copy, or fit again."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _swap(staging: Path, target: Path) -> None:
+    # A folder cannot replace a non-empty one in a single step: the old one steps aside first, and back on failure.
+    if not target.exists():
+        os.rename(staging, target)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+    try:
+        os.rename(target, aside / "model")
+        try:
+            os.rename(staging, target)
+        except BaseException:
+            os.rename(aside / "model", target)
+            raise
+        shutil.rmtree(aside / "model", ignore_errors=True)
+    finally:
+        with contextlib.suppress(OSError):
+            aside.rmdir()  # refused while it holds something: what could not be put back is never deleted

@@ -1,0 +1,1 @@
+"""Simple models with exact likelihoods, to set beside a fitted one."""

@@ -1,0 +1,303 @@
+"""Gradient estimators that need no differentiable draws: score function, VIMCO, DisARM, Gumbel-softmax, enumeration."""
+
+from typing import Any, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import logsumexp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from tightbound.learn.gradients.control_variates import AbstractBaseline, LeaveOneOut, NoBaseline
+from tightbound.learn.gradients.pathwise import AbstractGradient, Estimate, Problem, from_draws, weighted
+from tightbound.learn.objectives import (
+    ELBO,
+    AbstractObjective,
+    Draws,
+    ImportanceWeighted,
+    PartiallyImportanceWeighted,
+    frozen,
+    weigh,
+)
+from tightbound.model import AbstractDistribution, Bernoulli, Categorical, Tabulated, all_states, check_enumerable
+from tightbound.model.distributions import Scalar, Vector
+
+
+@final
+class ScoreFunction(AbstractGradient):
+    """REINFORCE: (signal - baseline) grad log q(z), for any q and any bound.
+
+    For the ELBO each draw has its own signal (log w, or log p(x | z) where the KL has a closed form); for others the
+    bound is the signal of all draws.
+    Source: Williams (1992); Paisley, Blei and Jordan (2012); Mnih and Gregor (2014).
+    """
+
+    baseline: AbstractBaseline = NoBaseline()
+
+    def check(self, objective: AbstractObjective, q: AbstractDistribution) -> None:
+        """Leaving one out needs two draws, and the ELBO."""
+        _check_one_bound("reinforce", objective)
+        if isinstance(self.baseline, LeaveOneOut) and not (isinstance(objective, ELBO) and objective.n_draws >= 2):
+            raise ValueError(
+                f"The gradient leave_one_out must have the objective elbo with at least 2 samples; got "
+                f"{type(objective).__name__} with {objective.n_draws}; raise n_samples, or use vimco for iwae."
+            )
+
+    def initial_state(self, n_features: int, dtype: str) -> Any:
+        """The baseline's."""
+        return self.baseline.initial_state(n_features, dtype)
+
+    def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
+        """Surrogate = objective at fixed draws + sum of (signal - baseline) log q(z)."""
+        draws = _fixed_draws(problem, key=key)
+        held = jax.lax.stop_gradient(draws)
+        if isinstance(problem.objective, ELBO):
+            signals = held.log_likelihood
+            if draws.kl is None:
+                signals = signals + problem.kl_weight * (held.log_prior - held.log_q)
+            score = jnp.mean((signals - self.baseline.predict(state, problem.x, signals)) * draws.log_q)
+            # What the density itself gives has expectation zero, and would only add noise.
+            surrogate = weighted(problem, eqx.tree_at(lambda d: d.log_q, draws, held.log_q)) + score
+            return from_draws(problem, draws, surrogate, jnp.mean(signals))
+        value = weighted(problem, held)
+        baseline = self.baseline.predict(state, problem.x, value[None])[0]
+        surrogate = weighted(problem, draws) + (value - baseline) * jnp.sum(draws.log_q)
+        return from_draws(problem, draws, surrogate, value)
+
+    def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
+        """The baseline's."""
+        return self.baseline.updated(state, x, signals, weights)
+
+
+@final
+class Vimco(AbstractGradient):
+    """The score function for the importance-weighted bound, each draw's baseline being the bound without it.
+
+    Its own weight is replaced by the geometric mean of the others.
+    Source: Mnih and Rezende (2016).
+    """
+
+    def check(self, objective: AbstractObjective, q: AbstractDistribution) -> None:
+        """Needs one importance-weighted bound of at least two draws."""
+        if not isinstance(objective, ImportanceWeighted) or objective.n_groups > 1 or objective.n_samples < 2:
+            raise ValueError(
+                f"The gradient vimco must have the objective iwae with at least 2 samples; got "
+                f"{type(objective).__name__} with {objective.n_draws}; use leave_one_out for the ELBO, or raise "
+                "n_samples."
+            )
+
+    def initial_state(self, n_features: int, dtype: str) -> Any:
+        """Nothing."""
+        return None
+
+    def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
+        """Surrogate = bound at fixed draws + sum_i (L - L without i) log q(z_i)."""
+        draws = _fixed_draws(problem, key=key)
+        held = jax.lax.stop_gradient(draws)
+        log_w = held.log_likelihood + problem.kl_weight * (held.log_prior - held.log_q)
+        k = log_w.shape[0]
+        others = (jnp.sum(log_w) - log_w) / (k - 1)
+        without = jnp.where(jnp.eye(k, dtype=bool), others[:, None], log_w[None, :])
+        signals = logsumexp(log_w) - logsumexp(without, axis=1)
+        surrogate = weighted(problem, draws) + jnp.sum(signals * draws.log_q)
+        return from_draws(problem, draws, surrogate)
+
+    def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
+        """Nothing."""
+        return state
+
+
+@final
+class DisArm(AbstractGradient):
+    """Antithetic pairs of Bernoulli draws, with the noise of who is which integrated out.
+
+    For a pair b = 1[u < p], b' = 1[1 - u < p]: d/d logit_j = (f(b) - f(b')) (b_j - b'_j) sigmoid(|logit_j|) / 2.
+    Source: Dong, Mnih and Tucker (2020); Yin, Ho, Yan, Qian and Zhou (2020, as U2G).
+    """
+
+    def check(self, objective: AbstractObjective, q: AbstractDistribution) -> None:
+        """Needs Bernoulli latents and the ELBO with an even number of draws."""
+        if not isinstance(q, Bernoulli):
+            raise ValueError(
+                f"The gradient disarm must have posterior='bernoulli'; got {type(q).__name__}; use leave_one_out."
+            )
+        if not isinstance(objective, ELBO) or objective.n_draws % 2:
+            raise ValueError(
+                f"The gradient disarm must have the objective elbo with an even number of samples (pairs); got "
+                f"{type(objective).__name__} with {objective.n_draws}; set n_samples to 2."
+            )
+
+    def initial_state(self, n_features: int, dtype: str) -> Any:
+        """Nothing."""
+        return None
+
+    def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
+        """Surrogate = objective at fixed draws + derivative times logits."""
+        q: Any = problem.q
+        p = jax.lax.stop_gradient(q.mean)
+        u = jax.random.uniform(key, (problem.objective.n_draws // 2, q.dim), p.dtype)
+        first, second = (u < p[None, :]).astype(p.dtype), (1 - u < p[None, :]).astype(p.dtype)
+        z = jnp.concatenate([first, second])
+        held_q = frozen(q)
+        draws = weigh(
+            problem.p, q, problem.x, problem.observed, z, jax.vmap(held_q.log_prob)(z), with_kl=problem.with_kl
+        )
+        f = draws.log_likelihood
+        if draws.kl is None:
+            f = f + problem.kl_weight * (draws.log_prior - draws.log_q)
+        one, two = jnp.split(jax.lax.stop_gradient(f), 2)
+        sure = jax.nn.sigmoid(jnp.abs(held_q.logits))
+        derivative = 0.5 * jnp.mean((one - two)[:, None] * (first - second) * sure[None, :], axis=0)
+        return from_draws(problem, draws, weighted(problem, draws) + derivative @ q.logits)
+
+    def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
+        """Nothing."""
+        return state
+
+
+@final
+class GumbelSoftmax(AbstractGradient):
+    """The pathwise gradient of a continuous relaxation of discrete draws at this temperature: biased, of low variance.
+
+    `straight_through`: the decoder sees the discrete draw, the gradient that of the relaxed one. What is reported is
+    the bound at discrete draws either way.
+    Source: Jang, Gu and Poole (2017); Maddison, Mnih and Teh (2017).
+    """
+
+    temperature: float = eqx.field(static=True, default=0.5)
+    straight_through: bool = eqx.field(static=True, default=False)
+
+    def __check_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(f"temperature must be above 0; got {self.temperature!r}; 0.5 is usual.")
+
+    def check(self, objective: AbstractObjective, q: AbstractDistribution) -> None:
+        """Needs discrete latents and the ELBO."""
+        if not isinstance(q, Bernoulli | Categorical):
+            raise ValueError(
+                f"The gradient gumbel must have posterior='bernoulli' or 'categorical'; got {type(q).__name__}; "
+                "use pathwise."
+            )
+        if not isinstance(objective, ELBO):
+            raise ValueError(
+                f"The gradient gumbel must have the objective elbo; got {type(objective).__name__}; use vimco for iwae."
+            )
+
+    def initial_state(self, n_features: int, dtype: str) -> Any:
+        """Nothing."""
+        return None
+
+    def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
+        """Surrogate = objective at relaxed draws; bound = objective at the discrete draws of the same noise."""
+        keys = jax.random.split(key, problem.objective.n_draws)
+        hard, soft = jax.vmap(lambda k: _relaxed(problem.q, self.temperature, key=k))(keys)
+        seen = hard + soft - jax.lax.stop_gradient(soft) if self.straight_through else soft
+
+        def draws_at(z: Array) -> Draws:
+            log_q = jax.vmap(problem.q.log_prob)(z)
+            return weigh(problem.p, problem.q, problem.x, problem.observed, z, log_q, with_kl=problem.with_kl)
+
+        return from_draws(problem, draws_at(hard), weighted(problem, draws_at(seen)))
+
+    def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
+        """Nothing."""
+        return state
+
+
+@final
+class Enumeration(AbstractGradient):
+    """The exact ELBO and its exact gradient, as a sum over all states of discrete latents (at most 2^16)."""
+
+    def check(self, objective: AbstractObjective, q: AbstractDistribution) -> None:
+        """Needs few enough states, and the ELBO."""
+        check_enumerable(q)
+        if not isinstance(objective, ELBO):
+            raise ValueError(
+                f"The gradient enumerate must have the objective elbo; got {type(objective).__name__}; use "
+                "objective='elbo', or for iwae the gradient vimco with a network for q."
+            )
+
+    def initial_state(self, n_features: int, dtype: str) -> Any:
+        """Nothing."""
+        return None
+
+    def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
+        """Surrogate = sum_z q(z) (log p(x | z) + weight (log p(z) - log q(z))); the draws are all states."""
+        z, q = all_states(problem.q), problem.q
+        # A table is already in the order of its states; looking each of them up would take the square of their number.
+        log_q = jax.nn.log_softmax(q.logits) if isinstance(q, Tabulated) else jax.vmap(q.log_prob)(z)
+        draws = weigh(problem.p, q, problem.x, problem.observed, z, log_q)
+
+        def value(weight: Any) -> Scalar:
+            terms = draws.log_likelihood + weight * (draws.log_prior - draws.log_q)
+            # A state of probability zero adds nothing, and has a log probability of minus infinity.
+            return jnp.sum(jnp.where(log_q > -1e30, jnp.exp(log_q) * terms, 0))
+
+        bound, held = jax.lax.stop_gradient(value(1.0)), jax.lax.stop_gradient(value(problem.kl_weight))
+        kl = jnp.sum(jnp.where(log_q > -1e30, jnp.exp(log_q) * (log_q - draws.log_prior), 0))
+        draws = eqx.tree_at(lambda d: d.kl, draws, kl, is_leaf=lambda a: a is None)
+        return Estimate(value(problem.kl_weight), bound, held, draws, bound)
+
+    def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
+        """Nothing."""
+        return state
+
+
+@final
+class ReweightedWakeSleep(AbstractGradient):
+    """p ascends the importance-weighted bound, q the weighted log q(z): it descends KL(p(z | x) || q), for any q.
+
+    Both are wake-phase updates, from the same draws.
+    Source: Bornschein and Bengio (2015); Le, Kosiorek, Siddharth, Teh and Wood (2019).
+    """
+
+    def check(self, objective: AbstractObjective, q: AbstractDistribution) -> None:
+        """Needs one importance-weighted bound of at least two draws."""
+        if not isinstance(objective, ImportanceWeighted) or objective.n_groups > 1 or objective.n_samples < 2:
+            raise ValueError(
+                f"The gradient wake must have the objective rws (or iwae) with at least 2 samples; got "
+                f"{type(objective).__name__} with {objective.n_draws}; raise n_samples."
+            )
+
+    def initial_state(self, n_features: int, dtype: str) -> Any:
+        """Nothing."""
+        return None
+
+    def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
+        """Surrogate = bound with q held + sum of normalised weights times log q(z)."""
+        draws = _fixed_draws(problem, key=key)
+        held = eqx.tree_at(lambda d: d.log_q, draws, jax.lax.stop_gradient(draws.log_q))
+        tempered = draws.log_likelihood + problem.kl_weight * (draws.log_prior - draws.log_q)
+        weights = jax.lax.stop_gradient(jax.nn.softmax(tempered))
+        return from_draws(problem, draws, weighted(problem, held) + jnp.sum(weights * draws.log_q))
+
+    def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
+        """Nothing."""
+        return state
+
+
+def _check_one_bound(name: str, objective: AbstractObjective) -> None:
+    if isinstance(objective, PartiallyImportanceWeighted):
+        raise ValueError(
+            f"The gradient {name} must have one objective for p and q; got {type(objective).__name__}; use pathwise or "
+            "dreg, or the objective miwae."
+        )
+
+
+def _fixed_draws(problem: Problem, *, key: PRNGKeyArray) -> Draws:
+    """Draws that are numbers, not functions of q; their densities under q are functions of it."""
+    keys = jax.random.split(key, problem.objective.n_draws)
+    z = jax.lax.stop_gradient(jax.vmap(lambda k: problem.q.sample(key=k))(keys))
+    log_q = jax.vmap(problem.q.log_prob)(z)
+    return weigh(problem.p, problem.q, problem.x, problem.observed, z, log_q, with_kl=problem.with_kl)
+
+
+def _relaxed(q: AbstractDistribution, temperature: float, *, key: PRNGKeyArray) -> tuple[Vector, Vector]:
+    """A discrete draw and its relaxation, from the same noise."""
+    if isinstance(q, Bernoulli):
+        noisy = q.logits + jax.random.logistic(key, q.logits.shape, q.logits.dtype)
+        return (noisy > 0).astype(noisy.dtype), jax.nn.sigmoid(noisy / temperature)
+    logits: Any = q.logits  # type: ignore[attr-defined]
+    noisy = jax.nn.log_softmax(logits) + jax.random.gumbel(key, logits.shape, logits.dtype)
+    hard = jax.nn.one_hot(jnp.argmax(noisy, axis=-1), noisy.shape[-1], dtype=noisy.dtype)
+    return hard.ravel(), jax.nn.softmax(noisy / temperature).ravel()

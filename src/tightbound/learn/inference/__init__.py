@@ -1,0 +1,1 @@
+"""How the numbers of q(z given x) are found."""

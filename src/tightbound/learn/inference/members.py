@@ -1,0 +1,400 @@
+"""Ways of inference: how the variational parameters of a row are found."""
+
+from abc import abstractmethod
+from typing import Any, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from tightbound.learn.inference.exact import exact_posterior, plain_prior
+from tightbound.learn.inference.refinement import Refined, Refinement
+from tightbound.learn.objectives import frozen
+from tightbound.model import (
+    AbstractDistribution,
+    AbstractFamily,
+    Encoder,
+    FullGaussian,
+    GenerativeModel,
+    Parts,
+    Specification,
+    Tabulated,
+    all_states,
+    first_parameters,
+    n_states,
+)
+from tightbound.model.distributions import Mask, Scalar, Vector
+
+Numbers = Float[Array, " m"]
+Weight = Float[Array, ""] | float
+
+
+_START = 2**32 - 2
+"""Sets the noise of the start apart from that of the loop."""
+CONVERGED = 0.01
+"""Nats that an inner loop must still promise a row for it to go on."""
+
+
+class AbstractInference(eqx.Module):
+    """From a model and a row to the row's q(z | x)."""
+
+    @abstractmethod
+    def numbers(self, p: GenerativeModel, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Numbers:
+        """What is found for one row, (m,); the draws that an inner loop needs come from `key`."""
+
+    @abstractmethod
+    def member(self, p: GenerativeModel, numbers: Numbers) -> AbstractDistribution:
+        """q(z | x) made of these numbers."""
+
+    def __call__(
+        self, p: GenerativeModel, x: Vector, observed: Mask = None, *, key: PRNGKeyArray
+    ) -> AbstractDistribution:
+        """The posterior approximation of one row: the member that its numbers make."""
+        return self.member(p, self.numbers(p, x, observed, key=key))
+
+    @abstractmethod
+    def kept(self, n_rows: int, dtype: str) -> Float[Array, "n m"] | None:
+        """What is kept of every training row from epoch to epoch, as it starts (None: nothing)."""
+
+    @abstractmethod
+    def search(
+        self,
+        p: GenerativeModel,
+        x: Vector,
+        observed: Mask,
+        kept: Numbers | None,
+        *,
+        kl_weight: Weight,
+        key: PRNGKeyArray,
+    ) -> Refined | None:
+        """The inner loop of a training step, before the step on the networks; no gradient passes through it.
+
+        It ascends the bound whose KL has the weight that the step has.
+        """
+
+    @abstractmethod
+    def learning(
+        self,
+        p: GenerativeModel,
+        x: Vector,
+        observed: Mask,
+        found: Refined | None,
+        *,
+        kl_weight: Weight,
+        key: PRNGKeyArray,
+    ) -> tuple[AbstractDistribution, Scalar]:
+        """q for a training step, and a term to add to its surrogate (a number whose gradient trains the encoder)."""
+
+
+@final
+class Amortised(AbstractInference):
+    """One network for all rows.
+
+    Source: Kingma and Welling (2014); Gershman and Goodman (2014) for the name.
+    """
+
+    encoder: Encoder
+
+    @property
+    def family(self) -> AbstractFamily:
+        """The encoder's."""
+        return self.encoder.family
+
+    def numbers(self, p: GenerativeModel, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Numbers:
+        """The encoder's answer."""
+        return self.encoder.parameters(x, observed)
+
+    def member(self, p: GenerativeModel, numbers: Numbers) -> AbstractDistribution:
+        """The encoder's family."""
+        return self.encoder.family(numbers)
+
+    def kept(self, n_rows: int, dtype: str) -> Float[Array, "n m"] | None:
+        """Nothing."""
+        return None
+
+    def search(
+        self,
+        p: GenerativeModel,
+        x: Vector,
+        observed: Mask,
+        kept: Numbers | None,
+        *,
+        kl_weight: Weight,
+        key: PRNGKeyArray,
+    ) -> Refined | None:
+        """Nothing to search."""
+        return None
+
+    def learning(
+        self,
+        p: GenerativeModel,
+        x: Vector,
+        observed: Mask,
+        found: Refined | None,
+        *,
+        kl_weight: Weight,
+        key: PRNGKeyArray,
+    ) -> tuple[AbstractDistribution, Scalar]:
+        """The encoder's answer."""
+        return self.encoder(x, observed), jnp.zeros((), x.dtype)
+
+
+@final
+class PerDatum(AbstractInference):
+    """Every row has variational parameters of its own, found by an inner loop with the model held.
+
+    While learning they are kept from epoch to epoch; a row never seen starts near the prior, or where `start` says.
+    This is the textbook's stochastic variational inference row by row (Hoffman et al., 2013; Ranganath, Gerrish and
+    Blei, 2014), with the gradients of `Refinement`.
+    """
+
+    family: AbstractFamily
+    refinement: Refinement
+    start: Any = None
+    """Another inference, whose answer is where the loop starts (None: near the prior)."""
+    while_learning: Refinement | None = None
+    """The inner loop of a training step (None: that for a row never seen)."""
+
+    def numbers(self, p: GenerativeModel, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Numbers:
+        """Where the inner loop ends."""
+        return self.refinement(p, self.family, self._first(p, x, observed, key=key), x, observed, key=key).parameters
+
+    def _first(self, p: GenerativeModel, x: Vector, observed: Mask, *, key: PRNGKeyArray) -> Numbers:
+        if self.start is None:
+            return first_parameters(self.family, x.dtype.name)
+        numbers = self.start.numbers(p, x, observed, key=jax.random.fold_in(key, _START))
+        # Not by identity: compiled code sees a copy of each.
+        own: Any = jax.tree.structure(self.family)
+        familiar = isinstance(self.start, Amortised | SemiAmortised | PerDatum)
+        if familiar and own == jax.tree.structure(self.start.family):
+            return numbers
+        guess = self.start.member(p, numbers)
+        return self.family.near(guess.mean, jnp.sqrt(guess.variance))
+
+    def member(self, p: GenerativeModel, numbers: Numbers) -> AbstractDistribution:
+        """The family's."""
+        return self.family(numbers)
+
+    def kept(self, n_rows: int, dtype: str) -> Float[Array, "n m"] | None:
+        """The parameters of every row: near the prior."""
+        return jnp.tile(first_parameters(self.family, dtype), (n_rows, 1))
+
+    def search(
+        self,
+        p: GenerativeModel,
+        x: Vector,
+        observed: Mask,
+        kept: Numbers | None,
+        *,
+        kl_weight: Weight,
+        key: PRNGKeyArray,
+    ) -> Refined | None:
+        """On from what was kept."""
+        loop = self.while_learning or self.refinement
+        first = first_parameters(self.family, x.dtype.name) if kept is None else kept
+        return loop(p, self.family, first, x, observed, kl_weight=kl_weight, key=key)
+
+    def learning(
+        self,
+        p: GenerativeModel,
+        x: Vector,
+        observed: Mask,
+        found: Refined | None,
+        *,
+        kl_weight: Weight,
+        key: PRNGKeyArray,
+    ) -> tuple[AbstractDistribution, Scalar]:
+        """What was found, held; a flow's networks, which all rows share, still learn."""
+        found = _needed(found)
+        return self.family(jax.lax.stop_gradient(found.parameters)), jnp.zeros((), x.dtype)
+
+
+@final
+class SemiAmortised(AbstractInference):
+    """A network proposes, a few steps of the inner loop refine.
+
+    `through`: the encoder learns from the refined bound, by the derivative of the steps themselves (which costs second
+    derivatives); else from the bound's gradient at what it proposed.
+    Source: Kim, Wiseman, Miller, Sontag and Rush (2018); Marino, Yue and Mandt (2018).
+    """
+
+    encoder: Encoder
+    refinement: Refinement
+    while_learning: Refinement | None = None
+    """The inner loop of a training step (None: that for use)."""
+    through: bool = eqx.field(static=True, default=False)
+
+    @property
+    def family(self) -> AbstractFamily:
+        """The encoder's."""
+        return self.encoder.family
+
+    def numbers(self, p: GenerativeModel, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Numbers:
+        """The refined proposal."""
+        start = self.encoder.parameters(x, observed)
+        return self.refinement(p, self.encoder.family, start, x, observed, key=key).parameters
+
+    def member(self, p: GenerativeModel, numbers: Numbers) -> AbstractDistribution:
+        """The encoder's family."""
+        return self.encoder.family(numbers)
+
+    def kept(self, n_rows: int, dtype: str) -> Float[Array, "n m"] | None:
+        """Nothing: the network remembers."""
+        return None
+
+    def search(
+        self,
+        p: GenerativeModel,
+        x: Vector,
+        observed: Mask,
+        kept: Numbers | None,
+        *,
+        kl_weight: Weight,
+        key: PRNGKeyArray,
+    ) -> Refined | None:
+        """On from the proposal."""
+        if self.through:
+            return None
+        start, loop = self.encoder.parameters(x, observed), self.while_learning or self.refinement
+        return loop(p, self.encoder.family, start, x, observed, kl_weight=kl_weight, key=key)
+
+    def learning(
+        self,
+        p: GenerativeModel,
+        x: Vector,
+        observed: Mask,
+        found: Refined | None,
+        *,
+        kl_weight: Weight,
+        key: PRNGKeyArray,
+    ) -> tuple[AbstractDistribution, Scalar]:
+        """The refined q, and the term that trains the encoder."""
+        start, family = self.encoder.parameters(x, observed), self.encoder.family
+        if self.through:
+            loop = self.while_learning or self.refinement
+            refined = loop.unrolled(frozen(p), family, start, x, observed, kl_weight=kl_weight, key=key)
+            return family(refined), jnp.zeros((), x.dtype)
+        found = _needed(found)
+        return family(jax.lax.stop_gradient(found.parameters)), jax.lax.stop_gradient(found.ascent) @ start
+
+
+@final
+class Exact(AbstractInference):
+    """The posterior itself, where it has a closed form: the gap is zero, and ascending p is expectation-maximisation.
+
+    Source: Dempster, Laird and Rubin (1977); Neal and Hinton (1998).
+    """
+
+    def numbers(self, p: GenerativeModel, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Numbers:
+        """Location and triangle of a Gaussian, or the logits of all states."""
+        posterior = exact_posterior(p, x, observed)
+        if isinstance(posterior, FullGaussian):
+            return jnp.concatenate([posterior.loc, posterior.scale_tril.ravel()])
+        return posterior.logits
+
+    def member(self, p: GenerativeModel, numbers: Numbers) -> AbstractDistribution:
+        """The posterior that has these."""
+        prior = plain_prior(p)
+        if n_states(prior) is not None:
+            return Tabulated(all_states(prior), numbers)
+        loc, tril = jnp.split(numbers, [prior.dim])
+        return FullGaussian(loc, tril.reshape(prior.dim, prior.dim))
+
+    def kept(self, n_rows: int, dtype: str) -> Float[Array, "n m"] | None:
+        """Nothing."""
+        return None
+
+    def search(
+        self,
+        p: GenerativeModel,
+        x: Vector,
+        observed: Mask,
+        kept: Numbers | None,
+        *,
+        kl_weight: Weight,
+        key: PRNGKeyArray,
+    ) -> Refined | None:
+        """Nothing to search."""
+        return None
+
+    def learning(
+        self,
+        p: GenerativeModel,
+        x: Vector,
+        observed: Mask,
+        found: Refined | None,
+        *,
+        kl_weight: Weight,
+        key: PRNGKeyArray,
+    ) -> tuple[AbstractDistribution, Scalar]:
+        """The posterior, held (the E step); the bound's gradient is then that of log p(x)."""
+        return frozen(exact_posterior(p, x, observed)), jnp.zeros((), x.dtype)
+
+
+@final
+class NoInference(AbstractInference):
+    """For models that have no latents: an `AbstractDistribution` in p's place."""
+
+    def numbers(self, p: Any, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Numbers:
+        """Refused."""
+        raise TypeError(_NO_POSTERIOR)
+
+    def member(self, p: Any, numbers: Numbers) -> AbstractDistribution:
+        """Refused."""
+        raise TypeError(_NO_POSTERIOR)
+
+    def kept(self, n_rows: int, dtype: str) -> Float[Array, "n m"] | None:
+        """Nothing."""
+        return None
+
+    def search(
+        self,
+        p: Any,
+        x: Vector,
+        observed: Mask,
+        kept: Numbers | None,
+        *,
+        kl_weight: Weight,
+        key: PRNGKeyArray,
+    ) -> Refined | None:
+        """Nothing."""
+        return None
+
+    def learning(
+        self,
+        p: Any,
+        x: Vector,
+        observed: Mask,
+        found: Refined | None,
+        *,
+        kl_weight: Weight,
+        key: PRNGKeyArray,
+    ) -> tuple[Any, Scalar]:
+        """Nothing."""
+        return None, jnp.zeros((), x.dtype)
+
+
+def make_inference(
+    spec: Specification, parts: Parts, *, learning_steps: int | None = None, through: bool = False
+) -> AbstractInference:
+    """The way of inference that a specification names; the last two matter while learning alone."""
+    if spec.inference == "exact":
+        return Exact()
+    loop = Refinement(spec.steps_on_new_rows, spec.inner_rate, tolerance=CONVERGED)
+    # One draw a step while learning: the noise averages out over steps and rows, as it does for the networks.
+    brief = Refinement(learning_steps or spec.steps_on_new_rows, spec.inner_rate, n_samples=1, tolerance=CONVERGED)
+    if parts.encoder is None:
+        return PerDatum(parts.family, loop, None, brief)
+    if spec.inference == "semi_amortised":
+        return SemiAmortised(parts.encoder, loop, brief, through)
+    return Amortised(parts.encoder)
+
+
+_NO_POSTERIOR = "A model without latents has no posterior; use its log_prob."
+
+
+def _needed(found: Refined | None) -> Refined:
+    if found is None:
+        raise TypeError("This way of inference must search before it learns: call `search` first.")
+    return found

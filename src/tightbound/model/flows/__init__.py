@@ -1,0 +1,1 @@
+"""Invertible maps, and distributions made of them."""

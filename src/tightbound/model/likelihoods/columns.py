@@ -1,0 +1,306 @@
+"""A table's row as a product of cells: p(x | z) = prod_j p_j(x_j | z), every column with its family, in its units.
+
+log p of a mixed row is in nats with respect to the product of its columns' measures: length for continuous columns,
+counting for counts and levels, length plus points for columns with spikes. It is a density per unit of every
+continuous column: another unit of such a column adds a constant.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+from numpy.typing import ArrayLike, NDArray
+
+from tightbound.model.decoders import AbstractHead
+from tightbound.model.distributions import AbstractDistribution, Latent, Mask, Scalar, Vector
+from tightbound.model.likelihoods import AbstractCells, AbstractCountCells, GaussianCells, filler, narrowest, resized
+
+Places = tuple[tuple[int, ...], ...]
+
+_FREE = 32
+"""Numbers beyond twice those of its columns that a group may hold: a program saved is worth that much arithmetic."""
+
+
+@final
+class ProductOfCells(AbstractDistribution):
+    """prod_j p_j(x_j): independent columns of different kinds.
+
+    Columns whose cells differ in numbers alone, or can be made to (`resized`), form a group: `groups[g]` are their
+    cells, stacked along a first axis, `raws[g]` (columns, n_outputs) their numbers, of which column i has the first
+    `sizes[g][i]` itself, and `places[g]` their positions in x. `head(h)` makes one.
+    Missing cells are left out exactly, whatever stands in them.
+    """
+
+    reparameterised: ClassVar[bool] = False
+    groups: tuple[AbstractCells, ...]
+    raws: tuple[Float[Array, "_ _"], ...]
+    places: Places = eqx.field(static=True)
+    sizes: Places = eqx.field(static=True)
+
+    @property
+    def dim(self) -> int:
+        """Number of columns."""
+        return sum(len(place) for place in self.places)
+
+    @property
+    def mean(self) -> Vector:
+        """The mean of every column as its cells define it (the most probable code, for a nominal one)."""
+        return self._each(lambda cells, raw: cells.mean(raw))
+
+    @property
+    def variance(self) -> Vector:
+        """The variance of every column as its cells define it."""
+        return self._each(lambda cells, raw: cells.variance(raw))
+
+    def sample(self, *, key: PRNGKeyArray, needed: Mask = None) -> Vector:
+        """One row; a column's draw does not depend on how the columns are grouped.
+
+        `needed` (dim,) says which columns are to be drawn (None: all): a group without any is left at 0, and, where
+        `needed` is the same for all rows of a batch, costs nothing. A draw of a count takes a hundred times as long as
+        one of a Gaussian.
+        """
+        keys = jax.random.split(key, self.dim)
+        if needed is None:
+            return self._each(_draw, keys)
+
+        def drawn(cells: AbstractCells, raw: Array, place: NDArray[Any]) -> Array:
+            def draw() -> Array:
+                return jnp.asarray(eqx.filter_vmap(_draw)(cells, raw, keys[place]))
+
+            like = jax.eval_shape(draw)
+            return jax.lax.cond(jnp.any(needed[place]), draw, lambda: jnp.zeros(like.shape, like.dtype))
+
+        return self._joined(drawn)
+
+    def log_probs(self, x: Vector) -> Vector:
+        """Log density of every column at `x`, (dim,), nats; NaN where `x` is."""
+        return self._each(_log_prob, x)
+
+    def cdf(self, x: Vector) -> Vector:
+        """P(X_j <= x_j) of every column, (dim,)."""
+        return self._each(lambda cells, raw, x: cells.cdf(x, raw), x)
+
+    def log_prob(self, x: Vector, observed: Mask = None) -> Scalar:
+        """Sum over the observed columns of their log densities."""
+        # A missing cell may hold NaN, which times zero would poison the gradient. Zero is legal in every family, or has
+        # a log density of -inf without gradient.
+        x = x if observed is None else jnp.where(observed, x, 0)
+        # In the order of the groups: to put the terms in that of the table first would cost their gradient a loop.
+        terms = [eqx.filter_vmap(_log_prob)(cells, raw, x[place]) for cells, raw, place in self._members()]
+        found = jnp.concatenate(terms)
+        return jnp.sum(found if observed is None else jnp.where(observed[np.concatenate(self.places)], found, 0))
+
+    def _each(self, f: Callable[..., Scalar], *columns: Array) -> Vector:
+        """f(cells, raw, ...) of every column, each with its own entry of `columns`, in the order of the table."""
+        return self._joined(lambda cells, raw, place: eqx.filter_vmap(f)(cells, raw, *[c[place] for c in columns]))
+
+    def _joined(self, of_group: Callable[[AbstractCells, Array, NDArray[Any]], Array]) -> Vector:
+        """What a function finds for the columns of each group, in the order of the table."""
+        parts = [of_group(*each) for each in self._members()]
+        return jnp.concatenate(parts)[np.argsort(np.concatenate(self.places))]
+
+    def _members(self) -> list[tuple[AbstractCells, Array, NDArray[Any]]]:
+        """The cells, numbers and places of each group."""
+        return list(zip(self.groups, self.raws, map(np.array, self.places), strict=True))
+
+
+def _log_prob(cells: AbstractCells, raw: Array, x: Scalar) -> Scalar:
+    return cells.log_prob(x, raw)
+
+
+def _draw(cells: AbstractCells, raw: Array, key: PRNGKeyArray) -> Scalar:
+    return cells.sample(raw, key=key)
+
+
+@final
+class ColumnsHead(AbstractHead):
+    """From a network's output to a `ProductOfCells`.
+
+    The first `dim` inputs are the first number (the location) of every column; then follow the other numbers of the
+    first column, of the second, and so on. `first` (n_inputs,) is where a network's last bias should begin.
+
+    Raises `ValueError` for no column, or a `first` of another length.
+    Example: `ColumnsHead([GaussianCells(), PoissonCells()]).n_inputs == 3`.
+    """
+
+    groups: tuple[AbstractCells, ...]
+    first: Float[Array, " m"]
+    places: Places = eqx.field(static=True)
+    sizes: Places = eqx.field(static=True)
+    """Numbers of each column of a group; its cells may have more, which are the same for all rows."""
+
+    def __init__(self, cells: Sequence[AbstractCells], first: Float[Array, " m"] | None = None):
+        """One `cells` a column, in the order of the table; `first` None: zeros."""
+        if not cells:
+            raise ValueError("A table must have a column or more; got none; give the cells of every column.")
+        self.places = _grouped(cells)
+        self.sizes = tuple(tuple(cells[j].n_outputs for j in place) for place in self.places)
+        self.groups = tuple(
+            jax.tree.map(lambda *leaves: jnp.stack(leaves), *[resized(cells[j], max(sizes)) for j in place])
+            for place, sizes in zip(self.places, self.sizes, strict=True)
+        )
+        n = sum(each.n_outputs for each in cells)
+        self.first = jnp.zeros(n) if first is None else first
+        if self.first.shape != (n,):
+            raise ValueError(
+                f"first must have one number for each of the {n} that these columns need; got the shape "
+                f"{self.first.shape}; make it with columns_head."
+            )
+
+    @property
+    def dim(self) -> int:
+        """Number of columns."""
+        return sum(len(place) for place in self.places)
+
+    @property
+    def n_inputs(self) -> int:
+        """The sum of the columns' n_outputs."""
+        return self.first.shape[0]
+
+    def __call__(self, h: Float[Array, " m"]) -> ProductOfCells:
+        """The product of the columns with these numbers."""
+        indices = self._indices()
+        numbers = _placed(h, np.concatenate([index.ravel() for index in indices]))
+        raws, begin = [], 0
+        for cells, index in zip(self.groups, indices, strict=True):
+            own = numbers[begin : begin + index.size].reshape(index.shape)
+            raws.append(own if (index >= 0).all() else jnp.where(index >= 0, own, filler(cells)))
+            begin += index.size
+        return ProductOfCells(self.groups, tuple(raws), self.places, self.sizes)
+
+    def spread_at_start(self, *, key: PRNGKeyArray) -> Float[Array, " s"]:
+        """What follows the locations in `first`."""
+        return self.first[self.dim :]
+
+    def location_at_start(self) -> Vector:
+        """The locations in `first`, (dim,): a bias that begins here spares the first steps."""
+        return self.first[: self.dim]
+
+    def exposed(self, h: Float[Array, " m"], log_exposure: Scalar) -> Float[Array, " m"]:
+        """The network output in which the (base) means of all count columns are `exposure` times as large."""
+        counts = [np.array(p) for cells, p in zip(self.groups, self.places, strict=True) if is_count(cells)]
+        return h.at[np.concatenate(counts)].add(log_exposure) if counts else h
+
+    def cells(self) -> tuple[AbstractCells, ...]:
+        """The cells of every column, in the order of the table."""
+        found: dict[int, AbstractCells] = {}
+        for cells, place, sizes in zip(self.groups, self.places, self.sizes, strict=True):
+            for i, (j, size) in enumerate(zip(place, sizes, strict=True)):
+                found[j] = resized(jax.tree.map(lambda leaf, i=i: leaf[i], cells), size)
+        return tuple(found[j] for j in range(self.dim))
+
+    def _indices(self) -> list[NDArray[np.int64]]:
+        """Where in the network's output the numbers of every group lie, (columns, n_outputs) each; -1: nowhere."""
+        own = np.zeros(self.dim, int)
+        for place, sizes in zip(self.places, self.sizes, strict=True):
+            own[list(place)] = sizes
+        begin = self.dim + np.concatenate([[0], np.cumsum(own - 1)[:-1]])
+        found = []
+        for place, sizes in zip(self.places, self.sizes, strict=True):
+            index = np.full((len(place), max(sizes)), -1)
+            for line, j in zip(index, place, strict=True):
+                line[: own[j]] = [j, *range(begin[j], begin[j] + own[j] - 1)]
+            found.append(index)
+        return found
+
+
+def _placed(h: Float[Array, " m"], index: NDArray[np.int64]) -> Float[Array, " k"]:
+    """h[index], where every entry of h is read once; anything where the index is below 0.
+
+    JAX makes the gradient of such a reading a loop over single entries, which of many columns is a third of a step on
+    a CPU; here it is a reading itself. (The price: no forward derivatives.)
+    """
+    back = np.argsort(index)[np.sum(index < 0) :]
+
+    @jax.custom_vjp
+    def place(h: Array) -> Array:
+        return h[np.maximum(index, 0)]
+
+    def forward(h: Array) -> tuple[Array, None]:
+        return place(h), None
+
+    def backward(_: None, slope: Array) -> tuple[Array]:
+        return (slope[back],)
+
+    place.defvjp(forward, backward)
+    return jnp.asarray(place(h))
+
+
+def _grouped(cells: Sequence[AbstractCells]) -> Places:
+    """Which columns can be stacked: those alike but for their numbers, or once they have as many of them."""
+    alike: dict[Any, dict[int, list[int]]] = {}
+    for j, each in enumerate(cells):
+        leaves, structure = jax.tree.flatten(narrowest(each))
+        key = (structure, tuple(leaf.shape for leaf in leaves))
+        alike.setdefault(key, {}).setdefault(each.n_outputs, []).append(j)
+    groups: list[tuple[int, ...]] = []
+    for by_size in alike.values():
+        open_group, own = list[int](), 0
+        for size, places in sorted(by_size.items()):
+            own += size * len(places)
+            if open_group and size * (len(open_group) + len(places)) > 2 * own + _FREE:
+                groups.append(tuple(sorted(open_group)))
+                open_group, own = [], size * len(places)
+            open_group += places
+        groups.append(tuple(sorted(open_group)))
+    return tuple(sorted(groups))
+
+
+def is_count(cells: AbstractCells) -> bool:
+    """Whether the first number of these cells is a log mean, which an exposure can be added to."""
+    return isinstance(cells, AbstractCountCells)
+
+
+def columns_head(cells: Sequence[AbstractCells], x: ArrayLike, observed: ArrayLike | None = None) -> ColumnsHead:
+    """A `ColumnsHead` whose columns start at the moments of the observed cells of a table.
+
+    Args:
+        cells: one for each column.
+        x: (n, d) rows; what is not observed may hold anything.
+        observed: (n, d) mask (None: all cells that are not NaN).
+
+    Raises `ValueError` when the table has another number of columns.
+    Example: `columns_head([GaussianCells(), BernoulliCells()], rows)(h).log_prob(row)`.
+    """
+    rows = np.asarray(x)
+    if rows.ndim != 2 or rows.shape[1] != len(cells):
+        raise ValueError(
+            f"x must be a table with {len(cells)} columns, one for each of the cells; got the shape {rows.shape}; give "
+            "rows of those columns."
+        )
+    seen = ~np.isnan(rows) if observed is None else np.asarray(observed, bool)
+    starts = [each.start(np.asarray(rows[seen[:, j], j], float)) for j, each in enumerate(cells)]
+    return ColumnsHead(cells, jnp.asarray(np.concatenate([[s[0] for s in starts], *[s[1:] for s in starts]]), float))
+
+
+@final
+class FixedSpread(eqx.Module):
+    """A decoder's network whose outputs `at` do not depend on z: they are its last bias alone."""
+
+    network: Any
+    at: tuple[int, ...] = eqx.field(static=True)
+
+    def __call__(self, z: Latent) -> Float[Array, " m"]:
+        """Map one vector."""
+        h, fixed = self.network(z), np.array(self.at, int)
+        return h.at[fixed].set(self.network.layers[-1].bias[fixed])
+
+
+def spreads_of(head: ColumnsHead, *, gaussian_alone: bool = False) -> tuple[int, ...]:
+    """Which inputs of the head are all numbers but the location of a continuous or count column without spikes.
+
+    `gaussian_alone`: of Gaussian columns, their scales.
+    """
+    after, found = head.dim, list[int]()
+    for cells in head.cells():
+        wanted = isinstance(cells, GaussianCells) or (
+            not gaussian_alone and (is_count(cells) or cells.measure == "lebesgue")
+        )
+        if wanted:
+            found += range(after, after + cells.n_outputs - 1)
+        after += cells.n_outputs - 1
+    return tuple(found)

@@ -1,0 +1,288 @@
+"""Cells on the whole line: Gaussian, Student t, and mixtures of Gaussians or logistics. Densities are per unit of x."""
+
+import math
+from abc import abstractmethod
+from statistics import NormalDist
+from typing import ClassVar, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import betainc, logsumexp
+from jax.scipy.stats import logistic, norm, t
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from tightbound.model.distributions import Scalar, Vector
+from tightbound.model.families import positive
+from tightbound.model.likelihoods.base import (
+    AbstractCells,
+    Column,
+    Measure,
+    Raw,
+    check_positive,
+    check_whole,
+    constant,
+    held,
+    moments,
+    raw_scale,
+)
+from tightbound.model.likelihoods.special import soft_clip
+
+_FLOOR = 0.01
+_WHY = "or a repeated value has no finite density"
+_LOG_DF = (-5.0, 5.0)
+_DF_AT_START = 5.0
+_BETWEEN = 0.7  # of a mixture's variance at the start that lies between its components
+
+
+def _scale(floor: Array, raw: Array) -> Array:
+    return held(floor, raw) + positive(raw)
+
+
+@final
+class GaussianCells(AbstractCells):
+    """N(loc, scale^2), scale = floor + positive(raw).
+
+    raw = (loc, raw scale), in units of x. Density with respect to length. Raises `ValueError` unless floor > 0.
+    Example: `GaussianCells(0.01).log_prob(jnp.array(0.3), jnp.array([0.0, 0.0]))`.
+    """
+
+    measure: ClassVar[Measure] = "lebesgue"
+    floor: Float[Array, ""]
+
+    def __init__(self, floor: float = _FLOOR):
+        """`floor` is the least standard deviation."""
+        check_positive("floor", floor, _WHY)
+        self.floor = constant(floor)
+
+    @property
+    def n_outputs(self) -> int:
+        """2."""
+        return 2
+
+    def parameters(self, raw: Raw) -> tuple[Scalar, Scalar]:
+        """Location and standard deviation."""
+        return raw[0], _scale(self.floor, raw[1])
+
+    def log_prob(self, x: Scalar, raw: Raw) -> Scalar:
+        """-(x - loc)^2 / (2 scale^2) - log scale - log(2 pi)/2."""
+        return norm.logpdf(x, *self.parameters(raw))
+
+    def sample(self, raw: Raw, *, key: PRNGKeyArray) -> Scalar:
+        """loc + scale * epsilon."""
+        loc, scale = self.parameters(raw)
+        return loc + scale * jax.random.normal(key, (), raw.dtype)
+
+    def mean(self, raw: Raw) -> Scalar:
+        """loc."""
+        return raw[0]
+
+    def variance(self, raw: Raw) -> Scalar:
+        """scale^2."""
+        return self.parameters(raw)[1] ** 2
+
+    def cdf(self, x: Scalar, raw: Raw) -> Scalar:
+        """Phi((x - loc) / scale)."""
+        return norm.cdf(x, *self.parameters(raw))
+
+    def start(self, column: Column) -> Column:
+        """Mean and standard deviation of the column."""
+        mean, variance = moments(column)
+        return np.array([mean, raw_scale(self.floor, math.sqrt(variance))])
+
+
+@final
+class StudentTCells(AbstractCells):
+    """loc + scale t_df with df in (2, 150): tails that forgive outliers; mean and variance exist.
+
+    raw = (loc, raw scale, log(df - 2)); scale = floor + positive(raw scale) is no standard deviation, which is
+    scale sqrt(df / (df - 2)). Density with respect to length. Raises `ValueError` unless floor > 0.
+    Source: Lange, Little and Taylor (1989).
+    Example: `StudentTCells().mean(jnp.array([0.3, 0.0, 1.0]))`.
+    """
+
+    measure: ClassVar[Measure] = "lebesgue"
+    floor: Float[Array, ""]
+
+    def __init__(self, floor: float = _FLOOR):
+        """`floor` is the least scale."""
+        check_positive("floor", floor, _WHY)
+        self.floor = constant(floor)
+
+    @property
+    def n_outputs(self) -> int:
+        """3."""
+        return 3
+
+    def parameters(self, raw: Raw) -> tuple[Scalar, Scalar, Scalar]:
+        """Degrees of freedom, location, scale (SciPy's order)."""
+        # Above 150 degrees it is a Gaussian, and the density's log-gammas would lose digits.
+        return 2 + jnp.exp(soft_clip(raw[2], *_LOG_DF)), raw[0], _scale(self.floor, raw[1])
+
+    def log_prob(self, x: Scalar, raw: Raw) -> Scalar:
+        """log t_df((x - loc) / scale) - log scale."""
+        return t.logpdf(x, *self.parameters(raw))
+
+    def sample(self, raw: Raw, *, key: PRNGKeyArray) -> Scalar:
+        """loc + scale * t."""
+        df, loc, scale = self.parameters(raw)
+        return loc + scale * jax.random.t(key, df, (), raw.dtype)
+
+    def mean(self, raw: Raw) -> Scalar:
+        """loc."""
+        return raw[0]
+
+    def variance(self, raw: Raw) -> Scalar:
+        """scale^2 df / (df - 2)."""
+        df, _, scale = self.parameters(raw)
+        return scale**2 * df / (df - 2)
+
+    def cdf(self, x: Scalar, raw: Raw) -> Scalar:
+        """By the incomplete beta function: half of I_{df / (df + y^2)}(df/2, 1/2) beyond |y|."""
+        df, loc, scale = self.parameters(raw)
+        y = (x - loc) / scale
+        beyond = 0.5 * betainc(df / 2, jnp.full_like(df, 0.5), df / (df + y**2))
+        return jnp.where(y > 0, 1 - beyond, beyond)
+
+    def start(self, column: Column) -> Column:
+        """Mean and standard deviation of the column, 5 degrees of freedom."""
+        mean, variance = moments(column)
+        scale = math.sqrt(variance * (_DF_AT_START - 2) / _DF_AT_START)
+        return np.array([mean, raw_scale(self.floor, scale), math.log(_DF_AT_START - 2)])
+
+
+class AbstractMixtureCells(AbstractCells):
+    """sum_c pi_c f((x - loc_c) / scale_c) / scale_c for a standard density f around 0."""
+
+    n_components: eqx.AbstractVar[int]
+    floor: eqx.AbstractVar[Float[Array, ""]]
+    unit_variance: eqx.AbstractClassVar[float]
+    """Variance of f."""
+
+    @abstractmethod
+    def log_unit(self, y: Vector, scale: Vector) -> Vector:
+        """log of f(y / scale) / scale."""
+
+    @abstractmethod
+    def cdf_unit(self, y: Vector) -> Vector:
+        """Distribution function of f."""
+
+    @abstractmethod
+    def noise(self, dtype: jnp.dtype, *, key: PRNGKeyArray) -> Scalar:
+        """A draw of f."""
+
+    @property
+    def n_outputs(self) -> int:
+        """3 n_components + 1."""
+        return 3 * self.n_components + 1
+
+    def parameters(self, raw: Raw) -> tuple[Vector, Vector, Vector]:
+        """Log weights, locations and scales of the components, (n_components,) each."""
+        logits, offsets, spread = jnp.split(raw[1:], 3)
+        return jax.nn.log_softmax(logits), raw[0] + offsets, _scale(self.floor, spread)
+
+    def log_prob(self, x: Scalar, raw: Raw) -> Scalar:
+        """Log-sum-exp of the components' log densities."""
+        log_weights, loc, scale = self.parameters(raw)
+        return logsumexp(log_weights + self.log_unit(x - loc, scale))
+
+    def sample(self, raw: Raw, *, key: PRNGKeyArray) -> Scalar:
+        """A component, then a draw of it."""
+        key_component, key_noise = jax.random.split(key)
+        log_weights, loc, scale = self.parameters(raw)
+        c = jax.random.categorical(key_component, log_weights)
+        return loc[c] + scale[c] * self.noise(raw.dtype, key=key_noise)
+
+    def mean(self, raw: Raw) -> Scalar:
+        """sum_c pi_c loc_c."""
+        log_weights, loc, _ = self.parameters(raw)
+        return jnp.sum(jnp.exp(log_weights) * loc)
+
+    def variance(self, raw: Raw) -> Scalar:
+        """sum_c pi_c (variance_c + (loc_c - mean)^2)."""
+        log_weights, loc, scale = self.parameters(raw)
+        return jnp.sum(jnp.exp(log_weights) * (self.unit_variance * scale**2 + (loc - self.mean(raw)) ** 2))
+
+    def cdf(self, x: Scalar, raw: Raw) -> Scalar:
+        """The weighted sum of the components' distribution functions."""
+        log_weights, loc, scale = self.parameters(raw)
+        return jnp.sum(jnp.exp(log_weights) * self.cdf_unit((x - loc) / scale))
+
+    def start(self, column: Column) -> Column:
+        """Mean and variance of the column, the components spread evenly: alike, they would stay alike."""
+        mean, variance = moments(column)
+        k = self.n_components
+        offsets = np.array([NormalDist().inv_cdf((c + 0.5) / k) for c in range(k)])
+        offsets *= math.sqrt(_BETWEEN * variance / max(np.mean(offsets**2), 1e-6))
+        within = raw_scale(self.floor, math.sqrt((variance - np.mean(offsets**2)) / self.unit_variance))
+        return np.concatenate([[mean], np.zeros(k), offsets, np.full(k, within)])
+
+
+@final
+class GaussianMixtureCells(AbstractMixtureCells):
+    """sum_c pi_c N(loc_c, scale_c^2), for columns with several modes.
+
+    raw = (shift, logits of pi, loc_c - shift, raw scales), in units of x. Density with respect to length.
+    Raises `ValueError` for fewer than one component or a floor that is not positive.
+    Source: Bishop (1994), mixture density networks.
+    Example: `GaussianMixtureCells(3).start(column)`.
+    """
+
+    measure: ClassVar[Measure] = "lebesgue"
+    unit_variance: ClassVar[float] = 1.0
+    n_components: int = eqx.field(static=True)
+    floor: Float[Array, ""]
+
+    def __init__(self, n_components: int, floor: float = _FLOOR):
+        """`floor` is the least standard deviation of a component."""
+        check_whole("n_components", n_components, 1, "2 to 10 is usual")
+        check_positive("floor", floor, _WHY)
+        self.n_components, self.floor = n_components, constant(floor)
+
+    def log_unit(self, y: Vector, scale: Vector) -> Vector:
+        """log N(y; 0, scale^2)."""
+        return norm.logpdf(y, 0, scale)
+
+    def cdf_unit(self, y: Vector) -> Vector:
+        """Phi(y)."""
+        return norm.cdf(y)
+
+    def noise(self, dtype: jnp.dtype, *, key: PRNGKeyArray) -> Scalar:
+        """N(0, 1)."""
+        return jax.random.normal(key, (), dtype)
+
+
+@final
+class LogisticMixtureCells(AbstractMixtureCells):
+    """sum_c pi_c Logistic(loc_c, scale_c): like a mixture of Gaussians, with tails that fall as e^-|y|.
+
+    raw = (shift, logits of pi, loc_c - shift, raw scales), in units of x; the scale is no standard deviation, which is
+    scale pi / sqrt(3). Density with respect to length.
+    Raises `ValueError` for fewer than one component or a floor that is not positive.
+    Source: Salimans, Karpathy, Chen and Kingma (2017), without their discretisation.
+    Example: `LogisticMixtureCells(3).start(column)`.
+    """
+
+    measure: ClassVar[Measure] = "lebesgue"
+    unit_variance: ClassVar[float] = math.pi**2 / 3
+    n_components: int = eqx.field(static=True)
+    floor: Float[Array, ""]
+
+    def __init__(self, n_components: int, floor: float = _FLOOR):
+        """`floor` is the least scale of a component."""
+        check_whole("n_components", n_components, 1, "2 to 10 is usual")
+        check_positive("floor", floor, _WHY)
+        self.n_components, self.floor = n_components, constant(floor)
+
+    def log_unit(self, y: Vector, scale: Vector) -> Vector:
+        """-2 log(e^{y/2} + e^{-y/2}) of y / scale, - log scale."""
+        return logistic.logpdf(y, 0, scale)
+
+    def cdf_unit(self, y: Vector) -> Vector:
+        """1 / (1 + e^-y)."""
+        return jax.nn.sigmoid(y)
+
+    def noise(self, dtype: jnp.dtype, *, key: PRNGKeyArray) -> Scalar:
+        """Logistic(0, 1)."""
+        return jax.random.logistic(key, (), dtype)

@@ -1,0 +1,1 @@
+"""How numbers flow between x, z and the parameters of distributions."""

@@ -1,0 +1,271 @@
+"""Missing cells from p(x_missing | x_observed): draws, means and quantiles, by sampling-importance-resampling."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from numpy.typing import NDArray
+
+from tightbound.learn import Pair
+from tightbound.model import AbstractDistribution, FullGaussian, LowRankGaussian, ProductOfCells
+from tightbound.tasks.cellwise import factorised, given, nominal_levels, nominal_log_probs, shape_of
+from tightbound.tasks.constraints import Constraints, Region, region_of, truncated_gaussian
+from tightbound.tasks.sampling import (
+    Batch,
+    Mask,
+    Progress,
+    Row,
+    Term,
+    Values,
+    batches,
+    check_arguments,
+    check_count,
+    ess_and_khat,
+    expectation,
+    found_rows,
+    sizes,
+    weighted,
+)
+
+_CELLS, _RESAMPLING, _ORDER = 2**32 - 7, 2**32 - 9, 2**32 - 13
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class ConditionalDraws:
+    """p(x_missing | x_observed) of n rows, in the model's units."""
+
+    values: NDArray[Any]
+    """(n, n_draws, m) rows, equally likely, in which the observed cells stand as they came."""
+    mean: NDArray[Any]
+    """(n, m) E[x_j | x_observed], with the observed cells as they came; the most probable code of a nominal column."""
+    ess: NDArray[np.float64]
+    """(n,) effective number of latents among `n_samples` (Kong, 1992)."""
+    khat: NDArray[np.float64]
+    """(n,) Pareto k-hat of the importance weights: above 0.7, q is too far from the posterior for these draws."""
+    impossible: NDArray[np.bool_]
+    """(n,) whether no latent has a positive weight: the constraints exclude the row (its missing cells are NaN), or,
+    without constraints, its own cells do (draws are then of q as it is)."""
+
+
+def conditional_draws(
+    pair: Pair,
+    x: Values,
+    observed: Mask,
+    *,
+    n_draws: int,
+    n_samples: int = 1000,
+    most_samples: int | None = None,
+    constraints: Constraints | None = None,
+    defensive: float = 0.0,
+    key: PRNGKeyArray,
+    on_progress: Progress | None = None,
+) -> ConditionalDraws:
+    """Draws of the missing cells of every row, given its observed cells (none, if need be) and sets for others.
+
+    z_1, ..., z_S ~ q(z | x_observed) get weights w = p(x_observed, z) P(x_j in A_j for constrained j | z) / q(z);
+    n_draws of them are chosen by weight, and x_missing ~ p(x_missing | z, x_observed, sets) is exact.
+
+    Args:
+        pair: p and q.
+        x, observed: (n, m) rows and which cells count; the others may hold anything.
+        n_draws: how many for each row; 0 for the means alone.
+        n_samples: S. The draws are of p(x_missing | x_observed) as S grows; for many draws, take S several times more.
+        most_samples: the largest S of a series of calls, which then share one compiled program.
+        constraints: the set of each constrained column, by its position; a set on an observed cell rules rows out.
+        defensive: share of the latents that comes from the prior; 0.1 guards against a q that misses part of p(z | x).
+        key: the noise. A row's results depend on it and on the row alone, except that rows that are the same in every
+            observed cell get different draws.
+        on_progress: called with the number of rows done.
+
+    Means are averages of E[x_j | z, x_observed] (Rao-Blackwell), of a column in a set those of its draws.
+    Raises `ValueError` when the constraints leave no row possible.
+    Source: Rubin (1988), sampling-importance-resampling; Kitagawa (1996), systematic resampling; Mattei and Frellsen
+    (2019), section 3, for imputation by it.
+    """
+    check_count("n_draws", n_draws, 0, "20 is usual")
+    samples = (n_samples, max(n_samples, most_samples or 0))
+    parts = list(_parts(pair, x, observed, n_draws, samples, constraints, defensive, key, on_progress))
+    if not parts:
+        nothing = np.zeros(0)
+        return ConditionalDraws(np.zeros((0, n_draws, x.shape[1]), x.dtype), x.copy(), nothing, nothing, nothing > 0)
+    fields = [field.name for field in dataclasses.fields(ConditionalDraws)]
+    joined = ConditionalDraws(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in fields})
+    if constraints and joined.impossible.all():
+        raise ValueError(
+            f"The constraints must leave some row that the model can make; none of {len(x)} row(s) has a latent, of "
+            f"{n_samples} tried, under which they have a probability; widen the sets on the columns "
+            f"{sorted(constraints)}, or use more samples."
+        )
+    return joined
+
+
+def conditional_quantiles(
+    pair: Pair,
+    x: Values,
+    observed: Mask,
+    levels: Sequence[float],
+    *,
+    n_draws: int = 1000,
+    n_samples: int = 1000,
+    constraints: Constraints | None = None,
+    defensive: float = 0.0,
+    key: PRNGKeyArray,
+    on_progress: Progress | None = None,
+) -> NDArray[Any]:
+    """Quantiles (n, len(levels), m) of p(x_j | x_observed): those of `n_draws` draws, of which few are held at once.
+
+    Each is a value that was drawn (the least whose share of draws reaches the level), so that codes stay codes.
+    Observed cells stand as they came; for the other arguments see `conditional_draws`.
+    """
+    check_count("n_draws", n_draws, 1, "1000 is usual")
+    if not all(0 <= level <= 1 for level in levels):
+        raise ValueError(f"Levels of quantiles must lie from 0 to 1; got {list(levels)}; 0.05 and 0.95 are usual.")
+    method: Any = "inverted_cdf"
+    found = [
+        np.quantile(part.values, np.asarray(levels, float), axis=1, method=method).swapaxes(0, 1)
+        for part in _parts(pair, x, observed, n_draws, (n_samples, n_samples), constraints, defensive, key, on_progress)
+    ]
+    return np.concatenate([np.zeros((0, len(levels), x.shape[1])), *found]).astype(x.dtype)
+
+
+def _parts(
+    pair: Pair,
+    x: Values,
+    observed: Mask,
+    n_draws: int,
+    samples: tuple[int, int],
+    constraints: Constraints | None,
+    defensive: float,
+    key: PRNGKeyArray,
+    on_progress: Progress | None,
+) -> Iterator[ConditionalDraws]:
+    """The results chunk by chunk; `samples`: latents a row, and how many the program is made for."""
+    n_samples, most = samples
+    check_arguments(pair, x, observed, n_samples, defensive)
+    region = region_of(constraints, x.shape[1], x.dtype)
+    rows_at_once, at_once = sizes(max(most, n_draws))
+    nominal = nominal_levels(pair.p)
+    for start, size, batch in batches(pair, x, observed, rows_at_once):
+        counts = (jnp.int32(n_samples), int(most), int(n_draws), at_once)
+        found = _draws(pair, batch, region, *counts, float(defensive), key=key)
+        log_w, mean, values = (np.asarray(a)[:size] for a in jax.device_get(found))
+        log_w = log_w[:, :n_samples]
+        own, seen = x[start : start + size], observed[start : start + size]
+        impossible = ~np.isfinite(log_w.max(axis=1))
+        mean = np.where(seen, own, _modes(mean, nominal)).astype(x.dtype)
+        values = np.where(seen[:, None], own[:, None], values).astype(x.dtype)
+        if region is not None:
+            mean[impossible[:, None] & ~seen] = np.nan
+            values[np.broadcast_to((impossible[:, None] & ~seen)[:, None], values.shape)] = np.nan
+        yield ConditionalDraws(values, mean, *ess_and_khat(log_w), impossible)
+        if on_progress is not None:
+            on_progress(start + size)
+
+
+@eqx.filter_jit
+def _draws(
+    pair: Pair,
+    batch: Batch,
+    region: Region | None,
+    n_samples: Int[Array, ""],
+    most_samples: int,
+    n_draws: int,
+    at_once: int,
+    defensive: float,
+    *,
+    key: PRNGKeyArray,
+) -> tuple[Float[Array, "n s"], Float[Array, "n k"], Float[Array, "n t m"]]:
+    """Log weights, means (followed by the probabilities of nominal levels) and completed rows."""
+    rows = found_rows(pair, batch, key=key)
+    size = min(at_once, most_samples)
+    total = expectation(
+        rows, lambda row, s: _term(pair, row, region, s, defensive), most_samples, size, taken=n_samples
+    )
+    log_w, mean = total.log_weights, total.mean
+    none = jnp.max(log_w, axis=1, keepdims=True) == -jnp.inf
+    weights = jax.nn.softmax(jnp.where(none, 0, log_w), axis=1)
+    if not n_draws:
+        return log_w, mean, jnp.zeros((*batch.x.shape[:1], 0, batch.x.shape[1]), batch.x.dtype)
+    # Of the whole batch: a condition that differed from row to row would be no condition, but a choice of two results.
+    gaps = jnp.any(~batch.observed, axis=0)
+    chosen = jax.vmap(lambda row, w: _systematic(row, w, n_draws))(rows, weights)
+
+    def completed(row: Row, s: Array, t: Array) -> Array:
+        return _completed(pair, row, region, s, t, defensive, gaps)
+
+    over_rows = jax.vmap(jax.vmap(completed, in_axes=(None, 0, 0)), in_axes=(0, 0, None))
+    size = min(at_once, n_draws)
+    t = jnp.arange(-(-n_draws // size) * size)
+    padded = jnp.take(chosen, jnp.minimum(t, n_draws - 1), axis=1)
+    pieces = (jnp.moveaxis(padded.reshape(len(padded), -1, size), 1, 0), t.reshape(-1, size))
+    values = jax.lax.map(lambda piece: over_rows(rows, piece[0], piece[1]), pieces)
+    values = jnp.moveaxis(values, 0, 1).reshape(len(padded), len(t), -1)[:, :n_draws]
+    if region is not None:
+        # A mean within the sets: of the draws that were chosen.
+        columns = jnp.asarray([each.column for each in region.sets if factorised(shape_of(pair.p))], int)
+        mean = mean.at[:, columns].set(jnp.mean(values[:, :, columns], axis=1))
+    return log_w, mean, values
+
+
+def _term(pair: Pair, row: Row, region: Region | None, s: Array, defensive: float) -> Term:
+    d, log_w = weighted(pair, row, s, defensive)
+    rest = given(d, row.x, row.observed)
+    mean = rest.mean
+    if region is not None:
+        log_p, mean = _restricted(rest, region, row, s)
+        log_w = log_w + log_p
+    values = jnp.concatenate([mean, jnp.exp(nominal_log_probs(rest))])
+    return Term(log_w, values, jnp.zeros(0, log_w.dtype))
+
+
+def _restricted(rest: AbstractDistribution, region: Region, row: Row, s: Array) -> tuple[Array, Array]:
+    """log P(sets | z, x_observed), and what to average: means, or a draw where the cells are correlated."""
+    if isinstance(rest, LowRankGaussian | FullGaussian):
+        key = jax.random.fold_in(jax.random.fold_in(row.key, s), _CELLS)
+        return truncated_gaussian(rest, region, row.x, row.observed, key=key)
+    return region.log_prob(rest, row.x, row.observed), rest.mean
+
+
+def _completed(
+    pair: Pair, row: Row, region: Region | None, s: Array, t: Array, defensive: float, gaps: Bool[Array, " m"]
+) -> Array:
+    """The t-th draw of a row, from its s-th latent; `gaps` says of which columns some row of the batch needs one."""
+    rest = given(weighted(pair, row, s, defensive)[0], row.x, row.observed)
+    if region is not None and not factorised(rest):
+        # The draw that the weight belongs to.
+        return jnp.where(row.observed, row.x, _restricted(rest, region, row, s)[1])
+    key_free, key_set = jax.random.split(jax.random.fold_in(jax.random.fold_in(row.copy_key, _CELLS), t))
+    x = rest.sample(key=key_free, needed=gaps) if isinstance(rest, ProductOfCells) else rest.sample(key=key_free)
+    if region is not None:
+        x = region.sample(rest, x, key=key_set)
+    return jnp.where(row.observed, row.x, x)
+
+
+def _systematic(row: Row, weights: Array, n_draws: int) -> Array:
+    """n_draws positions, each chosen with its weight: one uniform number, then even steps; in random order.
+
+    In their own order the first draws would be of the first latents alone, whatever their weights are.
+    """
+    u = jax.random.uniform(jax.random.fold_in(row.copy_key, _RESAMPLING), dtype=weights.dtype)
+    cumulative = jnp.cumsum(weights)
+    points = (u + jnp.arange(n_draws)) / n_draws * cumulative[-1]
+    # From the right: a weight of zero is never chosen.
+    found = jnp.searchsorted(cumulative, points.astype(weights.dtype), side="right")
+    last = jnp.max(jnp.where(weights > 0, jnp.arange(len(weights)), 0))
+    return jax.random.permutation(jax.random.fold_in(row.copy_key, _ORDER), jnp.minimum(found, last))
+
+
+def _modes(mean: Values, nominal: tuple[int, ...]) -> Values:
+    """The means, with the most probable code of each nominal column, whose probabilities stand at their end."""
+    found, at = mean[:, : len(nominal)].copy(), len(nominal)
+    for j, levels in enumerate(nominal):
+        if levels:
+            found[:, j] = np.argmax(mean[:, at : at + levels], axis=1)
+            at += levels
+    return found

@@ -1,0 +1,222 @@
+"""What all readings share: latents of a row with their importance weights, streamed over samples and over rows.
+
+z_s ~ q(z | x_observed), w_s = p(x_observed, z_s) / q(z_s | x_observed); whatever depends on z is averaged with the
+weights w_s / sum w. Memory grows with neither rows nor samples.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
+from numpy.typing import NDArray
+
+from tightbound.evidence import pareto_khat
+from tightbound.evidence.importance import DRAWS_AT_ONCE, MIN_ROWS_AT_ONCE
+from tightbound.evidence.pareto import tail_length
+from tightbound.evidence.rows import INNER_LOOP, chunks, row_hashes, take
+from tightbound.learn import Pair
+from tightbound.model import TOTAL, AbstractDistribution, ConditionedHead, sample_and_log_prob
+from tightbound.tasks.cellwise import check_readable
+
+MANY_SAMPLES = DRAWS_AT_ONCE
+"""From here on one row fills the machine."""
+_PRIOR_DRAWS = 2**32 - 3
+_COPIES = 2**32 - 5
+_LEAST_LOG_RATIO = -700.0
+
+Progress = Callable[[int], None]
+Values = NDArray[Any]
+Mask = NDArray[np.bool_]
+
+
+class Batch(eqx.Module):
+    """Some rows, as a program gets them."""
+
+    x: Float[Array, "n d"]
+    observed: Bool[Array, "n d"]
+    hashes: UInt32[Array, " n"]
+    """What the noise of z is drawn from: the row's content."""
+    copies: UInt32[Array, " n"]
+    """How many rows before this one are the same: what sets apart the draws that equal rows get."""
+
+
+class Row(eqx.Module):
+    """One row and what was found for it (or n rows side by side)."""
+
+    x: Float[Array, "*n d"]
+    observed: Bool[Array, "*n d"]
+    numbers: Float[Array, "*n m"]
+    """What q is made of."""
+    key: PRNGKeyArray
+    copy_key: PRNGKeyArray
+    """Of draws that differ between equal rows."""
+
+
+class Term(NamedTuple):
+    """What one z contributes."""
+
+    log_weight: Float[Array, ""]
+    values: Float[Array, " k"]
+    """To be averaged."""
+    logs: Float[Array, " l"]
+    """Logarithms of what is to be averaged."""
+
+
+class Expectation(NamedTuple):
+    """Averages over z with the normalised weights, for n rows."""
+
+    log_weights: Float[Array, "n s"]
+    """-inf for a weight that is not a number."""
+    mean: Float[Array, "n k"]
+    log_mean: Float[Array, "n l"]
+
+
+def check_arguments(pair: Pair, x: Values, observed: Mask, n_samples: int, defensive: float) -> None:
+    """Refuse (`ValueError`, `TypeError`) what no reading can work with."""
+    check_readable(pair.p)
+    dim = pair.p.decoder.head.dim
+    if x.ndim != 2 or x.shape[1] != dim or observed.shape != x.shape:
+        raise ValueError(
+            f"x and observed must both have one column for each of the model's {dim}; got the shapes {x.shape} and "
+            f"{observed.shape}; give the table that the model knows."
+        )
+    check_count("n_samples", n_samples, 1, "1000 is usual")
+    if not 0 <= defensive < 1:
+        raise ValueError(f"defensive must be a share from 0 to below 1; got {defensive!r}; 0.1 is usual.")
+
+
+def check_count(name: str, value: int, least: int, usual: str) -> None:
+    """Refuse (`ValueError`) what is no whole number of at least `least`."""
+    if not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}; {usual}.")
+
+
+def sizes(n_samples: int, at_once: int = DRAWS_AT_ONCE) -> tuple[int, int]:
+    """Rows and samples at once: of the number of samples alone, so that any table runs the same program."""
+    rows = 1 if n_samples >= MANY_SAMPLES else min(max(MIN_ROWS_AT_ONCE, at_once // n_samples), at_once)
+    return rows, min(n_samples, max(at_once // rows, 1))
+
+
+def batches(pair: Pair, x: Values, observed: Mask, rows_at_once: int) -> Iterator[tuple[int, int, Batch]]:
+    """Start, own length and the padded rows of each chunk; what is not observed is 0.
+
+    Unless a row's exposure is its own total: then cells that are only hidden count into it.
+    """
+    head = pair.p.decoder.head
+    by_total = isinstance(head, ConditionedHead) and head.exposure == TOTAL
+    x = np.nan_to_num(x) if by_total else np.where(observed, x, 0).astype(x.dtype)
+    copies = _copies(x, observed)
+    for start, size in chunks(len(x), rows_at_once):
+        rows, mask = take(x, start, size, rows_at_once), take(observed, start, size, rows_at_once)
+        number = take(copies, start, size, rows_at_once)
+        yield start, size, Batch(*map(jnp.asarray, (rows, mask, row_hashes(rows, mask), number)))
+
+
+def found_rows(pair: Pair, batch: Batch, *, key: PRNGKeyArray) -> Row:
+    """The rows with what inference finds for them, inside a program."""
+    keys = jax.vmap(lambda h: jax.random.fold_in(key, h))(batch.hashes)
+    inner = jax.vmap(lambda h: jax.random.fold_in(jax.random.fold_in(key, INNER_LOOP), h))(batch.hashes)
+    copy_keys = jax.vmap(lambda k, c: jax.random.fold_in(jax.random.fold_in(k, _COPIES), c))(keys, batch.copies)
+    # Numbers, not distributions: those of a flow would carry a copy of its networks for every row.
+    numbers = jax.vmap(lambda x, mask, key: pair.q.numbers(pair.p, x, mask, key=key))(batch.x, batch.observed, inner)
+    return Row(batch.x, batch.observed, numbers, keys, copy_keys)
+
+
+def weighted(pair: Pair, row: Row, s: Array, defensive: float) -> tuple[AbstractDistribution, Float[Array, ""]]:
+    """p(x | z_s) of the s-th draw and its log weight; the same s gives the same draw again.
+
+    `defensive`: share a of the draws that comes from the prior, with weights p(x, z) / ((1 - a) q + a p(z)), which
+    never exceed p(x | z) / a (Hesterberg, 1995).
+    """
+    p, q = pair.p, pair.q.member(pair.p, row.numbers)
+    key = jax.random.fold_in(row.key, s)
+    z, log_q = sample_and_log_prob(q, key=key)
+    if defensive:
+        key_which, key_prior = jax.random.split(jax.random.fold_in(key, _PRIOR_DRAWS))
+        from_q = jax.random.uniform(key_which) >= defensive
+        z = jnp.where(from_q, z, p.prior.sample(key=key_prior))
+        log_q = jnp.where(from_q, log_q, q.log_prob(z))
+        # Python's own numbers: NumPy's would raise a float32 model to the precision of the process.
+        log_q = jnp.logaddexp(math.log1p(-defensive) + log_q, math.log(defensive) + p.prior.log_prob(z))
+    d = p.decoder(z)
+    return d, d.log_prob(row.x, row.observed) + p.prior.log_prob(z) - log_q
+
+
+def expectation(
+    rows: Any,
+    term: Callable[[Any, Array], Term],
+    n_samples: int,
+    samples_at_once: int,
+    taken: Int[Array, ""] | None = None,
+) -> Expectation:
+    """Self-normalised averages of what `term(row, s)` gives, over s < n_samples, for rows (a tree) side by side.
+
+    `taken` (None: all) of the samples, a number that the program need not know: the weights of the others are 0.
+    """
+    over_rows = jax.vmap(jax.vmap(term, in_axes=(None, 0)), in_axes=(0, None))
+    starts = jnp.arange(0, n_samples, samples_at_once)
+    shape = jax.eval_shape(term, jax.tree.map(lambda a: a[0], rows), starts[0])
+    n, dtype = jax.tree.leaves(rows)[0].shape[0], shape.log_weight.dtype
+
+    most = jnp.int32(n_samples) if taken is None else taken
+
+    def step(carry: Any, start: Array) -> tuple[Any, Array]:
+        nothing = jnp.full((n, samples_at_once), -jnp.inf, dtype)
+        return jax.lax.cond(start < most, lambda: weigh(carry, start), lambda: (carry, nothing))
+
+    def weigh(carry: Any, start: Array) -> tuple[Any, Array]:
+        maximum, sum_w, total, log_total = carry
+        s = start + jnp.arange(samples_at_once)
+        log_w, values, logs = over_rows(rows, s)
+        odd = jnp.isnan(log_w) | (log_w == jnp.inf)
+        log_w = jnp.where((s < most)[None, :] & ~odd, log_w, -jnp.inf)
+        new = jnp.maximum(maximum, jnp.max(log_w, axis=1))
+        safe = jnp.where(jnp.isfinite(new), new, 0)
+        shrink, w = jnp.exp(maximum - safe), jnp.exp(log_w - safe[:, None])
+        some = (w > 0)[:, :, None]
+        total = total * shrink[:, None] + jnp.sum(w[:, :, None] * jnp.where(some, values, 0), axis=1)
+        here = jnp.where(some, log_w[:, :, None] + jnp.where(some, logs, 0), -jnp.inf)
+        log_total = jnp.logaddexp(log_total, jax.nn.logsumexp(here, axis=1))
+        return (new, sum_w * shrink + jnp.sum(w, axis=1), total, log_total), log_w
+
+    empty = (
+        jnp.full(n, -jnp.inf, dtype),
+        jnp.zeros(n, dtype),
+        jnp.zeros((n, *shape.values.shape), shape.values.dtype),
+        jnp.full((n, *shape.logs.shape), -jnp.inf, shape.logs.dtype),
+    )
+    (maximum, sum_w, total, log_total), log_w = jax.lax.scan(step, empty, starts)
+    log_sum = jnp.where(sum_w > 0, maximum + jnp.log(sum_w), jnp.nan)
+    log_weights = jnp.moveaxis(log_w, 0, 1).reshape(n, -1)[:, :n_samples]
+    return Expectation(log_weights, total / sum_w[:, None], log_total - log_sum[:, None])
+
+
+def ess_and_khat(log_weights: Values) -> tuple[Values, Values]:
+    """Effective sample size (sum w)^2 / sum w^2 and Pareto k-hat of each row's weights; 0 and NaN where all are 0."""
+    log_w = np.asarray(log_weights, np.float64)
+    maximum = log_w.max(axis=1)
+    some = np.isfinite(maximum)
+    ess, khat = np.zeros(len(log_w)), np.full(len(log_w), np.nan)
+    if some.any():
+        ratios = log_w[some] - maximum[some, None]
+        w = np.exp(ratios)
+        ess[some] = w.sum(axis=1) ** 2 / (w**2).sum(axis=1)
+        length = min(tail_length(log_w.shape[1]) + 1, log_w.shape[1])
+        tail = np.partition(ratios, -length, axis=1)[:, -length:]
+        khat[some] = pareto_khat(np.maximum(tail, _LEAST_LOG_RATIO))
+    return ess, khat
+
+
+def _copies(x: Values, observed: Mask) -> NDArray[np.uint32]:
+    seen: dict[bytes, int] = {}
+    numbers = np.zeros(len(x), np.uint32)
+    for i, (row, mask) in enumerate(zip(x, observed, strict=True)):
+        content = row.tobytes() + mask.tobytes()
+        numbers[i] = seen.get(content, 0)
+        seen[content] = int(numbers[i]) + 1
+    return numbers
