@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tightbound.data import DataError, Kind, infer_table_schema
-from tightbound.data.types.numerals import number_format, read_numbers
+from tightbound.data.cells.text import number_format, read_numbers
 from tightbound.data.types.orders import ordered_levels
 
 RNG = np.random.default_rng(4)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from tightbound.data import DataError, Kind, TableColumn, TableSchema, infer_table_schema
-from tightbound.data.types.column import NumberFormat
+from tightbound.data.cells.text import NumberFormat
 
 RNG = np.random.default_rng(7)
 N = 60
@@ -467,7 +467,7 @@ def test_spelled_numbers_are_read_back(number, thousands, decimal, pointed):
     if thousands == decimal:
         thousands = "."
     style = NumberFormat(decimal, thousands, "$", "", None, pointed)
-    from tightbound.data.types.numerals import read_numbers
+    from tightbound.data.cells.text import read_numbers
 
     if "e" in repr(number):
         number = float(round(number))

@@ -2,22 +2,23 @@
 
 from typing import TYPE_CHECKING, Any
 
-from tightbound.data.counting import counted
-from tightbound.data.encoding import Encoding, Rows, make_encoding
 from tightbound.data.errors import DataError
-from tightbound.data.filling import filled_text, write_frame
-from tightbound.data.likelihood import Decision, decide_likelihood
-from tightbound.data.mixed import coded
-from tightbound.data.read.files import read_table
-from tightbound.data.read.sparse import SparseMatrix
-from tightbound.data.schema import Column, Schema, infer_schema
 from tightbound.data.split import split
-from tightbound.data.table import Aside, Table, as_table, column_position
-from tightbound.data.write import atomic_write, check_place, write_polars, write_table
 
 if TYPE_CHECKING:
+    from tightbound.data.coding import coded, counted
     from tightbound.data.columns import ColumnPlan, ColumnsEncoding, Roles, make_columns_encoding
+    from tightbound.data.encoding import Encoding, Rows, make_encoding
+    from tightbound.data.filling import filled_text, write_frame
+    from tightbound.data.likelihood import Decision, decide_likelihood
+    from tightbound.data.names import Aside, column_position
+    from tightbound.data.read.files import read_table
+    from tightbound.data.read.memory import as_table
+    from tightbound.data.schema import Column, Schema, infer_schema
+    from tightbound.data.sparse import SparseMatrix
+    from tightbound.data.table import Table
     from tightbound.data.types import Kind, TableColumn, TableSchema, infer_table_schema
+    from tightbound.data.write import atomic_write, check_place, write_polars, write_table
 
 __all__ = [
     "Aside",
@@ -54,15 +55,28 @@ __all__ = [
     "write_table",
 ]
 
-_KINDS = ("Kind", "TableColumn", "TableSchema", "infer_table_schema")
-_COLUMNS = ("ColumnPlan", "ColumnsEncoding", "Roles", "make_columns_encoding")
+_HOMES = {
+    "coding": ("coded", "counted"),
+    "columns": ("ColumnPlan", "ColumnsEncoding", "Roles", "make_columns_encoding"),
+    "encoding": ("Encoding", "Rows", "make_encoding"),
+    "filling": ("filled_text", "write_frame"),
+    "likelihood": ("Decision", "decide_likelihood"),
+    "names": ("Aside", "column_position"),
+    "read.files": ("read_table",),
+    "read.memory": ("as_table",),
+    "schema": ("Column", "Schema", "infer_schema"),
+    "sparse": ("SparseMatrix",),
+    "table": ("Table",),
+    "types": ("Kind", "TableColumn", "TableSchema", "infer_table_schema"),
+    "write": ("atomic_write", "check_place", "write_polars", "write_table"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    # Mixed tables need polars, whose import takes longer than everything else here: fetched when first used.
-    if name not in (*_KINDS, *_COLUMNS):
-        raise AttributeError(f"module 'tightbound.data' has no attribute {name!r}")
-    from tightbound.data import columns
-    from tightbound.data import types as kinds
+    # Fetched when first used: polars takes longer to import than everything else here.
+    import importlib
 
-    return getattr(kinds if name in _KINDS else columns, name)
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"tightbound.data.{home}"), name)
+    raise AttributeError(f"module 'tightbound.data' has no attribute {name!r}")

@@ -13,13 +13,14 @@ from typing import Any, final
 
 import numpy as np
 
+from tightbound.data.cells.frames import frame_from_columns
+from tightbound.data.coding import require_numbers
 from tightbound.data.errors import complain, listing
 from tightbound.data.likelihood import first_outside, intensity_scale, not_binary, not_intensity
-from tightbound.data.mixed import require_numbers
-from tightbound.data.read.frames import frame_from_columns
+from tightbound.data.names import Aside
 from tightbound.data.saved import damaged, field
 from tightbound.data.schema import CONTAINERS, Schema, infer_schema, require_finite, rounding
-from tightbound.data.table import Aside, Table
+from tightbound.data.table import Table
 
 SCALINGS = ("standard", "none")
 CELLS_AT_ONCE = 2**22  # how many cells are worked on at a time, so that temporaries stay small beside the data

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import narwhals as nw
 import numpy as np
+import polars as pl
 
 from tightbound.data.read.delimited import text_of
 from tightbound.data.table import Table
 from tightbound.data.write import check_place, write_polars
-
-if TYPE_CHECKING:
-    import polars as pl
 
 
 def filled_text(frame: Any, table: Table, path: str) -> pl.DataFrame:
@@ -25,10 +24,7 @@ def filled_text(frame: Any, table: Table, path: str) -> pl.DataFrame:
         table: as it was read, with gaps.
         path: the file.
     """
-    import narwhals as nw
-    import polars as pl
-
-    filled = _as_polars(frame, table.names, nw, pl)
+    filled = _as_polars(frame, table.names)
     if path.lower().endswith(".parquet"):
         whole = pl.read_parquet(path)  # with the columns that were set aside
         return whole.with_columns(filled.get_column(name) for name in whole.columns if name in filled.columns)
@@ -42,19 +38,19 @@ def filled_text(frame: Any, table: Table, path: str) -> pl.DataFrame:
         column = text[name]
         if name in table.names and name in filled.columns:
             missing = pl.Series(~gaps[:, table.names.index(name)])
-            column = column.zip_with(~missing, _spelled(filled[name], pl))
+            column = column.zip_with(~missing, _spelled(filled[name]))
         columns.append(column.alias(name))
     return pl.DataFrame(columns)
 
 
-def _as_polars(frame: Any, names: Sequence[str], nw: Any, pl: Any) -> Any:
+def _as_polars(frame: Any, names: Sequence[str]) -> Any:
     if isinstance(frame, np.ndarray):
         return pl.DataFrame({name: frame[:, j] for j, name in enumerate(names)})
     native = nw.from_native(frame)
     return native.to_native() if native.implementation.is_polars() else pl.from_pandas(native.to_native())
 
 
-def _spelled(column: pl.Series, pl: Any) -> Any:
+def _spelled(column: pl.Series) -> Any:
     if column.dtype.is_float():
         return pl.Series([None if x is None else f"{x:.10g}" for x in column.to_list()], dtype=pl.String)
     return column.cast(pl.String)
@@ -71,16 +67,13 @@ def write_frame(
         numbered: name of a first column that numbers the frames from 1, or None.
         beside: frames or matrices whose columns stand beside, as name_key.
     """
-    import narwhals as nw
-    import polars as pl
-
     check_place(path)
     made = []
     for i, frame in enumerate(frames):
         columns = [pl.Series(numbered, np.full(frame.height, i + 1))] if numbered else []
         columns += frame.get_columns()
         for key, ends in (beside or {}).items():
-            matrix = _as_polars(ends, frame.columns, nw, pl)
+            matrix = _as_polars(ends, frame.columns)
             columns += [
                 matrix[name].fill_nan(None).alias(f"{name}_{key}")
                 for name in matrix.columns

@@ -10,8 +10,9 @@ from typing import Any, final
 import numpy as np
 
 from tightbound.data.errors import DataError, complain, listing
+from tightbound.data.names import NOTHING_ASIDE, Aside, require_cells, require_unique
 from tightbound.data.saved import damaged, field, optional_number
-from tightbound.data.table import NOTHING_ASIDE, Aside, Table, require_cells, require_unique
+from tightbound.data.table import Table
 
 CONTAINERS = ("numpy", "pandas", "polars")
 

@@ -10,15 +10,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
+import polars as pl
 
 from tightbound.data.errors import complain
-from tightbound.data.table import default_names
-
-if TYPE_CHECKING:
-    import polars as pl
+from tightbound.data.names import default_names
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".npy", ".npz")
 
@@ -175,8 +173,6 @@ def _write_arrays(stream: BinaryIO, arrays: dict[str, np.ndarray], suffix: str) 
 
 def _frame(columns: Mapping[str, np.ndarray] | np.ndarray, names: Sequence[str] | None, source: str) -> pl.DataFrame:
     """Named columns of one dimension; NaN is an empty cell."""
-    import polars as pl
-
     flat = _flat(columns, names, source)
     lengths = {name: len(column) for name, column in flat.items()}
     if len(set(lengths.values())) > 1:
@@ -187,8 +183,6 @@ def _frame(columns: Mapping[str, np.ndarray] | np.ndarray, names: Sequence[str] 
 
 
 def _series(name: str, column: np.ndarray) -> pl.Series:
-    import polars as pl
-
     if column.dtype.kind in "US":
         return pl.Series(name, [str(cell) for cell in column], dtype=pl.String)
     series = pl.Series(name, np.ascontiguousarray(column))

@@ -9,14 +9,15 @@ from typing import Any, final
 
 import numpy as np
 
+from tightbound.data.coding import coded
 from tightbound.data.columns.plan import ColumnPlan, plan_column, plan_exposure
 from tightbound.data.columns.scales import Affine
 from tightbound.data.encoding import Rows
 from tightbound.data.errors import DataError, complain
-from tightbound.data.mixed import coded
+from tightbound.data.names import NOTHING_ASIDE, Aside
 from tightbound.data.saved import damaged, field
 from tightbound.data.schema import aside_from_json
-from tightbound.data.table import NOTHING_ASIDE, Aside, Table
+from tightbound.data.table import Table
 from tightbound.data.types import TableColumn, TableSchema
 
 BAGS = ("multinomial", "dirichlet_multinomial")

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from tightbound.data.cells.text import not_a_number, numbers_from_text
 from tightbound.data.errors import CellTypeError, DataError, complain, shorten
-from tightbound.data.read.sparse import SparseMatrix, densify
-from tightbound.data.read.text import not_a_number, numbers_from_text
-from tightbound.data.table import Choice, Table, default_names, require_cells
+from tightbound.data.names import Choice, default_names, require_cells
+from tightbound.data.sparse import SparseMatrix, densify
+from tightbound.data.table import Table
 
 
 def table_from_sparse(X: Any, choice: Choice, *, source: str, labels: np.ndarray | None = None) -> Table:

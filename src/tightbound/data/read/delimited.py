@@ -7,19 +7,18 @@ import gzip
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import narwhals as nw
 import numpy as np
+import polars as pl
 
+from tightbound.data.cells.text import MISSING, is_number
 from tightbound.data.errors import complain, shorten
+from tightbound.data.names import Choice, default_names, require_unique
 from tightbound.data.read.frames import table_from_frame
-from tightbound.data.read.text import MISSING, is_number
-from tightbound.data.table import Choice, Table, default_names, require_unique
-
-if TYPE_CHECKING:
-    import polars as pl
-
-    from tightbound.data.types import TableSchema
+from tightbound.data.table import Table
+from tightbound.data.types import TableSchema
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,6 @@ def table_from_delimited(
     frame, lines = reader(data, separator, source)
     if len(frame) == 0:
         raise complain(source, "have rows of data", "only a header line came", "give at least one row below the names")
-    import narwhals as nw
 
     return table_from_frame(
         nw.from_native(frame),
@@ -128,8 +126,6 @@ def _header(fields: Sequence[str], source: str) -> tuple[tuple[str, ...], bool]:
 
 def _read_quoted(data: bytes, separator: str, source: str) -> tuple[pl.DataFrame, _Lines]:
     """Text with quotes in it: slower, through the csv module, which knows what a quoted line break is."""
-    import polars as pl
-
     reader = csv.reader(io.StringIO(data.decode("utf-8"), newline=""), delimiter=separator, strict=True)
     rows: list[list[str]] = []
     numbers: list[int] = []
@@ -194,8 +190,6 @@ def _rectangular(data: bytes, separator: str, source: str) -> tuple[bytes, np.nd
 
 def _read_columns(body: bytes, separator: str, names: Sequence[str]) -> pl.DataFrame:
     """Columns with the types that polars finds, or as text where it finds something other than numbers."""
-    import polars as pl
-
     schema = dict.fromkeys(names, pl.String)
     if not body:
         return pl.DataFrame(schema=schema)

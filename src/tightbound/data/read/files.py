@@ -11,18 +11,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import narwhals as nw
 import numpy as np
+import polars as pl
 
+from tightbound.data.coding import coded
 from tightbound.data.errors import DataError, complain, listing, suggestion
+from tightbound.data.names import NOTHING_ASIDE, Aside, Choice
 from tightbound.data.read.arrays import table_from_array, table_from_sparse
 from tightbound.data.read.delimited import table_from_delimited, unreadable
 from tightbound.data.read.frames import table_from_frame
-from tightbound.data.table import NOTHING_ASIDE, Aside, Choice, Table
-
-if TYPE_CHECKING:
-    from tightbound.data.types import TableSchema
+from tightbound.data.read.images import read_image_folder
+from tightbound.data.table import Table
+from tightbound.data.types import TableSchema
 
 SUFFIXES = ".csv, .tsv (both also with .gz), .parquet, .npy, .npz"
 
@@ -63,13 +66,9 @@ def read_table(
     if place == "digits":
         return _digits(choice)
     if schema is not None and suffix in (".npz", ".npy"):
-        from tightbound.data.mixed import coded
-
         found = read_table(path, array=array, label=label, drop=drop, known=known, beside=beside)
         return coded(found, schema, unseen=unseen)
     if place != "-" and os.path.isdir(place):
-        from tightbound.data.read.images import read_image_folder
-
         return read_image_folder(place, choice)
     if suffix == ".npz":
         return _read_npz(place, array, choice, beside)
@@ -127,9 +126,6 @@ def _read_delimited(place: str, suffix: str, choice: Choice, schema: TableSchema
 
 
 def _read_parquet(place: str, choice: Choice, schema: TableSchema | None, unseen: str) -> Table:
-    import narwhals as nw
-    import polars as pl
-
     source = os.path.basename(place)
     _require_readable(place)
     try:

@@ -2,49 +2,31 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import narwhals as nw
 import numpy as np
+import polars as pl
 
+from tightbound.data.cells.text import MISSING, NumberFormat, is_number, numbers_from_text, read_numbers
+from tightbound.data.coding import coded
 from tightbound.data.errors import DataError, complain, listing
-from tightbound.data.read.text import numbers_from_text
-from tightbound.data.table import NOTHING_ASIDE, Aside, Choice, Table, default_names, require_cells, require_unique
-
-if TYPE_CHECKING:
-    import narwhals as nw
-
-    from tightbound.data.types import TableSchema
-
-
-def as_frame(X: Any, source: str) -> nw.DataFrame[Any] | None:
-    """X as a narwhals frame (a lazy one is collected), or None when it is no data frame."""
-    import narwhals as nw
-
-    _require_flat_unique_columns(X, source)
-    frame = nw.from_native(X, pass_through=True)
-    if isinstance(frame, nw.LazyFrame):
-        return frame.collect()
-    return frame if isinstance(frame, nw.DataFrame) else None
-
-
-def _require_flat_unique_columns(X: Any, source: str) -> None:
-    # pandas allows two columns of one name and stacked headers; narwhals does not, and raises its own error.
-    columns = getattr(X, "columns", None) if type(X).__module__.split(".")[0] == "pandas" else None
-    if columns is None:
-        return
-    if columns.nlevels > 1:
-        raise complain(
-            source,
-            "have one row of column names",
-            f"its columns have {columns.nlevels} levels",
-            "flatten them to one name for each column",
-        )
-    require_unique([str(name) for name in columns], source)
+from tightbound.data.names import NOTHING_ASIDE, Aside, Choice, default_names, require_cells
+from tightbound.data.read.arrays import numbers_from_objects
+from tightbound.data.table import Table
+from tightbound.data.types import Kind, TableSchema, infer_table_schema
+from tightbound.data.types.column import LEVELLED
 
 
 def _row_words(row: int) -> str:
     return f"row {row} (counting from 0)"
+
+
+MOST_CODES = 20
+OFTEN = 3
+"""In a column of at most 20 different cells, a word that is there 3 times among numbers is a level."""
 
 
 def table_from_frame(
@@ -121,8 +103,6 @@ def _mixed(
     as_text: bool,
 ) -> Table:
     """A frame as a table coded by a schema (None: inferred)."""
-    from tightbound.data.mixed import coded, typed
-
     native = frame.to_native()
     if as_text and schema is None:
         native = typed(native, source)
@@ -150,10 +130,6 @@ def _all_numbers(
 
     Words in a column that is mostly numbers are a mistake, and an error; one sentence names all such columns.
     """
-    import narwhals as nw
-
-    from tightbound.data.mixed import mostly_numbers
-
     numbers, errors, mixed = [], {}, False
     for name, column in columns.items():
         try:
@@ -170,6 +146,41 @@ def _all_numbers(
     raise DataError(f"{str(errors[first]).removesuffix('.')}; the same goes for {listing(others, 30)}.") from None
 
 
+def typed(frame: Any, source: str) -> Any:
+    """A polars frame of texts, with numbers in the columns that hold plain ones: what a file's author meant."""
+    found = []
+    for column in infer_table_schema(frame, source=source).columns:
+        series, style = frame[column.name], column.format
+        number = column.kind not in (*LEVELLED, Kind.DATETIME) or all(
+            isinstance(level, int | float) for level in column.levels or ("",)
+        )
+        if series.dtype == pl.String and number and isinstance(style, NumberFormat) and _is_plain(style):
+            values = pl.Series(column.name, read_numbers(series, style)).fill_nan(None)
+            whole = not style.pointed and not style.places and bool((values.drop_nulls() % 1 == 0).all())
+            fits = whole and bool((values.drop_nulls().abs() < 2**53).all())
+            series = values.cast(pl.Int64) if fits else values
+        found.append(series)
+    return pl.DataFrame(found)
+
+
+def _is_plain(style: Any) -> bool:
+    return style.decimal == "." and not (style.thousands or style.prefix or style.suffix)
+
+
+def mostly_numbers(cells: list[Any]) -> bool:
+    """Whether at least half of the different cells are numbers: then a word among them is a mistake.
+
+    Unless the column has few different cells, and every word is there several times: "9+" is a level, no slip.
+    """
+    counts = Counter(cell for cell in cells if isinstance(cell, str))
+    counts = Counter({word: n for word, n in counts.items() if word.strip() and word.strip() not in MISSING})
+    words = list(counts)[:1000]
+    numbers = {word for word in words if is_number(word)}
+    if len(counts) <= MOST_CODES and all(n >= OFTEN for word, n in counts.items() if word not in numbers):
+        return False
+    return bool(words) and len(numbers) >= 0.5 * len(words)
+
+
 def _stack(columns: list[np.ndarray]) -> np.ndarray:
     """Columns as one matrix: in their dtype when they share it, else in float64."""
     dtypes = {column.dtype for column in columns}
@@ -181,10 +192,6 @@ def _stack(columns: list[np.ndarray]) -> np.ndarray:
 
 def _numbers(column: nw.Series[Any], source: str, name: str, where: Callable[[int], str]) -> tuple[np.ndarray, str]:
     """One column as numbers, and the dtype name to give back."""
-    import narwhals as nw
-
-    from tightbound.data.read.arrays import numbers_from_objects
-
     dtype = column.dtype
     if isinstance(dtype, nw.String):
         return numbers_from_text(column.to_list(), source=source, name=name, where=where)
@@ -230,21 +237,3 @@ def _label_values(column: nw.Series[Any]) -> np.ndarray:
         return _native_floats(np.asarray(column.to_numpy()))
     cells = column.to_list()
     return np.array(["" if cell is None or cell != cell else str(cell) for cell in cells], dtype=str)
-
-
-def frame_from_columns(columns: Mapping[str, np.ndarray], container: str, index: Any | None, named: bool) -> Any:
-    """A pandas or polars frame of named columns; `named=False` numbers the columns of a pandas frame."""
-    if container == "polars":
-        import polars as pl
-
-        return pl.DataFrame({name: np.ascontiguousarray(column) for name, column in columns.items()})
-    try:
-        import pandas as pd
-    except ImportError:
-        raise complain(
-            "The result", "be given as a pandas data frame", "pandas is not installed", 'install it, or ask for "numpy"'
-        ) from None
-    frame = pd.DataFrame(dict(columns), index=index)
-    if not named:
-        frame.columns = pd.RangeIndex(len(columns))
-    return frame

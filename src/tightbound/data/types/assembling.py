@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tightbound.data.read.frames import frame_from_columns
+from tightbound.data.cells.frames import frame_from_columns
+from tightbound.data.cells.raw import RawColumn, RawTable
 from tightbound.data.types.column import LEVELLED, TableColumn
 from tightbound.data.types.giving import as_array, as_pandas, as_polars, cells, fill_changed
-from tightbound.data.types.raw import RawColumn, RawTable
 
 
 def assemble(

@@ -8,11 +8,11 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from tightbound.data.cells.dates import FORMATS, date_format, read_dates
+from tightbound.data.cells.raw import RawColumn, cell, floats
+from tightbound.data.cells.text import NumberFormat, read_numbers
 from tightbound.data.errors import DataError, complain, listing, shorten, suggestion
-from tightbound.data.types.column import LEVELLED, Kind, NumberFormat, TableColumn
-from tightbound.data.types.dates import FORMATS, date_format, read_dates
-from tightbound.data.types.numerals import read_numbers
-from tightbound.data.types.raw import RawColumn, cell, floats
+from tightbound.data.types.column import LEVELLED, Kind, TableColumn
 from tightbound.data.types.reading import days_from_ticks, require_finite_cells, without_missing
 
 Unseen = Literal["error", "missing"]

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import final
 
-Level = str | int | float | bool
+from tightbound.data.cells.raw import Level
+from tightbound.data.cells.text import NumberFormat
 
 
 @final
@@ -25,40 +26,6 @@ class Kind(StrEnum):
 
 LEVELLED = (Kind.ORDINAL, Kind.CATEGORICAL, Kind.BINARY)
 CONTINUOUS = (Kind.REAL, Kind.POSITIVE, Kind.BOUNDED)
-
-
-@final
-@dataclass(frozen=True)
-class NumberFormat:
-    """How a column of text spells its numbers.
-
-    Attributes:
-        decimal: the decimal mark, "." or ",".
-        thousands: the mark between groups of three digits, "" for none.
-        prefix, suffix: what stands around every number: "$", " EUR", "%".
-        places: digits after the decimal mark, when every cell has as many; None for as many as needed.
-        pointed: True when whole numbers have a decimal as well: "3.0".
-    """
-
-    decimal: str = "."
-    thousands: str = ""
-    prefix: str = ""
-    suffix: str = ""
-    places: int | None = None
-    pointed: bool = False
-
-    def spell(self, number: float) -> str:
-        """The number as text."""
-        if self.places is not None:
-            digits = f"{number:{',' if self.thousands else ''}.{self.places}f}"
-        else:
-            plain = repr(int(number)) if number == int(number) and abs(number) < 1e16 else repr(number)
-            digits = f"{int(number):,}" + plain.lstrip("-0123456789") if self.thousands else plain
-            digits = f"-{digits}" if self.thousands and -1 < number < 0 else digits
-            digits += ".0" if self.pointed and digits.lstrip("-").replace(",", "").isdigit() else ""
-        digits = digits.replace(",", "\0").replace(".", self.decimal).replace("\0", self.thousands)
-        sign, body = ("-", digits[1:]) if digits.startswith("-") else ("", digits)
-        return f"{sign}{self.prefix}{body}{self.suffix}"
 
 
 @final

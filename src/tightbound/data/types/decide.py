@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
+from tightbound.data.cells.raw import Level
 from tightbound.data.errors import shorten
-from tightbound.data.types.column import LEVELLED, Kind, Level, TableColumn
+from tightbound.data.types.column import LEVELLED, Kind, TableColumn
 from tightbound.data.types.numbers import NUMBER_RULES, amount, distinct_levels
 from tightbound.data.types.orders import ordered_levels
 from tightbound.data.types.reading import Reading

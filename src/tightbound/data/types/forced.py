@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from tightbound.data.cells.raw import Level
 from tightbound.data.errors import DataError, complain, listing, shorten, suggestion
-from tightbound.data.types.column import LEVELLED, Kind, Level, TableColumn
+from tightbound.data.types.column import LEVELLED, Kind, TableColumn
 from tightbound.data.types.decide import all_levels, column_of
 from tightbound.data.types.orders import ordered_levels
 from tightbound.data.types.reading import Reading

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from tightbound.data.cells.dates import spell_dates
+from tightbound.data.cells.frames import frame_from_columns
+from tightbound.data.cells.raw import RawColumn, floats
+from tightbound.data.cells.text import NumberFormat
 from tightbound.data.errors import complain
-from tightbound.data.read.frames import frame_from_columns
-from tightbound.data.types.column import LEVELLED, TEXTS, Kind, NumberFormat, TableColumn
-from tightbound.data.types.dates import spell_dates
-from tightbound.data.types.raw import RawColumn, floats
+from tightbound.data.types.column import LEVELLED, TEXTS, Kind, TableColumn
 from tightbound.data.types.reading import PER_DAY
 
 INTEGER = ("int", "Int", "uint", "UInt")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tightbound.data.table import require_unique
+from tightbound.data.cells.raw import raw_table
+from tightbound.data.names import require_unique
 from tightbound.data.types.column import LEVELLED
 from tightbound.data.types.decide import decide
 from tightbound.data.types.forced import decide_as, require_kind
-from tightbound.data.types.raw import raw_table
 from tightbound.data.types.reading import read_column
 from tightbound.data.types.table_schema import TableSchema, require_known
 

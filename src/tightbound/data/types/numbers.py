@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tightbound.data.types.column import Kind, Level
+from tightbound.data.cells.raw import Level
+from tightbound.data.types.column import Kind
 from tightbound.data.types.reading import Reading
 from tightbound.data.types.rules import (
     ALMOST_ALL,

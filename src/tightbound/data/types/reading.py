@@ -10,12 +10,10 @@ from typing import final
 import numpy as np
 import polars as pl
 
+from tightbound.data.cells.dates import date_format, mixed_dates, read_dates
+from tightbound.data.cells.raw import RawColumn, cell, floats
+from tightbound.data.cells.text import MISSING, NumberFormat, number_format, plain_numbers, read_numbers, unit_of
 from tightbound.data.errors import complain, shorten
-from tightbound.data.read.text import MISSING
-from tightbound.data.types.column import NumberFormat
-from tightbound.data.types.dates import date_format, mixed_dates, read_dates
-from tightbound.data.types.numerals import number_format, plain_numbers, read_numbers, unit_of
-from tightbound.data.types.raw import RawColumn, cell, floats
 from tightbound.data.types.rules import MISSING_AMONG_NUMBERS, MISSING_ANYWHERE, MIXED_NUMBERS
 
 PER_DAY = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
+from tightbound.data.cells.raw import Level
+from tightbound.data.cells.text import NumberFormat
 from tightbound.data.errors import DataError, complain, listing, shorten, suggestion
-from tightbound.data.table import require_unique
-from tightbound.data.types.column import LEVELLED, Kind, Level, NumberFormat, TableColumn
+from tightbound.data.names import require_unique
+from tightbound.data.types.column import LEVELLED, Kind, TableColumn
 from tightbound.data.types.families import FAMILIES
 from tightbound.data.types.forced import require_kind
 

@@ -6,7 +6,8 @@ import textwrap
 from collections import Counter
 from collections.abc import Sequence
 
-from tightbound.data.types.column import Kind, NumberFormat, TableColumn
+from tightbound.data.cells.text import NumberFormat
+from tightbound.data.types.column import Kind, TableColumn
 from tightbound.data.types.numbers import amount
 
 MOST_ROWS = 60

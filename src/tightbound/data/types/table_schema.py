@@ -8,13 +8,13 @@ from typing import Any, final
 
 import numpy as np
 
+from tightbound.data.cells.raw import RawColumn, RawTable, raw_table
 from tightbound.data.errors import complain, listing, shorten, suggestion
 from tightbound.data.types.assembling import assemble
 from tightbound.data.types.coding import Unseen, column_codes
 from tightbound.data.types.column import Kind, TableColumn
 from tightbound.data.types.forced import decide_as
 from tightbound.data.types.giving import storage_in
-from tightbound.data.types.raw import RawColumn, RawTable, raw_table
 from tightbound.data.types.reading import read_column
 from tightbound.data.types.saving import schema_from_json, schema_to_json
 from tightbound.data.types.shown import plain_table

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from tightbound.data.types.column import Kind, Level
+from tightbound.data.cells.raw import Level
+from tightbound.data.types.column import Kind
 
 
 @final

@@ -9,11 +9,12 @@ from typing import Any, final
 import numpy as np
 import polars as pl
 
+from tightbound.data.cells.frames import as_frame
+from tightbound.data.cells.objects import series_from_objects
 from tightbound.data.errors import DataError, complain
-from tightbound.data.read.frames import as_frame
-from tightbound.data.table import default_names, require_cells, require_unique
-from tightbound.data.types.column import Level
-from tightbound.data.types.objects import series_from_objects
+from tightbound.data.names import default_names, require_cells, require_unique
+
+Level = str | int | float | bool
 
 
 @final

@@ -1,19 +1,72 @@
-"""Tables of counts, sparse ones among them: their schema, and their cells as what it says."""
+"""A table's cells as codes of a schema: mixed tables, and tables of counts, sparse ones among them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import narwhals as nw
 import numpy as np
 
-from tightbound.data.errors import DataError, complain
-from tightbound.data.read.sparse import SparseMatrix
-from tightbound.data.table import Table, column_position
+from tightbound.data.errors import DataError, complain, shorten
+from tightbound.data.names import column_position
+from tightbound.data.sparse import SparseMatrix
+from tightbound.data.table import Table
+from tightbound.data.types import Kind, TableColumn, TableSchema, infer_table_schema
 
-if TYPE_CHECKING:
-    from tightbound.data.types import TableSchema
+
+def coded(table: Table, schema: TableSchema | None = None, *, unseen: str = "error") -> Table:
+    """The table's cells as codes of a schema.
+
+    Args:
+        table: any but images.
+        schema: what is still open in it is read from this table; None: inferred from this table.
+        unseen: "error" or "missing", for levels that the schema does not know.
+
+    Raises:
+        DataError: for images, and for cells that the schema has no place for.
+    """
+    if len(table.shape) > 1:
+        raise complain(
+            table.source,
+            "be a table to be modelled column by column",
+            f"each datum has the shape {table.shape}",
+            "leave out the schema and the likelihood 'columns'",
+        )
+    if table.sparse:
+        return _coded_counts(table, schema, unseen=unseen)
+    native: Any = table.values if table.native is None else table.native
+    if schema is None:
+        schema = infer_table_schema(native, source=table.source)
+        if isinstance(native, np.ndarray) and table.names != schema.names:
+            renamed = zip(schema.columns, table.names, strict=True)
+            schema = replace(schema, columns=tuple(replace(column, name=name) for column, name in renamed))
+    elif any(column.is_open for column in schema.columns):
+        schema = schema.settled(native, source=table.source)
+    names = tuple(column.name for column in schema.modelled)
+    codes = schema.codes(native, unseen=unseen, source=table.source)  # type: ignore[arg-type]
+    shape, dtypes = (len(names),), ("float64",) * len(names)
+    return replace(table, values=codes, names=names, shape=shape, dtypes=dtypes, coded=schema, native=native)
+
+
+def require_numbers(table: Table) -> None:
+    """Refuses a table of several kinds where numbers alone were fitted, naming the first column that is none."""
+    if table.coded is None:
+        return
+    native: Any = table.native
+    frame = nw.from_native(native)
+    for name in frame.columns:
+        column = frame[name]
+        if not (column.dtype.is_numeric() or isinstance(column.dtype, nw.Boolean)) and column.null_count() < len(
+            column
+        ):
+            raise complain(
+                f"Column {name!r} of {table.source}",
+                "hold numbers, as it did when the model was fitted",
+                f"it holds {shorten(column.drop_nulls()[0])}",
+                "correct it, or drop the column (an empty cell is a missing value)",
+            )
 
 
 def counted(table: Table, given: Sequence[str | int] = ()) -> Table:
@@ -22,8 +75,6 @@ def counted(table: Table, given: Sequence[str | int] = ()) -> Table:
     Raises:
         DataError: for columns that are not there, and cells that are no whole numbers of at least 0.
     """
-    from tightbound.data.types import Kind, TableColumn, TableSchema, infer_table_schema
-
     others = [column_position(key, table.names, table.source) for key in given]
     _require_counts(table, tuple(others))
     count = TableColumn("", Kind.COUNT, storage=table.values.dtype.name, reason="It is one of a table of counts")
@@ -31,18 +82,15 @@ def counted(table: Table, given: Sequence[str | int] = ()) -> Table:
     for j in others:
         found = infer_table_schema(np.asarray(table.values[:, j], float)[:, None], source=table.source).columns[0]
         columns[j] = replace(found, name=table.names[j], dropped=False, storage=count.storage)
-    return coded_counts(table, TableSchema(tuple(columns), container="numpy", named=table.named))
+    return _coded_counts(table, TableSchema(tuple(columns), container="numpy", named=table.named))
 
 
-def coded_counts(table: Table, schema: TableSchema | None, *, unseen: str = "error") -> Table:
+def _coded_counts(table: Table, schema: TableSchema | None, *, unseen: str = "error") -> Table:
     """The codes of a table that has a schema of counts; one that stays sparse where all but a few columns are counts.
 
     Raises:
         DataError: as `coded`.
     """
-    from tightbound.data.mixed import coded
-    from tightbound.data.types import Kind, TableSchema
-
     if schema is None:
         return counted(table)
     if table.coded == schema:

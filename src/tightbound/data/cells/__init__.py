@@ -1,0 +1,1 @@
+"""Cells as they came: texts that spell numbers and dates, Python objects, frames, raw columns."""
