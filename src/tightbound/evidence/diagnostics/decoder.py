@@ -9,8 +9,7 @@ from scipy.special import ndtri
 
 from tightbound.evidence.diagnostics.draws import N_POSTERIOR, WIDTHS, Drawn
 from tightbound.evidence.diagnostics.encoder import N_BINS
-from tightbound.evidence.diagnostics.findings import Finding, Verdict, unknown
-from tightbound.evidence.diagnostics.latent import FEWEST_ROWS, STANDARD_ERRORS
+from tightbound.evidence.diagnostics.findings import FEWEST_ROWS, STANDARD_ERRORS, Finding, Verdict, unknown
 
 RATIO_ABOVE = 1.25
 """True over assumed standard deviation of the noise, over all cells, above which the decoder is too narrow (too wide:

@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from tightbound.evidence.diagnostics.findings import Finding, Verdict, unknown
-from tightbound.evidence.diagnostics.latent import STANDARD_ERRORS
+from tightbound.evidence.diagnostics.findings import STANDARD_ERRORS, Finding, Verdict, unknown
 
 N_BINS = 20
 NARROW_ABOVE = 1.6

@@ -8,6 +8,10 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+STANDARD_ERRORS = 3.0
+"""A verdict needs an effect above its threshold and this many standard errors from no effect (p about 0.001)."""
+FEWEST_ROWS = 50
+"""With fewer rows the standard error of an AUC is above 0.06 and no verdict could stand on it."""
 _WIDTH = 100
 
 
@@ -57,6 +61,21 @@ class Finding:
 def unknown(check: str, statistic: str, threshold: float, why: str) -> Finding:
     """The finding of a check that is not possible here; `why` is its sentence."""
     return Finding(check, Verdict.UNKNOWN, statistic, float("nan"), threshold, why)
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Separation:
+    """How well a classifier tells two sets apart."""
+
+    auc: float
+    """Area under the ROC curve on rows it has not seen: 0.5 not at all, 1 always."""
+    standard_error: float
+    """Of `auc` if the sets were alike (Mann and Whitney, 1947)."""
+
+    def is_above(self, threshold: float) -> bool:
+        """Whether the AUC is above its threshold and too far from 1/2 for chance."""
+        return self.auc > max(threshold, 0.5 + STANDARD_ERRORS * self.standard_error)
 
 
 @final

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from tightbound.evidence.diagnostics.draws import MIXTURE_ROWS, Drawn
-from tightbound.evidence.diagnostics.findings import Finding, Verdict, unknown
+from tightbound.evidence.diagnostics.findings import FEWEST_ROWS, Finding, Verdict, unknown
 from tightbound.evidence.latents import Latents
 
 INFORMATION_BELOW = 0.05
@@ -17,10 +17,6 @@ INFORMATION_BELOW = 0.05
 PRIOR_AUC_ABOVE = 0.6
 """AUC between the encoder's latents and the prior's above which they do not match: it is that of a shift by 0.36
 standard deviations, where 14 % of what is drawn from the prior lies where the encoder puts nothing."""
-STANDARD_ERRORS = 3.0
-"""A verdict needs an effect above its threshold and this many standard errors from no effect (p about 0.001)."""
-FEWEST_ROWS = 50
-"""With fewer rows the standard error of an AUC is above 0.06 and no verdict could stand on it."""
 _TINY = 1e-12
 
 
@@ -109,7 +105,7 @@ def prior_match(
         f"the furthest off is z_{worst + 1} with mean {mean:+.2f} and sd {sd:.2f} in the prior's units "
         f"(Kolmogorov-Smirnov distance {distance:.2f})"
     )
-    if is_above(found, PRIOR_AUC_ABOVE):
+    if found.is_above(PRIOR_AUC_ABOVE):
         verdict = Verdict.PRIOR_MISMATCH
         sentence = (
             f"The prior does not match the data's latents: a classifier tells them apart with AUC {found.auc:.2f}; "
@@ -119,22 +115,6 @@ def prior_match(
         verdict = Verdict.FINE
         sentence = f"The prior matches the latents of the data: a classifier's AUC is {found.auc:.2f}; {where}."
     return Finding("prior", verdict, name, found.auc, PRIOR_AUC_ABOVE, sentence), found.auc, marginals
-
-
-@final
-@dataclasses.dataclass(frozen=True)
-class Separation:
-    """How well a classifier tells two sets apart."""
-
-    auc: float
-    """Area under the ROC curve on rows it has not seen: 0.5 not at all, 1 always."""
-    standard_error: float
-    """Of `auc` if the sets were alike (Mann and Whitney, 1947)."""
-
-
-def is_above(found: Separation, threshold: float) -> bool:
-    """Whether an AUC is above its threshold and too far from 1/2 for chance."""
-    return found.auc > max(threshold, 0.5 + STANDARD_ERRORS * found.standard_error)
 
 
 def _marginals(z: NDArray[Any], prior: NDArray[Any]) -> NDArray[Any]:

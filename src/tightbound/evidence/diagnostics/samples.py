@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tightbound.evidence.diagnostics.findings import Finding, Verdict, unknown
-from tightbound.evidence.diagnostics.latent import FEWEST_ROWS, STANDARD_ERRORS, is_above
+from tightbound.evidence.diagnostics.findings import FEWEST_ROWS, STANDARD_ERRORS, Finding, Verdict, unknown
 
 SAMPLES_AUC_ABOVE = 0.7
 """AUC between samples and held-out rows above which they differ: it is that of a shift by 0.74 standard deviations,
@@ -56,7 +55,7 @@ def sample_likeness(
     energy = energy_distance(held_out, samples, rng=rng)
     figure = f"a classifier's AUC is {found.auc:.2f}, the energy distance {energy.value:.3f} (p = {energy.p_value:.3f})"
     far = energy.value > ENERGY_ABOVE and energy.p_value < ENERGY_P_BELOW
-    if is_above(found, SAMPLES_AUC_ABOVE):
+    if found.is_above(SAMPLES_AUC_ABOVE):
         verdict, sentence = Verdict.SAMPLES_DIFFER, _differ(figure)
     elif far:
         finding = Finding(

@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from tightbound.evidence.diagnostics.latent import Separation
+from tightbound.evidence.diagnostics.findings import Separation
 
 N_FOLDS = 3
 MOST_COLUMNS = 64
