@@ -9,12 +9,13 @@ from walks import KEY, MODEL, Square, apart, gaussian, nonlinear, overflowing, o
 
 from tightbound.evidence import approximate_bracket, bidirectional
 from tightbound.evidence import bracket as bracket_module
-from tightbound.evidence.bracket import _SIMULATED_ROWS, CONVERGED_BELOW, Bracket, _split_rhat
+from tightbound.evidence.bracket import CONVERGED_BELOW, Bracket, _split_rhat
 from tightbound.evidence.hmc_chains import AT_ONCE, N_SCOUTS, Walkers, _at, _picked
 from tightbound.evidence.rows import members_of
 from tightbound.evidence.simulation import simulate
 from tightbound.learn import AbstractInference
 from tightbound.model import GenerativeModel
+from tightbound.model.streams import Stream
 
 CASES: dict[str, tuple[GenerativeModel, AbstractInference]] = {
     "linear-Gaussian": (MODEL.p(), MODEL.q(stretch=2.0, shift=0.5)),
@@ -30,7 +31,7 @@ def ragged_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def made(p: GenerativeModel, n: int) -> np.ndarray:
     """The rows that `bidirectional` makes with `KEY`."""
-    return simulate(p, n, key=jax.random.fold_in(KEY, _SIMULATED_ROWS))[0]
+    return simulate(p, n, key=Stream.BRACKET_ROWS.of(KEY))[0]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from linear_gaussian import LinearGaussian
 from walks import KEY, MODEL, apart, nonlinear, some_member, truth
 
 from tightbound.evidence import Evidence, Gap, Method, advice, decompose_gap
-from tightbound.evidence.gap import SEARCH, best_of_family
+from tightbound.evidence.gap import SEARCH
 from tightbound.learn import Amortised, Exact, PerDatum, SemiAmortised, gap_of_best_diagonal
 from tightbound.model import DiagonalGaussianFamily, FullGaussianFamily, Specification, Start, build
 
@@ -97,20 +97,20 @@ def test_the_search_stays_in_the_family_and_starts_at_q() -> None:
     parts = build(spec, start=Start(np.zeros(3), np.full(3, 0.1)), key=KEY)
     amortised = Amortised(parts.encoder)
     for q in (amortised, SemiAmortised(parts.encoder, dataclasses.replace(SEARCH, steps=3))):
-        best = best_of_family(MODEL.p(), q)
+        best = q.refined(MODEL.p(), SEARCH)
         assert isinstance(best, SemiAmortised)
         assert best.refinement == SEARCH
-        assert isinstance(best.family, FullGaussianFamily)
+        assert isinstance(best.own_family, FullGaussianFamily)
     per_row = PerDatum(FullGaussianFamily(2), dataclasses.replace(SEARCH, steps=3))
-    best = best_of_family(MODEL.p(), per_row)
+    best = per_row.refined(MODEL.p(), SEARCH)
     assert isinstance(best, PerDatum)
     assert best.start is per_row
-    assert isinstance(best.family, FullGaussianFamily)
+    assert isinstance(best.own_family, FullGaussianFamily)
     exact = Exact()
-    assert best_of_family(MODEL.p(), exact) is exact
-    other = best_of_family(MODEL.p(), some_member("full"))
+    assert exact.refined(MODEL.p(), SEARCH) is exact
+    other = some_member("full").refined(MODEL.p(), SEARCH)
     assert isinstance(other, PerDatum)
-    assert isinstance(other.family, DiagonalGaussianFamily)
+    assert isinstance(other.own_family, DiagonalGaussianFamily)
 
 
 # Advice

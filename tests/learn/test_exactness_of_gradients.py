@@ -295,9 +295,9 @@ DISCRETE: dict[str, tuple[Pair, Any, Any, float, Callable]] = {
 def by_hand(objective: Any, estimate: Estimate) -> np.ndarray:
     """The plain bound of every key from the parts of its log weights."""
     draws = jax.tree.map(np.asarray, estimate.draws)
-    log_w = draws.log_likelihood + draws.log_prior - draws.log_q
+    log_w = draws.weight.total
     if isinstance(objective, ELBO):
-        return log_w.mean(axis=1) if draws.kl is None else draws.log_likelihood.mean(axis=1) - draws.kl
+        return log_w.mean(axis=1) if draws.kl is None else draws.weight.log_likelihood.mean(axis=1) - draws.kl
     if isinstance(objective, CombinedImportanceWeighted):
         tight = np.log(np.exp(log_w).mean(axis=1))
         return objective.elbo_weight * log_w.mean(axis=1) + (1 - objective.elbo_weight) * tight
@@ -549,15 +549,15 @@ def with_the_other_sign(inner: Any, problem: Problem, state: Any, key: jax.Array
 def with_a_baseline_that_looks(inner: Any, problem: Problem, state: Any, key: jax.Array) -> Estimate:
     """Half the mean of all draws, its own among them, taken off: the baseline depends on the draw."""
     estimate = inner.estimate(problem, state, key=key)
-    signals = jax.lax.stop_gradient(estimate.draws.log_weights)
-    return estimate._replace(surrogate=estimate.surrogate - jnp.mean(jnp.mean(signals) * estimate.draws.log_q))
+    signals = jax.lax.stop_gradient(estimate.draws.weight.total)
+    return estimate._replace(surrogate=estimate.surrogate - jnp.mean(jnp.mean(signals) * estimate.draws.weight.log_q))
 
 
 def without_the_path_factor(inner: Any, problem: Problem, state: Any, key: jax.Array) -> Estimate:
     """The density of q held as in sticking the landing, though the bound is a tighter one."""
     estimate = inner.estimate(problem, state, key=key)
     held = jax.tree.map(lambda a: jax.lax.stop_gradient(a) if eqx.is_inexact_array(a) else a, problem.q)
-    draws = eqx.tree_at(lambda d: d.log_q, estimate.draws, jax.vmap(held.log_prob)(estimate.draws.z))
+    draws = eqx.tree_at(lambda d: d.weight.log_q, estimate.draws, jax.vmap(held.log_prob)(estimate.draws.z))
     return estimate._replace(surrogate=problem.objective.value(draws, problem.kl_weight))
 
 

@@ -116,7 +116,7 @@ def test_importance_weighted_gradient_is_the_weighted_mean_of_gradients() -> Non
     pair, k = linear_pair("diagonal"), 5
 
     def log_weights(pair: Pair) -> jax.Array:
-        return draw(pair.p, q_of(pair), X, None, n_samples=k, key=KEY).log_weights
+        return draw(pair.p, q_of(pair), X, None, n_samples=k, key=KEY).weight.total
 
     def surrogate(pair: Pair) -> jax.Array:
         return Pathwise().estimate(problem(pair, ImportanceWeighted(k)), None, key=KEY).surrogate

@@ -92,7 +92,7 @@ def test_elbo_with_closed_kl_equals_the_mean_log_weight() -> None:
 def test_elbo_is_reconstruction_minus_kl() -> None:
     p, q = MODEL.p(), POSTERIORS["off"]
     draws = jit_draw(p, q, jnp.array(X), None, n_samples=6, with_kl=True, key=jax.random.key(0))
-    reconstruction = float(jnp.mean(draws.log_likelihood))
+    reconstruction = float(jnp.mean(draws.weight.log_likelihood))
     kl = float(kl_divergence(q, p.prior))
     assert float(ELBO(6).value(draws)) == pytest.approx(reconstruction - kl, abs=1e-12)
     assert float(ELBO(6).value(draws, 0.25)) == pytest.approx(reconstruction - 0.25 * kl, abs=1e-12)
@@ -107,10 +107,12 @@ def test_draws_are_the_densities_of_their_own_samples() -> None:
     z = np.stack([q.sample(key=k) for k in jax.random.split(key, 5)])
     loglik = [stats.multivariate_normal(MODEL.W @ row + MODEL.mu, MODEL.s**2 * np.eye(4)).logpdf(X) for row in z]
     covariance = np.asarray(q.scale_tril @ q.scale_tril.T)
-    np.testing.assert_allclose(draws.log_likelihood, loglik, rtol=1e-10)
-    np.testing.assert_allclose(draws.log_prior, stats.norm.logpdf(z).sum(axis=1), rtol=1e-10)
-    np.testing.assert_allclose(draws.log_q, stats.multivariate_normal(q.loc, covariance).logpdf(z), rtol=1e-10)
-    np.testing.assert_allclose(draws.log_weights, draws.log_likelihood + draws.log_prior - draws.log_q, rtol=1e-12)
+    np.testing.assert_allclose(draws.weight.log_likelihood, loglik, rtol=1e-10)
+    np.testing.assert_allclose(draws.weight.log_prior, stats.norm.logpdf(z).sum(axis=1), rtol=1e-10)
+    np.testing.assert_allclose(draws.weight.log_q, stats.multivariate_normal(q.loc, covariance).logpdf(z), rtol=1e-10)
+    np.testing.assert_allclose(
+        draws.weight.total, draws.weight.log_likelihood + draws.weight.log_prior - draws.weight.log_q, rtol=1e-12
+    )
 
 
 def test_missing_cells_do_not_enter_the_draws() -> None:
@@ -121,7 +123,7 @@ def test_missing_cells_do_not_enter_the_draws() -> None:
     z = np.stack([q.sample(key=k) for k in jax.random.split(jax.random.key(0), 4)])
     seen = [0, 2]
     expected = stats.norm.logpdf(X[seen], (z @ MODEL.W.T + MODEL.mu)[:, seen], MODEL.s).sum(axis=1)
-    np.testing.assert_allclose(draws.log_likelihood, expected, rtol=1e-10)
+    np.testing.assert_allclose(draws.weight.log_likelihood, expected, rtol=1e-10)
 
 
 def test_importance_weighted_bound_of_one_sample_is_the_sampled_elbo() -> None:
@@ -133,7 +135,7 @@ def test_importance_weighted_bound_of_one_sample_is_the_sampled_elbo() -> None:
 def test_importance_weighted_bound_is_the_log_of_the_mean_weight() -> None:
     p, q = MODEL.p(), POSTERIORS["off"]
     draws = jit_draw(p, q, jnp.array(X), None, n_samples=7, key=jax.random.key(5))
-    weights = np.exp(np.asarray(draws.log_weights))
+    weights = np.exp(np.asarray(draws.weight.total))
     assert float(ImportanceWeighted(7).value(draws)) == pytest.approx(np.log(weights.mean()), abs=1e-12)
 
 

@@ -30,6 +30,7 @@ from tightbound.evidence import (
     fit_baselines,
 )
 from tightbound.model import AbstractDistribution, ColumnsHead, ConditionedHead
+from tightbound.model.streams import Stream
 
 CHECKS = ("gap", "bracket", "health", "baselines")
 THIS_MODEL = "this model"
@@ -175,7 +176,7 @@ def _with_gap(subject: _Subject, found: Examination) -> Examination:
             observed,
             evidence=None if evidence is None else evidence.take(chosen).shifted(-jacobian),
             patience=PATIENCE,
-            key=jax.random.fold_in(subject.key, 1),
+            key=Stream.GAP.of(subject.key),
             on_progress=lambda what, done, total: subject.tell(f"{words}: {what}", done, total),
         )
         return gap.shifted(jacobian)
@@ -199,7 +200,7 @@ def _with_bracket(subject: _Subject, found: Examination) -> Examination:
         model.pair.q,
         n_rows=BRACKET_ROWS,
         n_steps=BRACKET_STEPS,
-        key=jax.random.fold_in(subject.key, 2),
+        key=Stream.BRACKET.of(subject.key),
         on_progress=lambda done: subject.tell("bracket of simulated rows", done, BRACKET_ROWS),
     ).shifted(complete)
     x, observed, jacobian = _these(subject.rows, _some(subject.rows, REAL_BRACKET_ROWS, subject.evidence))
@@ -209,7 +210,7 @@ def _with_bracket(subject: _Subject, found: Examination) -> Examination:
         x,
         observed,
         n_steps=BRACKET_STEPS,
-        key=jax.random.fold_in(subject.key, 3),
+        key=Stream.REAL_BRACKET.of(subject.key),
         on_progress=lambda done: subject.tell("bracket of rows", done, len(x)),
     ).shifted(jacobian)
     if not real.converged.any():
@@ -234,7 +235,7 @@ def _with_health(subject: _Subject, found: Examination) -> Examination:
         train_observed=None if train is None else train.observed,
         history=History.of(model.summary.history),
         recorded=None if model.encoding.likelihood == "bernoulli" else model.encoding.on_grid,
-        key=jax.random.fold_in(subject.key, 4),
+        key=Stream.DIAGNOSTICS.of(subject.key),
     )
     if found.gap is not None and found.gap_of_training_rows is not None:
         overfitted = encoder_overfitting(found.gap_of_training_rows.amortisation, found.gap.amortisation)

@@ -23,6 +23,7 @@ from tightbound.estimator.initialisation import choose_encoding, start_of
 from tightbound.estimator.resume import Checkpointing, Keeper, fingerprint, json_settings, read_checkpoint
 from tightbound.estimator.settings import DEFAULTS
 from tightbound.model import GenerativeModel, Specification, build, make_prior
+from tightbound.model.streams import Stream
 
 EpochListener = Callable[[learn.EpochRecord, int, int], None]
 """Called after every epoch with (record in the user's units, most epochs, training rows)."""
@@ -199,7 +200,7 @@ def _second_stage(
     name, past = str(plan.second_stage), len(first.history)
     spec = dataclasses.replace(plan.specification, prior=name)
     settled: Any = learn.tied(first.pair)
-    key_prior, key_fit = jax.random.split(jax.random.fold_in(key, 3))  # 0 to 2 are the first stage's own
+    key_prior, key_fit = jax.random.split(Stream.SECOND_STAGE.of(key))
     pair = learn.Pair(GenerativeModel(make_prior(name, spec, key=key_prior), settled.p.decoder), settled.q)
     steps, _ = learn.batch_shape(train.n_rows, plan.recipe.batch_size)
     total = steps * plan.epochs_of_second_stage

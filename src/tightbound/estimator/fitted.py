@@ -19,14 +19,10 @@ from tightbound.evidence import Evidence, Latents, encode, joined, log_evidence,
 from tightbound.evidence.simulation import simulate
 from tightbound.learn import (
     CONVERGED,
-    AbstractInference,
-    Amortised,
     EpochRecord,
-    Exact,
     Pair,
     PerDatum,
     Refinement,
-    SemiAmortised,
 )
 from tightbound.model import AbstractFamily, ConditionedHead, Specification, make_family
 
@@ -145,16 +141,12 @@ class FittedModel:
         """
         family = _family_for(self, posterior)
         with precision(self.specification.dtype):
-            refinement = Refinement(steps, self.specification.inner_rate, tolerance=CONVERGED)
-            own = self.pair.q
-            if (
-                start == "encoder"
-                and posterior in (None, self.specification.posterior)
-                and isinstance(own, Amortised | SemiAmortised)
-            ):
-                q: AbstractInference = SemiAmortised(own.encoder, refinement)
+            loop = Refinement(steps, self.specification.inner_rate, tolerance=CONVERGED)
+            own, wanted = self.pair.q, str(jax.tree.structure(family))
+            if start == "encoder" and wanted == str(jax.tree.structure(own.own_family)):
+                q = own.refined(self.pair.p, loop)
             else:
-                q = PerDatum(family, refinement, own if start == "encoder" else None)
+                q = PerDatum(family, loop, own if start == "encoder" else None)
         return dataclasses.replace(self, pair=Pair(self.pair.p, q), refined_by=steps)
 
     def decode(self, z: NDArray[Any]) -> NDArray[np.float64]:
@@ -204,13 +196,13 @@ def _blocks(table: Table) -> list[Table]:
 
 def _family_for(model: FittedModel, posterior: str | None) -> AbstractFamily:
     spec = model.specification
-    q: Any = model.pair.q
-    if isinstance(q, Exact):
+    own = model.pair.q.own_family
+    if own is None:
         raise ValueError(
             "Only a q that is not exact can be refined, but this model's is the posterior itself; use it as it is."
         )
     if posterior is None or (posterior == spec.posterior and model.refined_by is None):
-        return q.family
+        return own
     legal = (spec.posterior,) if spec.discrete else REFINABLE
     if posterior not in legal:
         raise ValueError(

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from tightbound.evidence.rows import chunks, mask_of, members_of, together
 from tightbound.evidence.simulation import simulate
 from tightbound.learn import AbstractInference, plain_prior
 from tightbound.model import GenerativeModel, n_states
+from tightbound.model.streams import Stream
 
 CHAINS_AT_ONCE = 2000
 """Chains in flight, those of all rows together."""
@@ -30,7 +30,6 @@ _USUAL = {
     "n_moves": 200,
 }
 _PILOT_ROWS, _PILOT_STEPS = 32, 32
-_ANNEALING, _PILOT, _SIMULATED = 2**32 - 4, 2**32 - 5, 2**32 - 6
 
 Schedule = NDArray[np.float64]
 
@@ -86,7 +85,7 @@ def annealed_evidence(
     passes = -(-n_chains // at_once)
     rows_at_once = max(1, chains_at_once // (at_once + N_SCOUTS))
     options: dict[str, Any] = {"n_chains": at_once, "n_leapfrog": n_leapfrog, "resample": resample}
-    options["key"] = jax.random.fold_in(key, _ANNEALING)
+    options["key"] = Stream.ANNEALING.of(key)
     observed = mask_of(p, x, observed)
     parts = []
     for start, size in chunks(len(x), rows_at_once):
@@ -128,8 +127,8 @@ def information_length(p: GenerativeModel, q: AbstractInference, *, key: PRNGKey
     estimate does not depend on the rows beside it.
     """
     grid = np.linspace(0, 1, _PILOT_STEPS + 1)
-    made, _ = simulate(p, _PILOT_ROWS, key=jax.random.fold_in(key, _SIMULATED))
-    mask, keyed = mask_of(p, made, None), jax.random.fold_in(key, _PILOT)
+    made, _ = simulate(p, _PILOT_ROWS, key=Stream.PILOT_ROWS.of(key))
+    mask, keyed = mask_of(p, made, None), Stream.PILOT.of(key)
     parts = []
     for start, size in chunks(len(made), ROWS_AT_ONCE):
         rows = together(made, mask, start, size, ROWS_AT_ONCE)

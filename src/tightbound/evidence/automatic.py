@@ -22,8 +22,9 @@ from tightbound.evidence.exact import FEW_STATES, exact_evidence, exact_method
 from tightbound.evidence.hmc_chains import FULL_UP_TO, N_SCOUTS
 from tightbound.evidence.importance import importance_evidence
 from tightbound.evidence.result import CAREFUL_KHAT, CAREFUL_SLOPE, PER_ROW, Evidence, Method, Reliability
-from tightbound.learn import CONVERGED, AbstractInference, Amortised, PerDatum, Refinement, SemiAmortised, plain_prior
+from tightbound.learn import CONVERGED, AbstractInference, PerDatum, Refinement, plain_prior
 from tightbound.model import DiagonalGaussianFamily, FullGaussianFamily, GenerativeModel, n_states
+from tightbound.model.streams import Stream
 
 METHODS = ("auto", "adaptive", "importance", "defensive", "refined", "annealed", "exact")
 TOLERANCE = 0.1
@@ -37,7 +38,6 @@ _MORE = 10
 _HOPEFUL = 1.5
 """A rung is tried when the error that it promises is at most so many tolerances; the last one always is."""
 _ROWS_AT_ONCE = 256
-_RUNG = 2**32 - 7
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, rows done, and rows to do."""
@@ -142,22 +142,13 @@ def log_evidence(
 
 def refined(p: GenerativeModel, q: AbstractInference, steps: int = REFINING_STEPS) -> AbstractInference:
     """q with an inner loop of `steps` ascents for every row, in its own family where it has one."""
-    own = q.refinement.steps if isinstance(q, SemiAmortised | PerDatum) else 0
-    loop = Refinement(max(steps, own), tolerance=CONVERGED)
-    if isinstance(q, Amortised | SemiAmortised):
-        return SemiAmortised(q.encoder, loop)
-    if isinstance(q, PerDatum):
-        return PerDatum(q.family, loop, q)
-    if n_states(plain_prior(p)) is not None:
-        return q
-    return PerDatum(DiagonalGaussianFamily(p.prior.dim), loop, q)
+    own = 0 if q.inner_loop is None else q.inner_loop.steps
+    return q.refined(p, Refinement(max(steps, own), tolerance=CONVERGED))
 
 
 def closer_q(p: GenerativeModel, q: AbstractInference) -> AbstractInference:
     """`refined`, but where q is Gaussian with few latents, with a full covariance: mean-field q leave heavy tails."""
-    gaussian = True
-    if isinstance(q, Amortised | SemiAmortised | PerDatum):
-        gaussian = isinstance(q.family, DiagonalGaussianFamily | FullGaussianFamily)
+    gaussian = q.own_family is None or isinstance(q.own_family, DiagonalGaussianFamily | FullGaussianFamily)
     if not gaussian or n_states(plain_prior(p)) is not None or p.prior.dim > FULL_UP_TO:
         return refined(p, q)
     # With fewer draws than latents the gradient of a covariance has a low rank, and its noise makes q worse.
@@ -169,7 +160,7 @@ def ladder(p: GenerativeModel, q: AbstractInference, *, n_samples: int, n_chains
     """What "adaptive" tries, cheapest first."""
 
     def importance(q: AbstractInference, n: int, which: int) -> Callable[..., Evidence]:
-        keyed = key if which == 0 else jax.random.fold_in(key, _RUNG - which)
+        keyed = key if which == 0 else jax.random.fold_in(Stream.STAGE.of(key), which)
         return lambda x, observed: importance_evidence(p, q, x, observed, n_samples=n, key=keyed)
 
     def closer(n: int, which: int) -> Callable[..., Evidence]:
@@ -199,7 +190,7 @@ def ladder(p: GenerativeModel, q: AbstractInference, *, n_samples: int, n_chains
 
         return estimate
 
-    keys = {k: jax.random.fold_in(key, _RUNG - k) for k in LADDER}
+    keys = {k: jax.random.fold_in(Stream.STAGE.of(key), k) for k in LADDER}
     at_once = max(1, min(ROWS_AT_ONCE, CHAINS_AT_ONCE // (n_chains + N_SCOUTS)))
     for k in LADDER:
         rungs.append(Rung(f"annealing, {k} temperatures", annealed(k), at_once, _with_longer_chains(k)))
@@ -311,7 +302,7 @@ def _with_longer_chains(k: int) -> Callable[[Evidence], NDArray[np.float64]]:
 
 def _named_refined(evidence: Evidence, q: AbstractInference) -> Evidence:
     # The loop's draws in every step, with their gradients, are work too.
-    loop = q.refinement if isinstance(q, PerDatum | SemiAmortised) else None
+    loop = q.inner_loop
     work = evidence.work + (3 * loop.n_samples * loop.steps if loop is not None else 0)
     return dataclasses.replace(evidence, method=np.full(evidence.n_rows, Method.REFINED, dtype=object), work=work)
 

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, final
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
@@ -17,12 +16,12 @@ from tightbound.evidence.rows import chunks, mask_of, members_of, take, together
 from tightbound.evidence.simulation import simulate
 from tightbound.learn import AbstractInference
 from tightbound.model import GenerativeModel
+from tightbound.model.streams import Stream
 
 CONVERGED_BELOW = 1.05
 """Split R-hat below which the chains of a row are taken to have reached its posterior; 1.01 is asked for where moments
 are reported (Vehtari et al., 2021), but a start that is a little off costs this bound only a little."""
 N_MOVES = 200
-_SIMULATED_ROWS = 2**32 - 8
 
 
 @final
@@ -124,7 +123,7 @@ def bidirectional(
     """
     check_continuous(p)
     check_counts(n_rows=n_rows, n_steps=n_steps, n_chains=n_chains)
-    x, z = simulate(p, n_rows, key=jax.random.fold_in(key, _SIMULATED_ROWS))
+    x, z = simulate(p, n_rows, key=Stream.BRACKET_ROWS.of(key))
     usable = np.isfinite(x).all(axis=1)
     if not usable.any():
         raise ValueError(

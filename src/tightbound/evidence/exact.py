@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from tightbound.evidence.quadrature import quadrature
 from tightbound.evidence.result import Evidence, Method
-from tightbound.evidence.rows import INNER_LOOP, chunks, mask_of, row_hashes, take
+from tightbound.evidence.rows import chunks, mask_of, row_hashes, take
 from tightbound.learn import AbstractInference, check_linear_gaussian, exact_posterior, plain_prior
 from tightbound.model import MOST_STATES, GenerativeModel, all_states, n_states, sample_and_log_prob
+from tightbound.model.streams import Stream
 
 FEW_STATES = 2**12
 """Up to so many states a sum over all of them is no dearer than sampling, and is what "auto" does."""
@@ -135,7 +136,7 @@ def _elbo(
     p: GenerativeModel, q: AbstractInference, x: Array, observed: Array | None, hashes: Array, *, key: PRNGKeyArray
 ) -> tuple[Array, Array]:
     def one(x: Array, mask: Array | None, h: Array) -> tuple[Array, Array]:
-        found = q.numbers(p, x, mask, key=jax.random.fold_in(jax.random.fold_in(key, INNER_LOOP), h))
+        found = q.numbers(p, x, mask, key=jax.random.fold_in(Stream.INNER_LOOP.of(key), h))
 
         def log_weight(key: PRNGKeyArray) -> Array:
             z, log_q = sample_and_log_prob(q.member(p, found), key=key)
@@ -152,7 +153,7 @@ def _middle_of_q(
     p: GenerativeModel, q: AbstractInference, x: Array, observed: Array | None, hashes: Array, *, key: PRNGKeyArray
 ) -> tuple[Array, Array]:
     def one(x: Array, mask: Array | None, h: Array) -> tuple[Array, Array]:
-        found = q(p, x, mask, key=jax.random.fold_in(jax.random.fold_in(key, INNER_LOOP), h))
+        found = q(p, x, mask, key=jax.random.fold_in(Stream.INNER_LOOP.of(key), h))
         return found.mean, found.variance**0.5
 
     return jax.vmap(one, in_axes=(0, None if observed is None else 0, 0))(x, observed, hashes)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tightbound.evidence.hmc import Path, Point, move, path_of
 from tightbound.evidence.rows import Members
 from tightbound.model import DiagonalGaussian, FullGaussian, GenerativeModel
+from tightbound.model.streams import Stream
 
 N_LEAPFROG = 3
 """Of each move."""
@@ -37,7 +38,6 @@ FULL_UP_TO = 64
 _FIRST_STEP = 0.5
 _ADAPTATION = 0.4
 _START, _FORWARD, _RESAMPLING, _ON, _BACK = range(5)
-_PICKING = 2**32 - 10
 
 
 class Sum(NamedTuple):
@@ -308,7 +308,7 @@ def _picked(chains: Chains, keys: Array, n_chains: int) -> Array:
 
     def one(u: Array, log_weight: Array, key: Array) -> Array:
         finite = jnp.where(jnp.isfinite(log_weight), log_weight, -1e30)
-        return u[jax.random.categorical(jax.random.fold_in(key, _PICKING), finite, shape=(n_chains,))]
+        return u[jax.random.categorical(Stream.PICKING.of(key), finite, shape=(n_chains,))]
 
     return jax.vmap(one)(chains.points.u, chains.log_weight.total, keys[:, _ON])
 

@@ -15,13 +15,13 @@ from tightbound.evidence.result import Evidence, Method
 from tightbound.evidence.rows import Members, chunks, mask_of, members_of, together
 from tightbound.learn import AbstractInference
 from tightbound.model import AbstractDistribution, GenerativeModel, sample_and_log_prob
+from tightbound.model.streams import Stream
 
 DRAWS_AT_ONCE = 2000
 """Decoder evaluations in flight: wide enough for the matrix units, small enough for the cache."""
 MIN_ROWS_AT_ONCE = 16
 SHARED_TAIL = 10_000
 """Samples up to which all numbers of samples share a tail of one length, and so one program."""
-_PRIOR_DRAWS = 2**32 - 3
 
 
 class Moments(eqx.Module):
@@ -155,7 +155,7 @@ def _defensive(
     *,
     key: PRNGKeyArray,
 ) -> Weights:
-    key_which, key_prior = jax.random.split(jax.random.fold_in(key, _PRIOR_DRAWS))
+    key_which, key_prior = jax.random.split(Stream.PRIOR_DRAWS.of(key))
     from_q = jax.random.uniform(key_which) >= share
     z = jnp.where(from_q, z, p.prior.sample(key=key_prior))
     log_q = jnp.where(from_q, log_q, q.log_prob(z))

@@ -20,9 +20,7 @@ from tightbound.model import (
     FullGaussian,
     GenerativeModel,
 )
-
-INNER_LOOP = 2**32 - 1
-"""Sets the noise of the inner loop that finds q apart from the draws of z."""
+from tightbound.model.streams import Stream
 
 
 @final
@@ -55,7 +53,7 @@ def _found(
     p: GenerativeModel, q: AbstractInference, x: Array, observed: Array | None, hashes: Array, *, key: PRNGKeyArray
 ) -> Any:
     def one(x: Array, mask: Array | None, row_hash: Array) -> Any:
-        inner = jax.random.fold_in(jax.random.fold_in(key, INNER_LOOP), row_hash)
+        inner = jax.random.fold_in(Stream.INNER_LOOP.of(key), row_hash)
         numbers = q.numbers(p, x, mask, key=inner)
         member = q.member(p, numbers)
         return member if isinstance(member, DiagonalGaussian | FullGaussian) else numbers

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped, UInt8
 
 from tightbound.learn.sparse import SparseRows
+from tightbound.model.streams import Stream
 
 
 def binarise(intensity: UInt8[Array, "*s"], *, key: Array, dtype: str) -> Float[Array, "*s"]:
@@ -20,10 +21,6 @@ def binarise(intensity: UInt8[Array, "*s"], *, key: Array, dtype: str) -> Float[
     # u / 65536 < i / 255, in whole numbers: both sides stay below 2^24.
     u = jax.random.bits(key, intensity.shape, "uint16").astype("int32")
     return (u * 255 < intensity.astype("int32") * 65536).astype(dtype)
-
-
-_HIDDEN, _NOISE = 2**32 - 5, 2**32 - 6
-"""Set the cells that are hidden, and the noise, apart from other draws."""
 
 
 @final
@@ -59,12 +56,12 @@ class Dataset(eqx.Module):
         x: Array = self.x[indices]
         x = binarise(x, key=key, dtype=dtype) if x.dtype == jnp.uint8 else x.astype(dtype)
         if self.noise is not None:
-            x = x + self.noise[None] * jax.random.normal(jax.random.fold_in(key, _NOISE), x.shape, x.dtype)
+            x = x + self.noise[None] * jax.random.normal(Stream.NOISE.of(key), x.shape, x.dtype)
         observed = None if self.observed is None else self.observed[indices]
         if not self.hidden:
             return x, observed
         # One draw for all: each further one is code to compile.
-        drawn = jax.random.uniform(jax.random.fold_in(key, _HIDDEN), (x.shape[0], x.shape[1] + 2))
+        drawn = jax.random.uniform(Stream.HIDDEN.of(key), (x.shape[0], x.shape[1] + 2))
         kept = jnp.where(drawn[:, :1] < self.hidden, drawn[:, 1:2], 1)
         shown = drawn[:, 2:] < kept
         if self.shown:

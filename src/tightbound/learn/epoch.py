@@ -22,6 +22,7 @@ from tightbound.learn.state import (
     tied,
 )
 from tightbound.learn.step import Batch, batch_loss, bounds_of, encoder_updated, search, updated
+from tightbound.model.streams import Stream
 
 VALIDATION_CHUNK = 500
 _INFORMATION_ROWS = 500
@@ -108,7 +109,7 @@ def _steps(
         key_rows, key_q = jax.random.split(jax.random.fold_in(noise, place.cursor))
         batch = _chunk(train, order, place.cursor, recipe.batch_size, recipe.dtype, key=key_rows)
         if recipe.encoder_steps > 1:
-            state = _encoder_steps(recipe, static, state, train, order, key=jax.random.fold_in(key_rows, 1))
+            state = _encoder_steps(recipe, static, state, train, order, key=Stream.ENCODER_STEPS.of(key_rows))
         state, sums, finite = updated(recipe, static, state, batch, key=key_q)
         new = (
             place.cursor + finite.astype("int32"),

@@ -8,8 +8,8 @@ from jaxtyping import Array
 from tightbound.learn.dataset import Dataset
 from tightbound.learn.gradients.pathwise import MaximumLikelihood, Pathwise
 from tightbound.learn.gradients.score_function import DisArm, Enumeration, GumbelSoftmax, ScoreFunction
-from tightbound.learn.inference.exact import check_linear_gaussian, plain_prior
-from tightbound.learn.inference.members import AbstractInference, Amortised, Exact, NoInference, PerDatum, SemiAmortised
+from tightbound.learn.inference.exact import plain_prior
+from tightbound.learn.inference.members import Amortised, NoInference
 from tightbound.learn.objectives import ELBO
 from tightbound.learn.regularisers import AbstractRegulariser, Capacity, FreeBits
 from tightbound.learn.state import Pair, Recipe, tied
@@ -17,7 +17,6 @@ from tightbound.model import (
     AbstractDistribution,
     GenerativeModel,
     Tabulated,
-    check_enumerable,
     has_closed_form_kl,
     n_states,
 )
@@ -29,12 +28,6 @@ def check_pair(pair: Pair, recipe: Recipe, train: Dataset) -> None:
         _check_exact_likelihood(pair, recipe)
         return
     pair = tied(pair)
-    if isinstance(pair.q, Exact):
-        prior = plain_prior(pair.p)
-        if n_states(prior) is None:
-            check_linear_gaussian(pair.p)
-        else:
-            check_enumerable(prior)
     q = posterior_shape(pair, train, recipe.dtype)
     prior = plain_prior(pair.p)
     if (n_states(q) is None) != (n_states(prior) is None):
@@ -55,23 +48,14 @@ def check_pair(pair: Pair, recipe: Recipe, train: Dataset) -> None:
         )
     recipe.objective.wants_kl(q, pair.p.prior)
     recipe.gradient.check(recipe.objective, q)
-    if isinstance(pair.q, SemiAmortised) and pair.q.through and not q.reparameterised:
-        raise ValueError(
-            f"A gradient through the inner steps must have a posterior with differentiable draws; got "
-            f"{type(q).__name__}; use through=False."
-        )
-    if recipe.regulariser is not None and _is_held(pair.q):
+    pair.q.check(q)
+    if recipe.regulariser is not None and pair.q.held:
         raise ValueError(
             f"{type(recipe.regulariser).__name__} must have a q whose gradient it can shape (amortised inference, or "
             f"semi-amortised through the steps); got {type(pair.q).__name__}; use inference='amortised'."
         )
     if recipe.regulariser is not None:
         _check_regulariser(recipe.regulariser, recipe, q, pair.p.prior)
-
-
-def _is_held(q: AbstractInference) -> bool:
-    """Whether q is found before the step, so that the step's gradient does not reach it."""
-    return isinstance(q, PerDatum | Exact) or (isinstance(q, SemiAmortised) and not q.through)
 
 
 def _check_regulariser(

@@ -22,26 +22,22 @@ from tightbound.model import (
     sample_and_log_prob,
 )
 from tightbound.model.distributions import Mask, Scalar, Vector
+from tightbound.model.generative import LogWeight
 
 
 class Draws(eqx.Module):
-    """What k draws z ~ q(z | x) say of one datum: the parts of the log weights, and KL(q || prior) if known; nats."""
+    """What k draws z ~ q(z | x) say of one datum."""
 
     z: Float[Array, "k l"]
-    log_likelihood: Float[Array, " k"]
-    log_prior: Float[Array, " k"]
-    log_q: Float[Array, " k"]
+    weight: LogWeight
+    """(k,) of each draw."""
     kl: Scalar | None
-
-    @property
-    def log_weights(self) -> Float[Array, " k"]:
-        """log w = log p(x | z) + log p(z) - log q(z | x), shape (k,)."""
-        return self.log_likelihood + self.log_prior - self.log_q
+    """KL(q || prior), nats, where it is known."""
 
     @property
     def any_kl(self) -> Scalar:
         """KL(q || prior): its formula where there is one, else the mean of log q - log p(z) over the draws."""
-        return jnp.mean(self.log_q - self.log_prior) if self.kl is None else self.kl
+        return jnp.mean(self.weight.log_q - self.weight.log_prior) if self.kl is None else self.kl
 
 
 def frozen(tree: Any) -> Any:
@@ -59,12 +55,8 @@ def draw(
     with_kl: bool = False,
     key: PRNGKeyArray,
 ) -> Draws:
-    """Draw z_1..z_k ~ q and weigh them: the one place where p and q meet."""
-
-    def one(k: PRNGKeyArray) -> tuple[Vector, Scalar]:
-        return sample_and_log_prob(q, key=k)
-
-    z, log_q = jax.vmap(one)(jax.random.split(key, n_samples))
+    """Draw z_1..z_k ~ q and weigh them."""
+    z, log_q = jax.vmap(lambda k: sample_and_log_prob(q, key=k))(jax.random.split(key, n_samples))
     return weigh(p, q, x, observed, z, log_q, with_kl=with_kl)
 
 
@@ -78,9 +70,9 @@ def weigh(
     *,
     with_kl: bool = False,
 ) -> Draws:
-    """The draws `z`, whose densities under q are `log_q`, with their parts of the log weight."""
-    log_likelihood, log_prior = jax.vmap(lambda z: (p.decoder(z).log_prob(x, observed), p.prior.log_prob(z)))(z)
-    return Draws(z, log_likelihood, log_prior, log_q, kl_divergence(q, p.prior) if with_kl else None)
+    """The draws `z`, whose densities under q are `log_q`, with their weights."""
+    weight = jax.vmap(lambda z, log_q: p.log_weight(x, z, log_q, observed))(z, log_q)
+    return Draws(z, weight, kl_divergence(q, p.prior) if with_kl else None)
 
 
 class AbstractObjective(eqx.Module):
@@ -92,13 +84,16 @@ class AbstractObjective(eqx.Module):
         """Draws of z a row."""
 
     @property
-    @abstractmethod
     def for_inference(self) -> "AbstractObjective":
         """The bound that q maximises: this one, unless p and q have different ones."""
+        return self
 
-    @abstractmethod
     def wants_kl(self, q: AbstractDistribution, prior: AbstractDistribution) -> bool:
-        """Whether `Draws.kl` is to be had; raises `ValueError` where it is asked for and there is no closed form."""
+        """Whether `Draws.kl` is to be had; raises `ValueError` where it is asked for and there is no closed form.
+
+        A function of the log weights needs none.
+        """
+        return False
 
     @abstractmethod
     def value(self, draws: Draws, kl_weight: Float[Array, ""] | float = 1.0) -> Scalar:
@@ -132,11 +127,6 @@ class ELBO(AbstractObjective):
         """n_samples."""
         return self.n_samples
 
-    @property
-    def for_inference(self) -> AbstractObjective:
-        """The same."""
-        return self
-
     def wants_kl(self, q: AbstractDistribution, prior: AbstractDistribution) -> bool:
         """Where there is a closed form, unless it is switched off."""
         known = has_closed_form_kl(q, prior)
@@ -149,7 +139,7 @@ class ELBO(AbstractObjective):
 
     def value(self, draws: Draws, kl_weight: Float[Array, ""] | float = 1.0) -> Scalar:
         """Mean over draws of log p(x|z), minus `kl_weight` times the KL."""
-        return jnp.mean(draws.log_likelihood) - kl_weight * draws.any_kl
+        return jnp.mean(draws.weight.log_likelihood) - kl_weight * draws.any_kl
 
     def path_factors(self, log_weights: Float[Array, " k"]) -> Float[Array, " k"]:
         """One: the gradient that sticks the landing."""
@@ -176,18 +166,9 @@ class ImportanceWeighted(AbstractObjective):
         """n_groups times n_samples."""
         return self.n_groups * self.n_samples
 
-    @property
-    def for_inference(self) -> AbstractObjective:
-        """The same."""
-        return self
-
-    def wants_kl(self, q: AbstractDistribution, prior: AbstractDistribution) -> bool:
-        """Never: the KL sits inside the logarithm."""
-        return False
-
     def value(self, draws: Draws, kl_weight: Float[Array, ""] | float = 1.0) -> Scalar:
         """log-mean-exp of the log weights of each group, averaged over groups."""
-        log_weights = _tempered(draws, kl_weight).reshape(self.n_groups, self.n_samples)
+        log_weights = draws.weight.tempered(kl_weight).reshape(self.n_groups, self.n_samples)
         return jnp.mean(logsumexp(log_weights, axis=1)) - jnp.log(self.n_samples)
 
     def path_factors(self, log_weights: Float[Array, " k"]) -> Float[Array, " k"]:
@@ -220,10 +201,6 @@ class PartiallyImportanceWeighted(AbstractObjective):
         """The bound in groups."""
         return ImportanceWeighted(self.n_samples, self.n_groups)
 
-    def wants_kl(self, q: AbstractDistribution, prior: AbstractDistribution) -> bool:
-        """Never."""
-        return False
-
     def value(self, draws: Draws, kl_weight: Float[Array, ""] | float = 1.0) -> Scalar:
         """log-mean-exp of all log weights."""
         return ImportanceWeighted(self.n_draws).value(draws, kl_weight)
@@ -253,18 +230,9 @@ class CombinedImportanceWeighted(AbstractObjective):
         """n_samples."""
         return self.n_samples
 
-    @property
-    def for_inference(self) -> AbstractObjective:
-        """The same."""
-        return self
-
-    def wants_kl(self, q: AbstractDistribution, prior: AbstractDistribution) -> bool:
-        """Never: both terms come from the same log weights."""
-        return False
-
     def value(self, draws: Draws, kl_weight: Float[Array, ""] | float = 1.0) -> Scalar:
         """The weighted sum of mean and log-mean-exp of the log weights."""
-        log_weights = _tempered(draws, kl_weight)
+        log_weights = draws.weight.tempered(kl_weight)
         tight = logsumexp(log_weights) - jnp.log(self.n_samples)
         return self.elbo_weight * jnp.mean(log_weights) + (1 - self.elbo_weight) * tight
 
@@ -299,18 +267,9 @@ class Renyi(AbstractObjective):
         """n_samples."""
         return self.n_samples
 
-    @property
-    def for_inference(self) -> AbstractObjective:
-        """The same."""
-        return self
-
-    def wants_kl(self, q: AbstractDistribution, prior: AbstractDistribution) -> bool:
-        """Never: the bound is a function of the log weights."""
-        return False
-
     def value(self, draws: Draws, kl_weight: Float[Array, ""] | float = 1.0) -> Scalar:
         """log-mean-exp of (1 - a) log w, over (1 - a)."""
-        log_weights, power = _tempered(draws, kl_weight), 1 - self.alpha
+        log_weights, power = draws.weight.tempered(kl_weight), 1 - self.alpha
         if power == 0:
             return jnp.mean(log_weights)
         return (logsumexp(power * log_weights) - jnp.log(self.n_samples)) / power
@@ -318,10 +277,6 @@ class Renyi(AbstractObjective):
     def path_factors(self, log_weights: Float[Array, " k"]) -> Float[Array, " k"]:
         """a + (1 - a) v, with v the normalised w^(1 - a)."""
         return self.alpha + (1 - self.alpha) * jax.nn.softmax((1 - self.alpha) * log_weights)
-
-
-def _tempered(draws: Draws, kl_weight: Float[Array, ""] | float) -> Float[Array, " k"]:
-    return draws.log_likelihood + kl_weight * (draws.log_prior - draws.log_q)
 
 
 def _name_of(prior: AbstractDistribution) -> str:

@@ -12,9 +12,7 @@ from tightbound.learn.gradients.pathwise import Estimate, Problem
 from tightbound.learn.regularisers import Minibatch
 from tightbound.learn.state import FitState, Pair, Recipe, tied
 from tightbound.model import GenerativeModel
-
-# Set apart from the keys of rows: split(key, n)[i] is fold_in(key, i).
-_SEARCH, _REGULARISER = 2**32 - 1, 2**32 - 2
+from tightbound.model.streams import Stream
 
 
 class Batch(NamedTuple):
@@ -46,7 +44,7 @@ def search(pair: Pair, kept: Array | None, batch: Batch, *, kl_weight: Array, ke
 
     own = None if kept is None else kept[batch.indices]
     axes = (0, None if batch.observed is None else 0, None if own is None else 0, 0)
-    keys = jax.random.split(jax.random.fold_in(key, _SEARCH), batch.x.shape[0])
+    keys = jax.random.split(Stream.INNER_LOOP.of(key), batch.x.shape[0])
     return jax.vmap(one, in_axes=axes)(batch.x, batch.observed, own, keys)
 
 
@@ -68,7 +66,7 @@ def batch_loss(
 
     def one(x: Array, observed: Array | None, found: Any, key: PRNGKeyArray) -> tuple[Any, Estimate, Array]:
         # A key of its own: q must not be a function of the noise that it is scored on.
-        own = jax.random.fold_in(key, _SEARCH)
+        own = Stream.INNER_LOOP.of(key)
         q, term = pair.q.learning(pair.p, x, observed, found, kl_weight=weight, key=own)
         problem = Problem(recipe.objective, pair.p, q, x, observed, q_weight)
         return (q if regularised else None), recipe.gradient.estimate(problem, estimator, key=key), term
@@ -82,7 +80,7 @@ def batch_loss(
     if recipe.regulariser is not None:
         kl = jax.vmap(lambda draws: draws.any_kl)(estimates.draws)
         rows = Minibatch(qs, estimates.draws.z[:, 0], kl, pair.p.prior, batch.weights, batch.n_rows, step)
-        penalty = weight * recipe.regulariser(rows, key=jax.random.fold_in(key, _REGULARISER))
+        penalty = weight * recipe.regulariser(rows, key=Stream.REGULARISER.of(key))
         loss = loss + penalty
         objective_sum = objective_sum - jax.lax.stop_gradient(penalty) * total
     return loss, (Sums(jnp.sum(estimates.bound * batch.weights), objective_sum), estimates.signal)
@@ -144,7 +142,7 @@ def bounds_of(
     pair = tied(pair)
 
     def one(x: Array, observed: Array | None, key: PRNGKeyArray) -> Array:
-        own = jax.random.fold_in(key, _SEARCH)
+        own = Stream.INNER_LOOP.of(key)
         q: Any = pair.q(pair.p, x, observed, key=own) if isinstance(pair.p, GenerativeModel) else None
         problem = Problem(recipe.objective, pair.p, q, x, observed, 1.0)
         return recipe.gradient.estimate(problem, estimator, key=key).bound

@@ -27,13 +27,13 @@ from tightbound.model.networks.inputs import AbstractInputs, CentredInputs, Colu
 from tightbound.model.networks.sets import set_inputs
 from tightbound.model.priors import LearnedPrior, VampPrior
 from tightbound.model.specification import BAGS, SELF_MASKING, Specification
+from tightbound.model.streams import Stream
 
 NetworkFactory = Callable[..., Network]
 
 FLOW_SIZES = (128,)
 """Widths of the networks inside a flow."""
 _QUIET = 0.1
-_SET = 2  # of the encoder's key: 0 and 1 are its network's
 
 
 @final
@@ -96,8 +96,7 @@ def build(
         encoder_network, decoder_network: factories f(in_size, out_size, key=...) -> network that replace the default.
         key: draws the weights.
     """
-    key_encoder, key_decoder = jax.random.split(key)
-    key_family, key_prior = (jax.random.fold_in(key, i) for i in (2, 3))  # 0 and 1 are the two above
+    key_encoder, key_decoder, key_family, key_prior = jax.random.split(key, 4)
     default = default_network(spec)
     family = make_family(spec.posterior, spec.latent_dim, key=key_family, **_family_options(spec))
     encoder = None
@@ -131,7 +130,7 @@ def _inputs(spec: Specification, start: Start, *, key: PRNGKeyArray) -> Abstract
     """What the encoder's network sees of a row."""
     if spec.encoder == "masking":
         return _cells_seen(spec, start, spec.mask_input)
-    return set_inputs(_cells_seen(spec, start, False), dtype=spec.dtype, key=jax.random.fold_in(key, _SET))
+    return set_inputs(_cells_seen(spec, start, False), dtype=spec.dtype, key=Stream.SET_INPUTS.of(key))
 
 
 def _cells_seen(spec: Specification, start: Start, with_mask: bool) -> CentredInputs | ColumnsInputs:

@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import NamedTuple, final
 
 import equinox as eqx
 import jax
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from tightbound.model.decoders import Decoder
 from tightbound.model.distributions import AbstractDistribution, Latent, Mask, Scalar, Vector
+
+
+class LogWeight(NamedTuple):
+    """log p(x, z) - log q(z | x) of one z (or of many side by side) in its parts, nats.
+
+    Every bound, every estimate of log p(x) and every expectation given x is a function of such weights.
+    """
+
+    log_likelihood: Float[Array, "*k"]
+    """log p(x_observed | z)."""
+    log_prior: Float[Array, "*k"]
+    """log p(z)."""
+    log_q: Float[Array, "*k"]
+    """Log density of what z was drawn from."""
+
+    @property
+    def log_joint(self) -> Float[Array, "*k"]:
+        """log p(x, z)."""
+        return self.log_likelihood + self.log_prior
+
+    @property
+    def total(self) -> Float[Array, "*k"]:
+        """log p(x, z) - log q(z | x)."""
+        return self.log_joint - self.log_q
+
+    def tempered(self, kl_weight: Float[Array, ""] | float) -> Float[Array, "*k"]:
+        """With the terms of the prior and of q weighted by `kl_weight`; with 1 it is `total`."""
+        return self.log_likelihood + kl_weight * (self.log_prior - self.log_q)
 
 
 @final
@@ -29,6 +57,18 @@ class GenerativeModel(eqx.Module):
     def log_joint(self, x: Vector, z: Latent, observed: Mask = None) -> Scalar:
         """log p(x_observed, z) in nats."""
         return self.decoder(z).log_prob(x, observed) + self.prior.log_prob(z)
+
+    def log_weight(
+        self,
+        x: Vector,
+        z: Latent,
+        log_q: Scalar,
+        observed: Mask = None,
+        given_z: AbstractDistribution | None = None,
+    ) -> LogWeight:
+        """The log weight of a z whose log density under q is `log_q`; `given_z`: p(x | z), where it is at hand."""
+        likelihood = self.decoder(z) if given_z is None else given_z
+        return LogWeight(likelihood.log_prob(x, observed), self.prior.log_prob(z), log_q)
 
     def sample(self, *, key: PRNGKeyArray) -> tuple[Vector, Latent]:
         """One ancestral draw (x, z): z ~ p(z), then x ~ p(x | z)."""

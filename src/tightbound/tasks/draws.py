@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tightbound.learn import Pair
 from tightbound.model import AbstractDistribution, FullGaussian, LowRankGaussian, ProductOfCells
+from tightbound.model.streams import Stream
 from tightbound.tasks.cellwise import factorised, given, nominal_levels, nominal_log_probs, shape_of
 from tightbound.tasks.constraints import Constraints, Region, region_of, truncated_gaussian
 from tightbound.tasks.sampling import (
@@ -31,8 +32,6 @@ from tightbound.tasks.sampling import (
     sizes,
     weighted,
 )
-
-_CELLS, _RESAMPLING, _ORDER = 2**32 - 7, 2**32 - 9, 2**32 - 13
 
 
 @final
@@ -227,7 +226,7 @@ def _term(pair: Pair, row: Row, region: Region | None, s: Array, defensive: floa
 def _restricted(rest: AbstractDistribution, region: Region, row: Row, s: Array) -> tuple[Array, Array]:
     """log P(sets | z, x_observed), and what to average: means, or a draw where the cells are correlated."""
     if isinstance(rest, LowRankGaussian | FullGaussian):
-        key = jax.random.fold_in(jax.random.fold_in(row.key, s), _CELLS)
+        key = Stream.CELLS.of(jax.random.fold_in(row.key, s))
         return truncated_gaussian(rest, region, row.x, row.observed, key=key)
     return region.log_prob(rest, row.x, row.observed), rest.mean
 
@@ -240,7 +239,7 @@ def _completed(
     if region is not None and not factorised(rest):
         # The draw that the weight belongs to.
         return jnp.where(row.observed, row.x, _restricted(rest, region, row, s)[1])
-    key_free, key_set = jax.random.split(jax.random.fold_in(jax.random.fold_in(row.copy_key, _CELLS), t))
+    key_free, key_set = jax.random.split(jax.random.fold_in(Stream.CELLS.of(row.copy_key), t))
     x = rest.sample(key=key_free, needed=gaps) if isinstance(rest, ProductOfCells) else rest.sample(key=key_free)
     if region is not None:
         x = region.sample(rest, x, key=key_set)
@@ -252,13 +251,13 @@ def _systematic(row: Row, weights: Array, n_draws: int) -> Array:
 
     In their own order the first draws would be of the first latents alone, whatever their weights are.
     """
-    u = jax.random.uniform(jax.random.fold_in(row.copy_key, _RESAMPLING), dtype=weights.dtype)
+    u = jax.random.uniform(Stream.RESAMPLING.of(row.copy_key), dtype=weights.dtype)
     cumulative = jnp.cumsum(weights)
     points = (u + jnp.arange(n_draws)) / n_draws * cumulative[-1]
     # From the right: a weight of zero is never chosen.
     found = jnp.searchsorted(cumulative, points.astype(weights.dtype), side="right")
     last = jnp.max(jnp.where(weights > 0, jnp.arange(len(weights)), 0))
-    return jax.random.permutation(jax.random.fold_in(row.copy_key, _ORDER), jnp.minimum(found, last))
+    return jax.random.permutation(Stream.ORDER.of(row.copy_key), jnp.minimum(found, last))
 
 
 def _modes(mean: Values, nominal: tuple[int, ...]) -> Values:

@@ -10,12 +10,11 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import ArrayLike, NDArray
 
-from tightbound.learn import Amortised, Pair, PerDatum, Refinement, SemiAmortised
+from tightbound.learn import Pair, Refinement
 from tightbound.model import at_row, sample_and_log_prob
+from tightbound.model.streams import Stream
 from tightbound.tasks.cellwise import log_probs
 from tightbound.tasks.sampling import Batch, Mask, Progress, Row, Values, batches, check_arguments, found_rows, sizes
-
-_REFINING = 2**32 - 11
 
 
 def likelihood_regret(
@@ -38,7 +37,7 @@ def likelihood_regret(
     Source: Xiao, Yan and Amit (2020), who refine the encoder's network in place of the row's parameters.
     """
     check_arguments(pair, x, observed, n_samples, 0.0)
-    if not isinstance(pair.q, Amortised | SemiAmortised | PerDatum):
+    if pair.q.own_family is None:
         raise TypeError(
             f"The inference must have parameters to refine; got {type(pair.q).__name__}, whose likelihood regret is "
             "zero or unknown; use log p(x), or amortised inference."
@@ -85,15 +84,15 @@ def _by_rows(
 
 @eqx.filter_jit
 def _regret(pair: Pair, batch: Batch, loop: Refinement, n_samples: int, *, key: PRNGKeyArray) -> Float[Array, " n"]:
-    q: Any = pair.q  # checked to have a family
-    p, family = pair.p, q.family
+    p: Any = pair.p
+    family: Any = pair.q.own_family  # checked to be one
 
     def one(row: Row) -> Array:
         def bound(numbers: Array, s: Array) -> Array:
             z, log_q = sample_and_log_prob(family(numbers), key=jax.random.fold_in(row.key, s))
-            return p.log_joint(row.x, z, row.observed) - log_q
+            return p.log_weight(row.x, z, log_q, row.observed).total
 
-        loop_key = jax.random.fold_in(row.key, _REFINING)
+        loop_key = Stream.REFINING.of(row.key)
         refined = loop(p, family, row.numbers, row.x, row.observed, key=loop_key).parameters
         draws = jnp.arange(n_samples)
         return jnp.mean(jax.vmap(lambda s: bound(refined, s) - bound(row.numbers, s))(draws))

@@ -18,15 +18,14 @@ from numpy.typing import NDArray
 from tightbound.evidence import pareto_khat
 from tightbound.evidence.importance import DRAWS_AT_ONCE, MIN_ROWS_AT_ONCE
 from tightbound.evidence.pareto import tail_length
-from tightbound.evidence.rows import INNER_LOOP, chunks, row_hashes, take
+from tightbound.evidence.rows import chunks, row_hashes, take
 from tightbound.learn import Pair
 from tightbound.model import TOTAL, AbstractDistribution, ConditionedHead, sample_and_log_prob
+from tightbound.model.streams import Stream
 from tightbound.tasks.cellwise import check_readable
 
 MANY_SAMPLES = DRAWS_AT_ONCE
 """From here on one row fills the machine."""
-_PRIOR_DRAWS = 2**32 - 3
-_COPIES = 2**32 - 5
 _LEAST_LOG_RATIO = -700.0
 
 Progress = Callable[[int], None]
@@ -120,8 +119,8 @@ def batches(pair: Pair, x: Values, observed: Mask, rows_at_once: int) -> Iterato
 def found_rows(pair: Pair, batch: Batch, *, key: PRNGKeyArray) -> Row:
     """The rows with what inference finds for them, inside a program."""
     keys = jax.vmap(lambda h: jax.random.fold_in(key, h))(batch.hashes)
-    inner = jax.vmap(lambda h: jax.random.fold_in(jax.random.fold_in(key, INNER_LOOP), h))(batch.hashes)
-    copy_keys = jax.vmap(lambda k, c: jax.random.fold_in(jax.random.fold_in(k, _COPIES), c))(keys, batch.copies)
+    inner = jax.vmap(lambda h: jax.random.fold_in(Stream.INNER_LOOP.of(key), h))(batch.hashes)
+    copy_keys = jax.vmap(lambda k, c: jax.random.fold_in(Stream.COPIES.of(k), c))(keys, batch.copies)
     # Numbers, not distributions: those of a flow would carry a copy of its networks for every row.
     numbers = jax.vmap(lambda x, mask, key: pair.q.numbers(pair.p, x, mask, key=key))(batch.x, batch.observed, inner)
     return Row(batch.x, batch.observed, numbers, keys, copy_keys)
@@ -137,7 +136,7 @@ def weighted(pair: Pair, row: Row, s: Array, defensive: float) -> tuple[Abstract
     key = jax.random.fold_in(row.key, s)
     z, log_q = sample_and_log_prob(q, key=key)
     if defensive:
-        key_which, key_prior = jax.random.split(jax.random.fold_in(key, _PRIOR_DRAWS))
+        key_which, key_prior = jax.random.split(Stream.PRIOR_DRAWS.of(key))
         from_q = jax.random.uniform(key_which) >= defensive
         z = jnp.where(from_q, z, p.prior.sample(key=key_prior))
         log_q = jnp.where(from_q, log_q, q.log_prob(z))

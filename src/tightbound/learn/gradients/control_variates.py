@@ -18,51 +18,35 @@ _DECAY = 0.99
 class AbstractBaseline(eqx.Module):
     """A number to subtract from each draw's signal; it must not depend on that draw."""
 
-    @abstractmethod
     def initial_state(self, n_features: int, dtype: str) -> Any:
-        """What it remembers from step to step."""
+        """What it remembers from step to step (None: nothing)."""
+        return None
 
     @abstractmethod
     def predict(self, state: Any, x: Vector, signals: Float[Array, " k"]) -> Float[Array, " k"]:
         """One number a draw."""
 
-    @abstractmethod
     def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
         """The state after a minibatch whose rows had these mean signals."""
+        return state
 
 
 @final
 class NoBaseline(AbstractBaseline):
     """Zero: the estimator as it stands in the textbook. Source: Williams (1992)."""
 
-    def initial_state(self, n_features: int, dtype: str) -> Any:
-        """Nothing."""
-        return None
-
     def predict(self, state: Any, x: Vector, signals: Float[Array, " k"]) -> Float[Array, " k"]:
         """Zeros."""
         return jnp.zeros_like(signals)
-
-    def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
-        """Nothing."""
-        return state
 
 
 @final
 class LeaveOneOut(AbstractBaseline):
     """The mean signal of the row's other draws. Source: Kool, van Hoof and Welling (2019)."""
 
-    def initial_state(self, n_features: int, dtype: str) -> Any:
-        """Nothing."""
-        return None
-
     def predict(self, state: Any, x: Vector, signals: Float[Array, " k"]) -> Float[Array, " k"]:
         """(sum - own) / (k - 1)."""
         return (jnp.sum(signals) - signals) / (signals.shape[0] - 1)
-
-    def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
-        """Nothing."""
-        return state
 
 
 class Average(eqx.Module):

@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tightbound.learn.objectives import ELBO, AbstractObjective, Draws, ImportanceWeighted, draw, frozen
+from tightbound.learn.objectives import ELBO, AbstractObjective, Draws, ImportanceWeighted, draw, frozen, weigh
 from tightbound.model import AbstractDistribution, GenerativeModel, sample_and_log_prob
 from tightbound.model.distributions import Mask, Scalar, Vector
+from tightbound.model.generative import LogWeight
 
 
 class Problem(NamedTuple):
@@ -59,17 +60,17 @@ class AbstractGradient(eqx.Module):
     def check(self, objective: AbstractObjective, q: AbstractDistribution) -> None:
         """Raise `ValueError`, naming what can be used instead, for an objective or q that this cannot handle."""
 
-    @abstractmethod
     def initial_state(self, n_features: int, dtype: str) -> Any:
         """What the estimator remembers from step to step (None: nothing)."""
+        return None
 
     @abstractmethod
     def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
         """Surrogate and bound for one datum."""
 
-    @abstractmethod
     def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
         """The state after a minibatch with these signals."""
+        return state
 
 
 def from_draws(problem: Problem, draws: Draws, surrogate: Scalar, signal: Scalar | None = None) -> Estimate:
@@ -81,7 +82,7 @@ def from_draws(problem: Problem, draws: Draws, surrogate: Scalar, signal: Scalar
 
 def weighted(problem: Problem, draws: Draws) -> Scalar:
     """The objective with the problem's KL weight."""
-    return problem.objective.value(draws, jnp.asarray(problem.kl_weight, draws.log_q.dtype))
+    return problem.objective.value(draws, jnp.asarray(problem.kl_weight, draws.z.dtype))
 
 
 @final
@@ -95,20 +96,12 @@ class Pathwise(AbstractGradient):
         """Needs a family whose draws are differentiable in its parameters."""
         check_reparameterised("pathwise", q)
 
-    def initial_state(self, n_features: int, dtype: str) -> Any:
-        """Nothing."""
-        return None
-
     def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
         """Surrogate = weighted objective, bound = objective, from the same draws."""
         if problem.objective.for_inference == problem.objective:
             draws = problem.draw(key=key)
             return from_draws(problem, draws, weighted(problem, draws))
         return _by_halves(problem, lambda half: half.draw(key=key), key=key)
-
-    def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
-        """Nothing."""
-        return state
 
 
 @final
@@ -130,18 +123,10 @@ class StickingTheLanding(AbstractGradient):
                 f"{type(objective).__name__}; use dreg."
             )
 
-    def initial_state(self, n_features: int, dtype: str) -> Any:
-        """Nothing."""
-        return None
-
     def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
         """Surrogate = mean log weight with q's density held."""
         draws = _held_draws(problem, key=key)
         return from_draws(problem, draws, weighted(problem, draws))
-
-    def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
-        """Nothing."""
-        return state
 
 
 @final
@@ -163,10 +148,6 @@ class DoublyReparameterised(AbstractGradient):
                 "use stl or pathwise for the ELBO, or objective iwae with n_samples above 1."
             )
 
-    def initial_state(self, n_features: int, dtype: str) -> Any:
-        """Nothing."""
-        return None
-
     def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
         """Surrogate = objective of draws whose cotangents are scaled."""
 
@@ -177,10 +158,6 @@ class DoublyReparameterised(AbstractGradient):
             draws = draws_of(problem)
             return from_draws(problem, draws, weighted(problem, draws))
         return _by_halves(problem, draws_of, key=key)
-
-    def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
-        """Nothing."""
-        return state
 
 
 @final
@@ -201,26 +178,17 @@ class Resampled(AbstractGradient):
                 f"{type(objective).__name__} with {objective.n_draws}; use dreg or pathwise, or raise n_samples."
             )
 
-    def initial_state(self, n_features: int, dtype: str) -> Any:
-        """Nothing."""
-        return None
-
     def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
         """Surrogate = tempered log weight of the draw that was picked, its cotangent scaled."""
         key_draws, key_pick = jax.random.split(key)
         draws = jax.lax.stop_gradient(problem._replace(p=frozen(problem.p), q=frozen(problem.q)).draw(key=key_draws))
-        tempered = draws.log_likelihood + problem.kl_weight * (draws.log_prior - draws.log_q)
+        tempered = draws.weight.tempered(problem.kl_weight)
         picked = jax.random.categorical(key_pick, tempered)
         factor = 1 - problem.kl_weight * (1 - jax.nn.softmax(tempered)[picked])
         again = jax.random.split(key_draws, problem.objective.n_draws)[picked]
         z = _scale_cotangent(sample_and_log_prob(problem.q, key=again)[0], factor)
-        log_q = frozen(problem.q).log_prob(z)
-        log_likelihood = problem.p.decoder(z).log_prob(problem.x, problem.observed)
-        return from_draws(problem, draws, log_likelihood + problem.kl_weight * (problem.p.prior.log_prob(z) - log_q))
-
-    def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
-        """Nothing."""
-        return state
+        weight = problem.p.log_weight(problem.x, z, frozen(problem.q).log_prob(z), problem.observed)
+        return from_draws(problem, draws, weight.tempered(problem.kl_weight))
 
 
 @final
@@ -230,19 +198,11 @@ class MaximumLikelihood(AbstractGradient):
     def check(self, objective: AbstractObjective, q: AbstractDistribution) -> None:
         """Nothing to refuse: there is no q."""
 
-    def initial_state(self, n_features: int, dtype: str) -> Any:
-        """Nothing."""
-        return None
-
     def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
         """log p(x) on every face."""
         value = problem.p.log_prob(problem.x, problem.observed)  # type: ignore[attr-defined]
         held, none = jax.lax.stop_gradient(value), jnp.zeros(1, value.dtype)
-        return Estimate(value, held, held, Draws(none[None, :], held[None], none, none, None), held)
-
-    def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
-        """Nothing."""
-        return state
+        return Estimate(value, held, held, Draws(none[None, :], LogWeight(held[None], none, none), None), held)
 
 
 def check_reparameterised(name: str, q: AbstractDistribution) -> None:
@@ -270,16 +230,13 @@ def _held_draws(problem: Problem, *, key: PRNGKeyArray, scaled: bool = False) ->
     z, _ = jax.vmap(lambda k: sample_and_log_prob(q, key=k))(keys)
 
     def weights_of(z: Array) -> Draws:
-        def one(z: Array) -> tuple[Scalar, Scalar, Scalar]:
-            return p.decoder(z).log_prob(problem.x, problem.observed), p.prior.log_prob(z), held.log_prob(z)
-
-        return Draws(z, *jax.vmap(one)(z), None)
+        return weigh(p, held, problem.x, problem.observed, z, jax.vmap(held.log_prob)(z))
 
     if not scaled:
         return weights_of(z)
     # The same numbers twice: the compiler computes them once, for the factors do not change the values.
     first = jax.lax.stop_gradient(weights_of(z))
-    tempered = first.log_likelihood + problem.kl_weight * (first.log_prior - first.log_q)
+    tempered = first.weight.tempered(problem.kl_weight)
     # With a weight b on log q the score's share is b times as large: 1 - b (1 - factor).
     factors = 1 - problem.kl_weight * (1 - problem.objective.path_factors(tempered))
     return weights_of(_scale_cotangent(z, factors[:, None]))

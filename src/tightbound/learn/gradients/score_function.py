@@ -52,16 +52,14 @@ class ScoreFunction(AbstractGradient):
         draws = _fixed_draws(problem, key=key)
         held = jax.lax.stop_gradient(draws)
         if isinstance(problem.objective, ELBO):
-            signals = held.log_likelihood
-            if draws.kl is None:
-                signals = signals + problem.kl_weight * (held.log_prior - held.log_q)
-            score = jnp.mean((signals - self.baseline.predict(state, problem.x, signals)) * draws.log_q)
+            signals = _signal(problem, held)
+            score = jnp.mean((signals - self.baseline.predict(state, problem.x, signals)) * draws.weight.log_q)
             # What the density itself gives has expectation zero, and would only add noise.
-            surrogate = weighted(problem, eqx.tree_at(lambda d: d.log_q, draws, held.log_q)) + score
+            surrogate = weighted(problem, _with_held_q(draws)) + score
             return from_draws(problem, draws, surrogate, jnp.mean(signals))
         value = weighted(problem, held)
         baseline = self.baseline.predict(state, problem.x, value[None])[0]
-        surrogate = weighted(problem, draws) + (value - baseline) * jnp.sum(draws.log_q)
+        surrogate = weighted(problem, draws) + (value - baseline) * jnp.sum(draws.weight.log_q)
         return from_draws(problem, draws, surrogate, value)
 
     def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
@@ -86,25 +84,16 @@ class Vimco(AbstractGradient):
                 "n_samples."
             )
 
-    def initial_state(self, n_features: int, dtype: str) -> Any:
-        """Nothing."""
-        return None
-
     def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
         """Surrogate = bound at fixed draws + sum_i (L - L without i) log q(z_i)."""
         draws = _fixed_draws(problem, key=key)
-        held = jax.lax.stop_gradient(draws)
-        log_w = held.log_likelihood + problem.kl_weight * (held.log_prior - held.log_q)
+        log_w = jax.lax.stop_gradient(draws.weight.tempered(problem.kl_weight))
         k = log_w.shape[0]
         others = (jnp.sum(log_w) - log_w) / (k - 1)
         without = jnp.where(jnp.eye(k, dtype=bool), others[:, None], log_w[None, :])
         signals = logsumexp(log_w) - logsumexp(without, axis=1)
-        surrogate = weighted(problem, draws) + jnp.sum(signals * draws.log_q)
+        surrogate = weighted(problem, draws) + jnp.sum(signals * draws.weight.log_q)
         return from_draws(problem, draws, surrogate)
-
-    def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
-        """Nothing."""
-        return state
 
 
 @final
@@ -127,10 +116,6 @@ class DisArm(AbstractGradient):
                 f"{type(objective).__name__} with {objective.n_draws}; set n_samples to 2."
             )
 
-    def initial_state(self, n_features: int, dtype: str) -> Any:
-        """Nothing."""
-        return None
-
     def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
         """Surrogate = objective at fixed draws + derivative times logits."""
         q: Any = problem.q
@@ -142,17 +127,10 @@ class DisArm(AbstractGradient):
         draws = weigh(
             problem.p, q, problem.x, problem.observed, z, jax.vmap(held_q.log_prob)(z), with_kl=problem.with_kl
         )
-        f = draws.log_likelihood
-        if draws.kl is None:
-            f = f + problem.kl_weight * (draws.log_prior - draws.log_q)
-        one, two = jnp.split(jax.lax.stop_gradient(f), 2)
+        one, two = jnp.split(jax.lax.stop_gradient(_signal(problem, draws)), 2)
         sure = jax.nn.sigmoid(jnp.abs(held_q.logits))
         derivative = 0.5 * jnp.mean((one - two)[:, None] * (first - second) * sure[None, :], axis=0)
         return from_draws(problem, draws, weighted(problem, draws) + derivative @ q.logits)
-
-    def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
-        """Nothing."""
-        return state
 
 
 @final
@@ -183,10 +161,6 @@ class GumbelSoftmax(AbstractGradient):
                 f"The gradient gumbel must have the objective elbo; got {type(objective).__name__}; use vimco for iwae."
             )
 
-    def initial_state(self, n_features: int, dtype: str) -> Any:
-        """Nothing."""
-        return None
-
     def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
         """Surrogate = objective at relaxed draws; bound = objective at the discrete draws of the same noise."""
         keys = jax.random.split(key, problem.objective.n_draws)
@@ -198,10 +172,6 @@ class GumbelSoftmax(AbstractGradient):
             return weigh(problem.p, problem.q, problem.x, problem.observed, z, log_q, with_kl=problem.with_kl)
 
         return from_draws(problem, draws_at(hard), weighted(problem, draws_at(seen)))
-
-    def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
-        """Nothing."""
-        return state
 
 
 @final
@@ -217,10 +187,6 @@ class Enumeration(AbstractGradient):
                 "objective='elbo', or for iwae the gradient vimco with a network for q."
             )
 
-    def initial_state(self, n_features: int, dtype: str) -> Any:
-        """Nothing."""
-        return None
-
     def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
         """Surrogate = sum_z q(z) (log p(x | z) + weight (log p(z) - log q(z))); the draws are all states."""
         z, q = all_states(problem.q), problem.q
@@ -229,18 +195,13 @@ class Enumeration(AbstractGradient):
         draws = weigh(problem.p, q, problem.x, problem.observed, z, log_q)
 
         def value(weight: Any) -> Scalar:
-            terms = draws.log_likelihood + weight * (draws.log_prior - draws.log_q)
             # A state of probability zero adds nothing, and has a log probability of minus infinity.
-            return jnp.sum(jnp.where(log_q > -1e30, jnp.exp(log_q) * terms, 0))
+            return jnp.sum(jnp.where(log_q > -1e30, jnp.exp(log_q) * draws.weight.tempered(weight), 0))
 
         bound, held = jax.lax.stop_gradient(value(1.0)), jax.lax.stop_gradient(value(problem.kl_weight))
-        kl = jnp.sum(jnp.where(log_q > -1e30, jnp.exp(log_q) * (log_q - draws.log_prior), 0))
+        kl = jnp.sum(jnp.where(log_q > -1e30, jnp.exp(log_q) * (log_q - draws.weight.log_prior), 0))
         draws = eqx.tree_at(lambda d: d.kl, draws, kl, is_leaf=lambda a: a is None)
         return Estimate(value(problem.kl_weight), bound, held, draws, bound)
-
-    def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
-        """Nothing."""
-        return state
 
 
 @final
@@ -259,21 +220,12 @@ class ReweightedWakeSleep(AbstractGradient):
                 f"{type(objective).__name__} with {objective.n_draws}; raise n_samples."
             )
 
-    def initial_state(self, n_features: int, dtype: str) -> Any:
-        """Nothing."""
-        return None
-
     def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
         """Surrogate = bound with q held + sum of normalised weights times log q(z)."""
         draws = _fixed_draws(problem, key=key)
-        held = eqx.tree_at(lambda d: d.log_q, draws, jax.lax.stop_gradient(draws.log_q))
-        tempered = draws.log_likelihood + problem.kl_weight * (draws.log_prior - draws.log_q)
-        weights = jax.lax.stop_gradient(jax.nn.softmax(tempered))
-        return from_draws(problem, draws, weighted(problem, held) + jnp.sum(weights * draws.log_q))
-
-    def updated(self, state: Any, x: Float[Array, "b d"], signals: Float[Array, " b"], weights: Array) -> Any:
-        """Nothing."""
-        return state
+        weights = jax.lax.stop_gradient(jax.nn.softmax(draws.weight.tempered(problem.kl_weight)))
+        surrogate = weighted(problem, _with_held_q(draws)) + jnp.sum(weights * draws.weight.log_q)
+        return from_draws(problem, draws, surrogate)
 
 
 def _check_one_bound(name: str, objective: AbstractObjective) -> None:
@@ -282,6 +234,15 @@ def _check_one_bound(name: str, objective: AbstractObjective) -> None:
             f"The gradient {name} must have one objective for p and q; got {type(objective).__name__}; use pathwise or "
             "dreg, or the objective miwae."
         )
+
+
+def _signal(problem: Problem, draws: Draws) -> Float[Array, " k"]:
+    """What each draw adds to the weighted ELBO: without the KL, where that comes from its formula."""
+    return draws.weight.tempered(problem.kl_weight) if draws.kl is None else draws.weight.log_likelihood
+
+
+def _with_held_q(draws: Draws) -> Draws:
+    return eqx.tree_at(lambda d: d.weight.log_q, draws, jax.lax.stop_gradient(draws.weight.log_q))
 
 
 def _fixed_draws(problem: Problem, *, key: PRNGKeyArray) -> Draws:

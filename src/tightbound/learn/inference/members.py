@@ -14,6 +14,7 @@ from tightbound.learn.objectives import frozen
 from tightbound.model import (
     AbstractDistribution,
     AbstractFamily,
+    DiagonalGaussianFamily,
     Encoder,
     FullGaussian,
     GenerativeModel,
@@ -25,13 +26,12 @@ from tightbound.model import (
     n_states,
 )
 from tightbound.model.distributions import Mask, Scalar, Vector
+from tightbound.model.streams import Stream
 
 Numbers = Float[Array, " m"]
 Weight = Float[Array, ""] | float
 
 
-_START = 2**32 - 2
-"""Sets the noise of the start apart from that of the loop."""
 CONVERGED = 0.01
 """Nats that an inner loop must still promise a row for it to go on."""
 
@@ -53,11 +53,35 @@ class AbstractInference(eqx.Module):
         """The posterior approximation of one row: the member that its numbers make."""
         return self.member(p, self.numbers(p, x, observed, key=key))
 
-    @abstractmethod
+    @property
+    def own_family(self) -> AbstractFamily | None:
+        """The family whose member a row's numbers pick (None: they do not come from one)."""
+        return None
+
+    @property
+    def inner_loop(self) -> Refinement | None:
+        """What a row never seen goes through (None: no loop)."""
+        return None
+
+    @property
+    def held(self) -> bool:
+        """Whether q is found before a training step, so that the step's gradient does not reach it."""
+        return False
+
+    def check(self, q: AbstractDistribution) -> None:
+        """Refuse (`ValueError`) a posterior of the kind of `q` that cannot be learnt this way."""
+        del q
+
+    def refined(self, p: GenerativeModel, loop: Refinement) -> "AbstractInference":
+        """This q, bettered for every row by an inner loop, in its own family where it has one."""
+        if n_states(plain_prior(p)) is not None:
+            return self
+        return PerDatum(DiagonalGaussianFamily(p.prior.dim), loop, self)
+
     def kept(self, n_rows: int, dtype: str) -> Float[Array, "n m"] | None:
         """What is kept of every training row from epoch to epoch, as it starts (None: nothing)."""
+        return None
 
-    @abstractmethod
     def search(
         self,
         p: GenerativeModel,
@@ -68,10 +92,11 @@ class AbstractInference(eqx.Module):
         kl_weight: Weight,
         key: PRNGKeyArray,
     ) -> Refined | None:
-        """The inner loop of a training step, before the step on the networks; no gradient passes through it.
+        """The inner loop of a training step, before the step on the networks (None: there is none).
 
-        It ascends the bound whose KL has the weight that the step has.
+        It ascends the bound whose KL has the weight that the step has; no gradient passes through it.
         """
+        return None
 
     @abstractmethod
     def learning(
@@ -97,9 +122,13 @@ class Amortised(AbstractInference):
     encoder: Encoder
 
     @property
-    def family(self) -> AbstractFamily:
+    def own_family(self) -> AbstractFamily:
         """The encoder's."""
         return self.encoder.family
+
+    def refined(self, p: GenerativeModel, loop: Refinement) -> AbstractInference:
+        """The network proposes, the loop refines."""
+        return SemiAmortised(self.encoder, loop)
 
     def numbers(self, p: GenerativeModel, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Numbers:
         """The encoder's answer."""
@@ -108,23 +137,6 @@ class Amortised(AbstractInference):
     def member(self, p: GenerativeModel, numbers: Numbers) -> AbstractDistribution:
         """The encoder's family."""
         return self.encoder.family(numbers)
-
-    def kept(self, n_rows: int, dtype: str) -> Float[Array, "n m"] | None:
-        """Nothing."""
-        return None
-
-    def search(
-        self,
-        p: GenerativeModel,
-        x: Vector,
-        observed: Mask,
-        kept: Numbers | None,
-        *,
-        kl_weight: Weight,
-        key: PRNGKeyArray,
-    ) -> Refined | None:
-        """Nothing to search."""
-        return None
 
     def learning(
         self,
@@ -156,6 +168,25 @@ class PerDatum(AbstractInference):
     while_learning: Refinement | None = None
     """The inner loop of a training step (None: that for a row never seen)."""
 
+    @property
+    def own_family(self) -> AbstractFamily:
+        """The family."""
+        return self.family
+
+    @property
+    def inner_loop(self) -> Refinement:
+        """The refinement."""
+        return self.refinement
+
+    @property
+    def held(self) -> bool:
+        """Always."""
+        return True
+
+    def refined(self, p: GenerativeModel, loop: Refinement) -> AbstractInference:
+        """On from what this one finds."""
+        return PerDatum(self.family, loop, self)
+
     def numbers(self, p: GenerativeModel, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Numbers:
         """Where the inner loop ends."""
         return self.refinement(p, self.family, self._first(p, x, observed, key=key), x, observed, key=key).parameters
@@ -163,11 +194,10 @@ class PerDatum(AbstractInference):
     def _first(self, p: GenerativeModel, x: Vector, observed: Mask, *, key: PRNGKeyArray) -> Numbers:
         if self.start is None:
             return first_parameters(self.family, x.dtype.name)
-        numbers = self.start.numbers(p, x, observed, key=jax.random.fold_in(key, _START))
+        numbers = self.start.numbers(p, x, observed, key=Stream.INNER_START.of(key))
         # Not by identity: compiled code sees a copy of each.
         own: Any = jax.tree.structure(self.family)
-        familiar = isinstance(self.start, Amortised | SemiAmortised | PerDatum)
-        if familiar and own == jax.tree.structure(self.start.family):
+        if own == jax.tree.structure(self.start.own_family):
             return numbers
         guess = self.start.member(p, numbers)
         return self.family.near(guess.mean, jnp.sqrt(guess.variance))
@@ -226,9 +256,31 @@ class SemiAmortised(AbstractInference):
     through: bool = eqx.field(static=True, default=False)
 
     @property
-    def family(self) -> AbstractFamily:
+    def own_family(self) -> AbstractFamily:
         """The encoder's."""
         return self.encoder.family
+
+    @property
+    def inner_loop(self) -> Refinement:
+        """The refinement."""
+        return self.refinement
+
+    @property
+    def held(self) -> bool:
+        """Unless the encoder learns through the steps."""
+        return not self.through
+
+    def check(self, q: AbstractDistribution) -> None:
+        """Through the steps only differentiable draws can be learnt."""
+        if self.through and not q.reparameterised:
+            raise ValueError(
+                f"A gradient through the inner steps must have a posterior with differentiable draws; got "
+                f"{type(q).__name__}; use through=False."
+            )
+
+    def refined(self, p: GenerativeModel, loop: Refinement) -> AbstractInference:
+        """The same network, another loop."""
+        return SemiAmortised(self.encoder, loop)
 
     def numbers(self, p: GenerativeModel, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Numbers:
         """The refined proposal."""
@@ -238,10 +290,6 @@ class SemiAmortised(AbstractInference):
     def member(self, p: GenerativeModel, numbers: Numbers) -> AbstractDistribution:
         """The encoder's family."""
         return self.encoder.family(numbers)
-
-    def kept(self, n_rows: int, dtype: str) -> Float[Array, "n m"] | None:
-        """Nothing: the network remembers."""
-        return None
 
     def search(
         self,
@@ -286,6 +334,15 @@ class Exact(AbstractInference):
     Source: Dempster, Laird and Rubin (1977); Neal and Hinton (1998).
     """
 
+    @property
+    def held(self) -> bool:
+        """Always."""
+        return True
+
+    def refined(self, p: GenerativeModel, loop: Refinement) -> AbstractInference:
+        """There is nothing to better."""
+        return self
+
     def numbers(self, p: GenerativeModel, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Numbers:
         """Location and triangle of a Gaussian, or the logits of all states."""
         posterior = exact_posterior(p, x, observed)
@@ -300,23 +357,6 @@ class Exact(AbstractInference):
             return Tabulated(all_states(prior), numbers)
         loc, tril = jnp.split(numbers, [prior.dim])
         return FullGaussian(loc, tril.reshape(prior.dim, prior.dim))
-
-    def kept(self, n_rows: int, dtype: str) -> Float[Array, "n m"] | None:
-        """Nothing."""
-        return None
-
-    def search(
-        self,
-        p: GenerativeModel,
-        x: Vector,
-        observed: Mask,
-        kept: Numbers | None,
-        *,
-        kl_weight: Weight,
-        key: PRNGKeyArray,
-    ) -> Refined | None:
-        """Nothing to search."""
-        return None
 
     def learning(
         self,
@@ -343,23 +383,6 @@ class NoInference(AbstractInference):
     def member(self, p: Any, numbers: Numbers) -> AbstractDistribution:
         """Refused."""
         raise TypeError(_NO_POSTERIOR)
-
-    def kept(self, n_rows: int, dtype: str) -> Float[Array, "n m"] | None:
-        """Nothing."""
-        return None
-
-    def search(
-        self,
-        p: Any,
-        x: Vector,
-        observed: Mask,
-        kept: Numbers | None,
-        *,
-        kl_weight: Weight,
-        key: PRNGKeyArray,
-    ) -> Refined | None:
-        """Nothing."""
-        return None
 
     def learning(
         self,

@@ -196,8 +196,7 @@ def _landing(target: Target, at: Numbers, n_samples: int, *, key: PRNGKeyArray) 
     q = family(at)
 
     def log_weight(z: Vector) -> Scalar:
-        log_likelihood = p.decoder(z).log_prob(target.x, target.observed)
-        return log_likelihood + target.kl_weight * (p.prior.log_prob(z) - q.log_prob(z))
+        return p.log_weight(target.x, z, q.log_prob(z), target.observed).tempered(target.kl_weight)
 
     return back(jax.vmap(jax.grad(log_weight))(z) / n_samples)[0]
 
