@@ -15,8 +15,8 @@ from tightbound.model.likelihoods import (
     BernoulliCells,
     CategoricalCells,
     CumulativeLogitCells,
+    GammaCells,
     GaussianCells,
-    LogNormalCells,
     PoissonCells,
     SpikeAndSlabCells,
 )
@@ -30,7 +30,7 @@ CELLS = (
     CategoricalCells(3),
     BernoulliCells(),
     CumulativeLogitCells(4),
-    SpikeAndSlabCells(LogNormalCells(), [0.0]),
+    SpikeAndSlabCells(GammaCells(), [0.0]),
     GaussianCells(),
 )
 GRID = np.linspace(-7, 7, 1401)

@@ -7,7 +7,6 @@ from known_tables import (
     COUNT,
     KEY,
     NOMINAL,
-    OTHER,
     REAL,
     SPIKED,
     cdfs_on_grid,
@@ -21,10 +20,7 @@ from linear_gaussian import LinearGaussian
 from scipy import stats
 
 from tightbound.tasks import (
-    conditional_cdf,
     conditional_cells,
-    conditional_log_probs,
-    conditional_surprise,
     level_probabilities,
 )
 
@@ -68,8 +64,8 @@ def test_cells_of_a_gaussian_are_those_of_its_conditionals_and_a_planted_one_sta
     observed[:, 3] = True
     x[0, 3] += 12.0
     options = {"n_samples": n, "key": KEY}
-    log_p = conditional_log_probs(exact_pair(model), x, observed, **options)
-    surprise = conditional_surprise(exact_pair(model), x, observed, **options)
+    found = conditional_cells(exact_pair(model), x, observed, **options)
+    log_p, surprise = found.log_prob, found.surprise
     assert np.nanargmax(surprise[0]) == 3
     for i in range(1, 6):
         for j in np.flatnonzero(observed[i]):
@@ -86,7 +82,7 @@ def test_cells_of_a_gaussian_are_those_of_its_conditionals_and_a_planted_one_sta
             assert abs(np.exp(-surprise[i, j]) - tail) < 12 * 0.5 / np.sqrt(n)
 
 
-def test_levels_and_cdfs_agree_with_quadrature_and_do_not_see_their_own_column() -> None:
+def test_levels_agree_with_quadrature_and_do_not_see_their_own_column() -> None:
     pair, n = mixed_pair(), 1500
     for column, n_levels in ((NOMINAL, 3), (COUNT, 3)):
         found = level_probabilities(pair, X, SEEN, column, n_levels, n_samples=n, key=KEY)
@@ -99,15 +95,8 @@ def test_levels_and_cdfs_agree_with_quadrature_and_do_not_see_their_own_column()
                 p = np.exp(log_probs_on_grid(pair.p, np.full(7, float(k))))[:, column]
                 spread = np.sqrt(w @ (p - w @ p) ** 2)
                 assert abs(found[i, k] - w @ p) < 6 * spread / np.sqrt(n / 5)
-    at = [-1.0, 0.5, 2.0]
-    found = conditional_cdf(pair, X, SEEN, OTHER, at, n_samples=n, key=KEY)
-    for i in range(2):
-        w = posterior_on_grid(pair.p, X[i], SEEN[i] & (np.arange(7) != OTHER))
-        for k, t in enumerate(at):
-            cdf = cdfs_on_grid(pair.p, np.full(7, t))[:, OTHER]
-            assert abs(found[i, k] - w @ cdf) < 6 * np.sqrt(w @ (cdf - w @ cdf) ** 2) / np.sqrt(n / 5)
-    changed = np.where(np.arange(7) == OTHER, 55.0, X)
-    again = conditional_cdf(pair, changed, SEEN, OTHER, at, n_samples=n, key=KEY)
+    changed = np.where(np.arange(7) == NOMINAL, 55.0, X)
+    found, again = (level_probabilities(pair, rows, SEEN, NOMINAL, 3, n_samples=n, key=KEY) for rows in (X, changed))
     np.testing.assert_array_equal(again, found)
 
 

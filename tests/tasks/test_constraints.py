@@ -25,7 +25,7 @@ from scipy import stats
 
 from tightbound.model import FullGaussian, LowRankGaussian
 from tightbound.tasks import Interval, OneOf, conditional_draws
-from tightbound.tasks.constraints import before, least, region_of, truncated_gaussian
+from tightbound.tasks.constraints import before, least, region_of
 
 SETS = {
     REAL: Interval(0.5, 2.0),
@@ -111,7 +111,7 @@ def test_boxes_of_correlated_cells_have_the_probability_of_brute_force(kind: str
     d = low_rank if kind == "low_rank" else FullGaussian(jnp.array(loc), jnp.linalg.cholesky(covariance))
     region = region_of({1: Interval(loc[1], np.inf), 3: Interval(loc[3] - 1, loc[3] + 0.5)}, 4, np.float64)
     nothing = jnp.zeros(4, bool)
-    draw = jax.jit(jax.vmap(lambda key: truncated_gaussian(d, region, jnp.zeros(4), nothing, key=key)))
+    draw = jax.jit(jax.vmap(lambda key: region.weighed(d, jnp.zeros(4), nothing, key=key)))
     log_w, x = map(np.asarray, draw(jax.random.split(KEY, 20_000)))
     w = np.exp(log_w)
     brute = rng.multivariate_normal(loc, covariance, 200_000)

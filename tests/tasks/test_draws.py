@@ -36,8 +36,7 @@ from tightbound.model import (
     LowRankGaussianHead,
     StandardGaussian,
 )
-from tightbound.tasks import conditional_draws, conditional_quantiles
-from tightbound.tasks.cellwise import given
+from tightbound.tasks import conditional_draws
 from tightbound.tasks.sampling import sizes
 
 
@@ -119,19 +118,9 @@ def test_intervals_cover_as_they_say() -> None:
     model = LinearGaussian.random(rng, 4, 2)
     truth = model.sample(rng, 600)
     observed = rng.random(truth.shape) < 0.5
-    low, high = np.moveaxis(
-        conditional_quantiles(
-            exact_pair(model),
-            np.where(observed, truth, np.nan),
-            observed,
-            (0.05, 0.95),
-            n_samples=200,
-            n_draws=200,
-            key=KEY,
-        ),
-        1,
-        0,
-    )
+    rows = np.where(observed, truth, np.nan)
+    draws = conditional_draws(exact_pair(model), rows, observed, n_samples=200, n_draws=200, key=KEY)
+    low, high = np.quantile(draws.values, (0.05, 0.95), axis=1, method="inverted_cdf")
     inside = ((truth >= low) & (truth <= high))[~observed]
     assert abs(inside.mean() - 0.9) < 4 * np.sqrt(0.09 / inside.size) + 0.01  # 0.01: quantiles of 200 draws
     np.testing.assert_array_equal(low[observed], truth[observed])
@@ -140,7 +129,8 @@ def test_intervals_cover_as_they_say() -> None:
 def test_quantiles_are_those_of_the_conditional_gaussian() -> None:
     model, x, observed = gaussian_rows()
     levels = np.array([0.1, 0.5, 0.9])
-    found = conditional_quantiles(exact_pair(model), x, observed, levels, n_draws=2000, n_samples=2000, key=KEY)
+    draws = conditional_draws(exact_pair(model), x, observed, n_draws=2000, n_samples=2000, key=KEY)
+    found = np.quantile(draws.values, levels, axis=1).swapaxes(0, 1)
     m, mean, covariance = conditional(model, x[0], observed[0])
     marginal = stats.norm(mean, np.sqrt(np.diag(covariance)))
     exact = marginal.ppf(levels[:, None])
@@ -203,8 +193,8 @@ def test_correlated_cells_are_conditioned_in_closed_form() -> None:
     o, m = np.flatnonzero(observed), np.flatnonzero(~observed)
     gain = covariance[np.ix_(m, o)] @ np.linalg.inv(covariance[np.ix_(o, o)])
     mean, left = loc[m] + gain @ (x - loc)[o], covariance[np.ix_(m, m)] - gain @ covariance[np.ix_(o, m)]
-    low_rank = given(LowRankGaussian(*map(jnp.array, (loc, factor, scale))), jnp.array(x), jnp.array(observed))
-    full = given(FullGaussian(jnp.array(loc), jnp.linalg.cholesky(covariance)), jnp.array(x), jnp.array(observed))
+    low_rank = LowRankGaussian(*map(jnp.array, (loc, factor, scale))).given(jnp.array(x), jnp.array(observed))
+    full = FullGaussian(jnp.array(loc), jnp.linalg.cholesky(covariance)).given(jnp.array(x), jnp.array(observed))
     for d, sigma in (
         (low_rank, low_rank.factor @ low_rank.factor.T + jnp.diag(low_rank.scale**2)),
         (full, full.scale_tril @ full.scale_tril.T),

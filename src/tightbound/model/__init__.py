@@ -47,7 +47,6 @@ from tightbound.model.likelihoods import (
     GaussianMixtureCells,
     HurdleCells,
     LogisticMixtureCells,
-    LogNormalCells,
     NegativeBinomialCells,
     PoissonCells,
     SpikeAndSlabCells,
@@ -55,7 +54,7 @@ from tightbound.model.likelihoods import (
     ZeroInflatedCells,
 )
 from tightbound.model.likelihoods.columns import ColumnsHead, ProductOfCells, columns_head
-from tightbound.model.likelihoods.covariates import TOTAL, Conditioned, ConditionedHead, at_row, conditioned_decoder
+from tightbound.model.likelihoods.covariates import TOTAL, Conditioned, ConditionedHead, conditioned_decoder
 from tightbound.model.likelihoods.missingness import with_strength
 from tightbound.model.likelihoods.multinomial_counts import (
     DirichletMultinomial,
@@ -115,7 +114,6 @@ __all__ = [
     "GenerativeModel",
     "HurdleCells",
     "LearnedPrior",
-    "LogNormalCells",
     "LogisticMixtureCells",
     "LowRankGaussian",
     "LowRankGaussianHead",
@@ -137,7 +135,6 @@ __all__ = [
     "VampPrior",
     "ZeroInflatedCells",
     "all_states",
-    "at_row",
     "build",
     "check_enumerable",
     "columns_head",

@@ -18,7 +18,7 @@ from tightbound.model.encoders import Encoder
 from tightbound.model.families import AbstractFamily, first_parameters, make_family
 from tightbound.model.generative import GenerativeModel
 from tightbound.model.likelihoods.columns import ColumnsHead, FixedSpread, spreads_of
-from tightbound.model.likelihoods.covariates import TOTAL, conditioned_decoder, counts_of
+from tightbound.model.likelihoods.covariates import TOTAL, conditioned_decoder
 from tightbound.model.likelihoods.mechanisms import self_masking
 from tightbound.model.likelihoods.missingness import selected_decoder, selected_encoder
 from tightbound.model.likelihoods.multinomial_counts import DirichletMultinomialHead, MultinomialHead
@@ -214,7 +214,7 @@ def _decoder(
 def _begun(network: Any, head: AbstractHead, start: Start, own: list[int]) -> Any:
     """The network with the marginals in its last bias, so that no step is spent on learning which cells are rare."""
     if isinstance(head, ColumnsHead):
-        return _with_output_bias(_quiet(network, counts_of(head)), head.first)
+        return _with_output_bias(_quiet(network, head.counts), head.first)
     if isinstance(head, BernoulliHead):
         return _with_output_bias(network, log_odds_of(start.center[own]))
     if isinstance(head, MultinomialHead | DirichletMultinomialHead):

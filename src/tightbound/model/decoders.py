@@ -1,12 +1,14 @@
 """Decoders: p(x | z), a network followed by a head that turns its output into a distribution."""
 
 from abc import abstractmethod
-from typing import final
+from typing import ClassVar, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
+from numpy.typing import NDArray
 
 from tightbound.model.distributions import (
     AbstractDistribution,
@@ -23,6 +25,9 @@ from tightbound.model.networks.dense import Network, n_outputs
 
 class AbstractHead(eqx.Module):
     """A map from a network's output to p(x | z) over `dim` cells; it may own parameters that do not depend on z."""
+
+    has_total: ClassVar[bool] = False
+    """Whether its cells are counts whose sum is known, so that draws must be told it."""
 
     @property
     @abstractmethod
@@ -44,6 +49,26 @@ class AbstractHead(eqx.Module):
 
         A spread that begins at random, different for every z, can give densities of e^(-10^23) before the first step.
         """
+
+    @property
+    def by_total(self) -> bool:
+        """Whether a row's exposure is its own total, into which cells that are only hidden count."""
+        return False
+
+    @property
+    def counts(self) -> NDArray[np.intp]:
+        """Positions of the cells whose first number is a log mean, which an exposure multiplies."""
+        return np.zeros(0, np.intp)
+
+    def exposed(self, h: Float[Array, " m"], log_exposure: Float[Array, ""]) -> Float[Array, " m"]:
+        """The network output in which the means of all `counts` are `exposure` times as large."""
+        del log_exposure
+        return h
+
+    def is_gaussian(self, j: int) -> bool:
+        """Whether cell j is Gaussian, and independent of the others."""
+        del j
+        return False
 
 
 @final
@@ -112,6 +137,10 @@ class FixedScaleGaussianHead(AbstractHead):
         """Nothing: the scales are not inputs."""
         return jnp.zeros(0)
 
+    def is_gaussian(self, j: int) -> bool:
+        """True."""
+        return True
+
 
 @final
 class DiagonalGaussianHead(AbstractHead):
@@ -137,6 +166,10 @@ class DiagonalGaussianHead(AbstractHead):
     def spread_at_start(self, *, key: PRNGKeyArray) -> Float[Array, " s"]:
         """Zeros: scales of one."""
         return jnp.zeros(self.dim)
+
+    def is_gaussian(self, j: int) -> bool:
+        """True."""
+        return True
 
 
 @final

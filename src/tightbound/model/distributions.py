@@ -2,6 +2,8 @@
 
 Every distribution is written for a single vector; batches and samples are `jax.vmap`s of it.
 `log_prob(x, observed)` is the log density of the *observed* cells alone: the others are integrated out exactly.
+What else a distribution of a whole row can tell (of one cell, of some given others) are methods too, which refuse by
+name where there is no answer.
 """
 
 from abc import abstractmethod
@@ -10,14 +12,19 @@ from typing import ClassVar, final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.linalg import cho_solve, solve_triangular
 from jax.scipy.stats import norm
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from tightbound.model.truncation import truncated_gaussian
 
 Scalar = Float[Array, ""]
 Vector = Float[Array, " d"]
 Latent = Float[Array, " k"]
 Mask = Bool[Array, " d"] | None
+Column = Int[Array, ""] | int
+"""Position of a cell: a number that a program may compute (one program serves all columns of a table)."""
 
 _LOG_2PI = 1.8378770664093453
 
@@ -50,6 +57,99 @@ class AbstractDistribution(eqx.Module):
     @abstractmethod
     def log_prob(self, x: Vector, observed: Mask = None) -> Scalar:
         """Log density of the observed cells of `x`, in nats (all cells when `observed` is None)."""
+
+    @property
+    def factorised(self) -> bool:
+        """Whether cells are independent."""
+        return False
+
+    @property
+    def modelled(self) -> Bool[np.ndarray, " d"]:
+        """Which cells it is a distribution of: all but those that are given."""
+        return np.ones(self.dim, bool)
+
+    def at(self, x: Vector, observed: Mask = None) -> "AbstractDistribution":
+        """The distribution for what is given in the row `x`: itself, where nothing is."""
+        del x, observed
+        return self
+
+    def given(self, x: Vector, observed: Bool[Array, " d"]) -> "AbstractDistribution":
+        """p(x_missing | x_observed), over all cells, those of the observed being arbitrary."""
+        del x, observed
+        raise self._refusal("its missing cells given others")
+
+    def log_prob_at(self, column: Column, x: Scalar) -> Scalar:
+        """Log density of the one cell at `x`, nats: the marginal one, where cells are correlated."""
+        del column, x
+        raise self._refusal("one cell by itself")
+
+    def cdf_at(self, column: Column, x: Scalar) -> Scalar:
+        """P(X_column <= x), 0 and 1 at the infinities."""
+        del column, x
+        raise self._refusal("one cell by itself")
+
+    def level_log_probs_at(self, column: Column, n_levels: int) -> Float[Array, " l"]:
+        """Log probability of the codes 0, ..., n_levels - 1 in the column, (n_levels,)."""
+        dtype = jax.eval_shape(lambda: self.mean).dtype
+        return jax.vmap(lambda code: self.log_prob_at(column, code.astype(dtype)))(jnp.arange(n_levels))
+
+    def log_probs(self, x: Vector) -> Vector:
+        """Log density of every cell by itself, (d,), nats."""
+        return jax.vmap(self.log_prob_at)(jnp.arange(self.dim), x)
+
+    def nominal_levels(self, *, binary: bool = False) -> tuple[int, ...]:
+        """Levels of each column whose codes have no order, 0 for the others; yes/no columns count if `binary`."""
+        del binary
+        return (0,) * self.dim
+
+    def nominal_log_probs(self) -> Float[Array, " l"]:
+        """Log probabilities of all levels of all nominal columns, one column after another."""
+        return jnp.zeros(0, jax.eval_shape(lambda: self.mean).dtype)
+
+    def sample_needed(self, needed: Bool[Array, " d"], *, key: PRNGKeyArray) -> Vector:
+        """One draw, of which only the cells `needed` (the same for all rows of a batch) have to be right."""
+        del needed
+        return self.sample(key=key)
+
+    def within(
+        self, low: Vector, high: Vector, observed: Bool[Array, " d"], *, key: PRNGKeyArray
+    ) -> tuple[Scalar, Vector]:
+        """A row whose missing cells lie within low <= x <= high, and its log weight, of correlated cells.
+
+        The mean of the weights over draws is the probability of that box. The distribution is already `given` the
+        observed cells.
+        """
+        del low, high, observed, key
+        raise self._refusal("cells within intervals")
+
+    def moved(self, noise: Vector, where: Bool[np.ndarray, " d"]) -> "AbstractDistribution":
+        """With the cells `where` fixed at loc + scale * noise, for cells that are Gaussian and independent."""
+        del noise, where
+        raise self._refusal("cells at loc + scale * noise")
+
+    def with_total(self, log_total: Scalar) -> "AbstractDistribution":
+        """Told how much its cells add up to, where draws need to know (itself, where they do not)."""
+        del log_total
+        return self
+
+    def _refusal(self, what: str) -> TypeError:
+        return TypeError(
+            f"The decoder must give a distribution that can tell {what}; got a {type(self).__name__}, which has no "
+            "answer; fit the table with one likelihood for each column, or with a Gaussian vector."
+        )
+
+
+class AbstractGaussian(AbstractDistribution):
+    """A Gaussian vector: every cell is Gaussian by itself."""
+
+    def log_prob_at(self, column: Column, x: Scalar) -> Scalar:
+        """log N(x; mean_j, variance_j)."""
+        return norm.logpdf(x, self.mean[column], jnp.sqrt(self.variance[column]))
+
+    def cdf_at(self, column: Column, x: Scalar) -> Scalar:
+        """Phi((x - mean_j) / sd_j)."""
+        inside = norm.cdf(finite(x), self.mean[column], jnp.sqrt(self.variance[column]))
+        return between_ends(inside, x)
 
 
 @final
@@ -88,7 +188,7 @@ class StandardGaussian(AbstractDistribution):
 
 
 @final
-class DiagonalGaussian(AbstractDistribution):
+class DiagonalGaussian(AbstractGaussian):
     """N(loc, diag(scale^2)); `scale` is a standard deviation."""
 
     reparameterised: ClassVar[bool] = True
@@ -122,9 +222,22 @@ class DiagonalGaussian(AbstractDistribution):
         """H = sum_j log scale_j + d/2 (1 + log 2 pi), in nats."""
         return jnp.sum(jnp.log(self.scale)) + 0.5 * self.dim * (1 + _LOG_2PI)
 
+    @property
+    def factorised(self) -> bool:
+        """True."""
+        return True
+
+    def given(self, x: Vector, observed: Bool[Array, " d"]) -> AbstractDistribution:
+        """The same."""
+        return self
+
+    def moved(self, noise: Vector, where: Bool[np.ndarray, " d"]) -> "DiagonalGaussian":
+        """A scale of 0 there."""
+        return DiagonalGaussian(self.loc + self.scale * noise, jnp.where(where, 0, self.scale))
+
 
 @final
-class FullGaussian(AbstractDistribution):
+class FullGaussian(AbstractGaussian):
     """N(loc, L L') with `scale_tril` = L, lower triangular with a positive diagonal."""
 
     reparameterised: ClassVar[bool] = True
@@ -162,9 +275,28 @@ class FullGaussian(AbstractDistribution):
         """H = sum_j log L_jj + d/2 (1 + log 2 pi), in nats."""
         return jnp.sum(jnp.log(jnp.diagonal(self.scale_tril))) + 0.5 * self.dim * (1 + _LOG_2PI)
 
+    def given(self, x: Vector, observed: Bool[Array, " d"]) -> "FullGaussian":
+        """Mean loc_m + Sigma_mo Sigma_oo^-1 (x_o - loc_o), covariance Sigma_mm - Sigma_mo Sigma_oo^-1 Sigma_om."""
+        covariance = self.scale_tril @ self.scale_tril.T
+        eye = jnp.eye(self.dim, dtype=self.loc.dtype)
+        both, across = observed[:, None] & observed[None, :], ~observed[:, None] & observed[None, :]
+        tril = jnp.linalg.cholesky(jnp.where(both, covariance, eye))
+        cross = jnp.where(across, covariance, 0)
+        residual = jnp.where(observed, x - self.loc, 0)
+        loc = self.loc + cross @ cho_solve((tril, True), residual)
+        explained = solve_triangular(tril, cross.T, lower=True)
+        neither = ~observed[:, None] & ~observed[None, :]
+        return FullGaussian(loc, jnp.linalg.cholesky(jnp.where(neither, covariance - explained.T @ explained, eye)))
+
+    def within(
+        self, low: Vector, high: Vector, observed: Bool[Array, " d"], *, key: PRNGKeyArray
+    ) -> tuple[Scalar, Vector]:
+        """Cell after cell."""
+        return truncated_gaussian(self.loc, self.scale_tril, low, high, observed, key=key)
+
 
 @final
-class LowRankGaussian(AbstractDistribution):
+class LowRankGaussian(AbstractGaussian):
     """N(loc, F F' + diag(scale^2)) with a factor F of shape (d, rank)."""
 
     reparameterised: ClassVar[bool] = True
@@ -208,6 +340,26 @@ class LowRankGaussian(AbstractDistribution):
         log_det = 2 * jnp.sum(jnp.log(jnp.diagonal(tril))) + 2 * jnp.sum(keep * jnp.log(self.scale))
         return -0.5 * (mahalanobis + log_det + jnp.sum(keep) * _LOG_2PI)
 
+    def given(self, x: Vector, observed: Bool[Array, " d"]) -> "LowRankGaussian":
+        """The factor's N(0, I) updated by the observed cells."""
+        residual = jnp.where(observed, x - self.loc, 0)
+        weighted = self.factor * jnp.where(observed, 1 / self.scale**2, 0)[:, None]
+        precision = jnp.eye(self.factor.shape[1], dtype=self.loc.dtype) + self.factor.T @ weighted
+        tril = jnp.linalg.cholesky(precision)
+        eta = cho_solve((tril, True), weighted.T @ residual)
+        # Precision L L', so covariance L^-T L^-1, and F L^-T is the factor that is left: its transpose is L^-1 F'.
+        left = solve_triangular(tril, self.factor.T, lower=True).T
+        return LowRankGaussian(self.loc + self.factor @ eta, left, self.scale)
+
+    def within(
+        self, low: Vector, high: Vector, observed: Bool[Array, " d"], *, key: PRNGKeyArray
+    ) -> tuple[Scalar, Vector]:
+        """Cell after cell."""
+        missing = ~observed[:, None] & ~observed[None, :]
+        covariance = self.factor @ self.factor.T + jnp.diag(self.scale**2)
+        tril = jnp.linalg.cholesky(jnp.where(missing, covariance, jnp.eye(self.dim, dtype=self.loc.dtype)))
+        return truncated_gaussian(self.loc, tril, low, high, observed, key=key)
+
 
 @final
 class Bernoulli(AbstractDistribution):
@@ -243,6 +395,39 @@ class Bernoulli(AbstractDistribution):
     def entropy(self) -> Scalar:
         """H = sum_j log(1 + e^l_j) - p_j l_j, in nats."""
         return jnp.sum(jax.nn.softplus(self.logits) - self.mean * self.logits)
+
+    @property
+    def factorised(self) -> bool:
+        """True."""
+        return True
+
+    def given(self, x: Vector, observed: Bool[Array, " d"]) -> AbstractDistribution:
+        """The same."""
+        return self
+
+    def log_prob_at(self, column: Column, x: Scalar) -> Scalar:
+        """x l - log(1 + e^l) of 0 and 1."""
+        at = self.logits[column]
+        return jnp.where((x == 0) | (x == 1), x * at - jax.nn.softplus(at), -jnp.inf)
+
+    def cdf_at(self, column: Column, x: Scalar) -> Scalar:
+        """0 below 0, P(0) below 1, then 1."""
+        none, known = jax.nn.sigmoid(-self.logits[column]), finite(x)
+        return between_ends(jnp.where(known < 0, 0, jnp.where(known < 1, none, 1)), x)
+
+    def nominal_levels(self, *, binary: bool = False) -> tuple[int, ...]:
+        """Two of each if `binary`."""
+        return (2 if binary else 0,) * self.dim
+
+
+def finite(x: Scalar) -> Scalar:
+    """x, or 0 where it is infinite, so that no gradient is NaN there."""
+    return jnp.where(jnp.isfinite(x), x, 0)
+
+
+def between_ends(cdf: Scalar, x: Scalar) -> Scalar:
+    """A cdf of `finite(x)` as one of x: within [0, 1], 0 and 1 at the infinities."""
+    return jnp.where(jnp.isfinite(x), jnp.clip(cdf, 0, 1), (x > 0).astype(cdf.dtype))
 
 
 def _filled(x: Vector, value: Vector, observed: Mask) -> Vector:

@@ -1,15 +1,10 @@
 """What one fitted p(x) answers: draws of missing cells, distributions of columns, strange cells, p-values of rows."""
 
-from tightbound.tasks.conditional_cells import (
-    ConditionalCells,
-    conditional_cells,
-    conditional_log_probs,
-    conditional_surprise,
-)
+from tightbound.tasks.conditional_cells import ConditionalCells, conditional_cells
 from tightbound.tasks.conformal import benjamini_hochberg, conformal_p_values, cross_conformal_p_values
 from tightbound.tasks.constraints import Constraints, Interval, OneOf
-from tightbound.tasks.draws import ConditionalDraws, conditional_draws, conditional_quantiles
-from tightbound.tasks.levels import conditional_cdf, level_probabilities
+from tightbound.tasks.draws import ConditionalDraws, conditional_draws
+from tightbound.tasks.levels import level_probabilities
 from tightbound.tasks.row_scores import likelihood_regret, reconstruction, typicality
 
 __all__ = [
@@ -19,12 +14,8 @@ __all__ = [
     "Interval",
     "OneOf",
     "benjamini_hochberg",
-    "conditional_cdf",
     "conditional_cells",
     "conditional_draws",
-    "conditional_log_probs",
-    "conditional_quantiles",
-    "conditional_surprise",
     "conformal_p_values",
     "cross_conformal_p_values",
     "level_probabilities",

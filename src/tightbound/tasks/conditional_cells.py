@@ -11,7 +11,6 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import NDArray
 
 from tightbound.learn import Pair
-from tightbound.tasks.cellwise import cdf_at, given, level_log_probs_at, log_prob_at, modelled_cells, nominal_levels
 from tightbound.tasks.constraints import before
 from tightbound.tasks.sampling import (
     Batch,
@@ -24,6 +23,7 @@ from tightbound.tasks.sampling import (
     check_arguments,
     expectation,
     found_rows,
+    shape_of,
     sizes,
     weighted,
 )
@@ -62,7 +62,7 @@ def conditional_cells(
     """
     check_arguments(pair, x, observed, n_samples, defensive)
     rows_at_once, at_once = sizes(n_samples)
-    levels, parts = nominal_levels(pair.p, binary=True), []
+    levels, parts = shape_of(pair.p).nominal_levels(binary=True), []
     for start, size, batch in batches(pair, x, observed, rows_at_once):
         below = jnp.asarray(before(np.asarray(batch.x)))
         found = _cells(pair, batch, below, levels, int(n_samples), at_once, float(defensive), key=key)
@@ -72,18 +72,8 @@ def conditional_cells(
     if not parts:
         return ConditionalCells(np.zeros(x.shape, x.dtype), np.zeros(x.shape, x.dtype))
     log_p, surprise = (np.concatenate([part[i] for part in parts]) for i in range(2))
-    own = observed & modelled_cells(pair.p)
+    own = observed & shape_of(pair.p).modelled
     return ConditionalCells(np.where(own, log_p, np.nan), np.where(own, surprise, np.nan))
-
-
-def conditional_log_probs(pair: Pair, x: Values, observed: Mask, **options: Any) -> NDArray[Any]:
-    """log p(x_j | x_observed without j), (n, m), NaN where missing: `conditional_cells` with its options."""
-    return conditional_cells(pair, x, observed, **options).log_prob
-
-
-def conditional_surprise(pair: Pair, x: Values, observed: Mask, **options: Any) -> NDArray[Any]:
-    """-log conditional p-value of every observed cell, (n, m), NaN where missing: `conditional_cells` with options."""
-    return conditional_cells(pair, x, observed, **options).surprise
 
 
 @eqx.filter_jit
@@ -108,10 +98,10 @@ def _cells(
         def term(row_and_below: tuple[Row, Array], s: Array) -> Term:
             row, below = row_and_below
             d, log_w = weighted(pair, row, s, defensive)
-            rest = given(d, row.x, row.observed)
-            tails = jnp.stack([cdf_at(rest, j, row.x[j]), cdf_at(rest, j, below[j])])
-            probs = jnp.exp(level_log_probs_at(rest, j, most)) if most else tails[:0]
-            return Term(log_w, jnp.concatenate([tails, probs]), log_prob_at(rest, j, row.x[j])[None])
+            rest = d.given(row.x, row.observed)
+            tails = jnp.stack([rest.cdf_at(j, row.x[j]), rest.cdf_at(j, below[j])])
+            probs = jnp.exp(rest.level_log_probs_at(j, most)) if most else tails[:0]
+            return Term(log_w, jnp.concatenate([tails, probs]), rest.log_prob_at(j, row.x[j])[None])
 
         total = expectation((found, below), term, n_samples, at_once)
         log_p = total.log_mean[:, 0]

@@ -8,13 +8,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import log_ndtr
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from numpy.typing import NDArray
 
-from tightbound.model import AbstractDistribution, FullGaussian, LowRankGaussian
+from tightbound.model import AbstractDistribution
 from tightbound.model.distributions import Scalar, Vector
-from tightbound.tasks.cellwise import cdf_at, log_prob_at
 
 
 @final
@@ -80,7 +78,7 @@ class CellSet(eqx.Module):
         """log P(X in the set): a sum over codes, or a difference of the cdf."""
         if self.by_code:
             return jax.nn.logsumexp(self._code_log_probs(d))
-        above, below = cdf_at(d, self.column, self.high), cdf_at(d, self.column, self.before)
+        above, below = d.cdf_at(self.column, self.high), d.cdf_at(self.column, self.before)
         # What rounding leaves of a difference is no probability.
         some = above - below > 4 * np.finfo(above.dtype).eps * above
         return jnp.log(jnp.where(some, above - below, 0))
@@ -89,13 +87,13 @@ class CellSet(eqx.Module):
         """One draw within the set: a code, or the least number whose cdf reaches a uniform draw."""
         if self.by_code:
             return self.codes[jax.random.categorical(key, self._code_log_probs(d))]
-        below, above = cdf_at(d, self.column, self.before), cdf_at(d, self.column, self.high)
+        below, above = d.cdf_at(self.column, self.before), d.cdf_at(self.column, self.high)
         u = below + (above - below) * (1 - jax.random.uniform(key, dtype=below.dtype))
-        found = least(lambda x: cdf_at(d, self.column, x) >= u, self.low.dtype)
+        found = least(lambda x: d.cdf_at(self.column, x) >= u, self.low.dtype)
         return jnp.clip(found, self.low, self.high)
 
     def _code_log_probs(self, d: AbstractDistribution) -> Float[Array, " k"]:
-        return jax.vmap(lambda code: log_prob_at(d, self.column, code))(self.codes)
+        return jax.vmap(lambda code: d.log_prob_at(self.column, code))(self.codes)
 
 
 class Region(eqx.Module):
@@ -103,12 +101,24 @@ class Region(eqx.Module):
 
     sets: tuple[CellSet, ...]
 
-    def log_prob(self, d: AbstractDistribution, x: Vector, observed: Bool[Array, " d"]) -> Scalar:
-        """log P(every constrained cell in its set) for cells that are independent in `d`."""
-        missing = [jnp.where(observed[s.column], 0, s.log_prob(d)) for s in self.sets]
-        return sum(missing, self.log_observed(x, observed))
+    def weighed(
+        self, d: AbstractDistribution, x: Vector, observed: Bool[Array, " d"], *, key: PRNGKeyArray
+    ) -> tuple[Scalar, Vector]:
+        """log P(every constrained cell in its set), with the means; or one draw within, with its log weight, of cells
+        that are correlated in `d`, which is `given` those observed."""
+        if d.factorised:
+            missing = [jnp.where(observed[s.column], 0, s.log_prob(d)) for s in self.sets]
+            return sum(missing, self._log_observed(x, observed)), d.mean
+        low, high = jnp.full(d.dim, -jnp.inf, x.dtype), jnp.full(d.dim, jnp.inf, x.dtype)
+        point = np.zeros(d.dim, bool)
+        for s in self.sets:
+            low, high = low.at[s.column].set(s.low), high.at[s.column].set(s.high)
+            point[s.column] = s.by_code
+        log_weight, draw = d.within(low, high, observed, key=key)
+        no_chance = jnp.any(jnp.asarray(point) & ~observed)  # one value of a continuous cell
+        return jnp.where(no_chance, -jnp.inf, log_weight) + self._log_observed(x, observed), draw
 
-    def log_observed(self, x: Vector, observed: Bool[Array, " d"]) -> Scalar:
+    def _log_observed(self, x: Vector, observed: Bool[Array, " d"]) -> Scalar:
         """0 where the observed cells lie in their sets, else -inf."""
         fine = jnp.stack([~observed[s.column] | s.holds(x[s.column]) for s in self.sets])
         return jnp.where(jnp.all(fine), 0, -jnp.inf).astype(x.dtype)
@@ -176,52 +186,3 @@ def least(reached: Any, dtype: Any) -> Scalar:
 
     found = number(jax.lax.fori_loop(0, bits, halve, (-largest - 1, largest))[1])
     return jnp.where(jnp.abs(found) < np.finfo(dtype).tiny, 0, found)
-
-
-def truncated_gaussian(
-    d: LowRankGaussian | FullGaussian, region: Region, x: Vector, observed: Bool[Array, " d"], *, key: PRNGKeyArray
-) -> tuple[Scalar, Vector]:
-    """A row of correlated cells within the intervals, and its log weight, the product of one-dimensional probabilities.
-
-    Cell after cell, x_j = loc_j + sum_i L_ji e_i with e_j drawn within what the interval leaves it; the mean of the
-    weights over draws is the probability of the region. `d` is already given the observed cells.
-    Source: Geweke (1991), Hajivassiliou, and Keane (1994): the GHK simulator.
-    """
-    loc, tril = d.loc, _tril(d, observed)
-    low, high = jnp.full(d.dim, -jnp.inf, loc.dtype), jnp.full(d.dim, jnp.inf, loc.dtype)
-    point = np.zeros(d.dim, bool)
-    for s in region.sets:
-        low, high = low.at[s.column].set(s.low), high.at[s.column].set(s.high)
-        point[s.column] = s.by_code
-    no_chance = jnp.any(jnp.asarray(point) & ~observed)  # one value of a continuous cell
-
-    def step(carry: tuple[Array, Array], j: Array) -> tuple[tuple[Array, Array], Array]:
-        e, log_weight = carry
-        center, scale = loc[j] + tril[j] @ e, tril[j, j]
-        a, b = (low[j] - center) / scale, (high[j] - center) / scale
-        free = observed[j] | (jnp.isinf(a) & jnp.isinf(b))
-        draw = jax.random.truncated_normal(jax.random.fold_in(key, j), jnp.where(free, -jnp.inf, a), b)
-        own = jnp.where(free, jax.random.normal(jax.random.fold_in(key, j), dtype=loc.dtype), draw)
-        own = jnp.where(observed[j], 0, own.astype(loc.dtype))
-        log_share = jnp.where(free, 0, _log_normal_interval(a, b))
-        return (e.at[j].set(own), log_weight + log_share), center + scale * own
-
-    start = (jnp.zeros(d.dim, loc.dtype), jnp.zeros((), loc.dtype))
-    (_, log_weight), draws = jax.lax.scan(step, start, jnp.arange(d.dim))
-    log_weight = jnp.where(no_chance, -jnp.inf, log_weight) + region.log_observed(x, observed)
-    return log_weight, jnp.clip(draws, low, high)
-
-
-def _tril(d: LowRankGaussian | FullGaussian, observed: Bool[Array, " d"]) -> Float[Array, "d d"]:
-    if isinstance(d, FullGaussian):
-        return d.scale_tril
-    missing = ~observed[:, None] & ~observed[None, :]
-    covariance = d.factor @ d.factor.T + jnp.diag(d.scale**2)
-    return jnp.linalg.cholesky(jnp.where(missing, covariance, jnp.eye(d.dim, dtype=d.loc.dtype)))
-
-
-def _log_normal_interval(a: Scalar, b: Scalar) -> Scalar:
-    """log(Phi(b) - Phi(a)), on the side of the tail where no digits are lost."""
-    a, b = jnp.where(a > 0, -b, a), jnp.where(a > 0, -a, b)
-    upper, lower = log_ndtr(b), log_ndtr(a)
-    return upper + jnp.log1p(-jnp.exp(jnp.minimum(lower - upper, 0)))

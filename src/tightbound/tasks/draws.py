@@ -1,7 +1,7 @@
-"""Missing cells from p(x_missing | x_observed): draws, means and quantiles, by sampling-importance-resampling."""
+"""Missing cells from p(x_missing | x_observed): draws and means, by sampling-importance-resampling."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, final
 
 import equinox as eqx
@@ -12,10 +12,9 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from numpy.typing import NDArray
 
 from tightbound.learn import Pair
-from tightbound.model import AbstractDistribution, FullGaussian, LowRankGaussian, ProductOfCells
+from tightbound.model import AbstractDistribution
 from tightbound.model.streams import Stream
-from tightbound.tasks.cellwise import factorised, given, nominal_levels, nominal_log_probs, shape_of
-from tightbound.tasks.constraints import Constraints, Region, region_of, truncated_gaussian
+from tightbound.tasks.constraints import Constraints, Region, region_of
 from tightbound.tasks.sampling import (
     Batch,
     Mask,
@@ -29,6 +28,7 @@ from tightbound.tasks.sampling import (
     ess_and_khat,
     expectation,
     found_rows,
+    shape_of,
     sizes,
     weighted,
 )
@@ -104,35 +104,6 @@ def conditional_draws(
     return joined
 
 
-def conditional_quantiles(
-    pair: Pair,
-    x: Values,
-    observed: Mask,
-    levels: Sequence[float],
-    *,
-    n_draws: int = 1000,
-    n_samples: int = 1000,
-    constraints: Constraints | None = None,
-    defensive: float = 0.0,
-    key: PRNGKeyArray,
-    on_progress: Progress | None = None,
-) -> NDArray[Any]:
-    """Quantiles (n, len(levels), m) of p(x_j | x_observed): those of `n_draws` draws, of which few are held at once.
-
-    Each is a value that was drawn (the least whose share of draws reaches the level), so that codes stay codes.
-    Observed cells stand as they came; for the other arguments see `conditional_draws`.
-    """
-    check_count("n_draws", n_draws, 1, "1000 is usual")
-    if not all(0 <= level <= 1 for level in levels):
-        raise ValueError(f"Levels of quantiles must lie from 0 to 1; got {list(levels)}; 0.05 and 0.95 are usual.")
-    method: Any = "inverted_cdf"
-    found = [
-        np.quantile(part.values, np.asarray(levels, float), axis=1, method=method).swapaxes(0, 1)
-        for part in _parts(pair, x, observed, n_draws, (n_samples, n_samples), constraints, defensive, key, on_progress)
-    ]
-    return np.concatenate([np.zeros((0, len(levels), x.shape[1])), *found]).astype(x.dtype)
-
-
 def _parts(
     pair: Pair,
     x: Values,
@@ -149,7 +120,7 @@ def _parts(
     check_arguments(pair, x, observed, n_samples, defensive)
     region = region_of(constraints, x.shape[1], x.dtype)
     rows_at_once, at_once = sizes(max(most, n_draws))
-    nominal = nominal_levels(pair.p)
+    nominal = shape_of(pair.p).nominal_levels()
     for start, size, batch in batches(pair, x, observed, rows_at_once):
         counts = (jnp.int32(n_samples), int(most), int(n_draws), at_once)
         found = _draws(pair, batch, region, *counts, float(defensive), key=key)
@@ -207,40 +178,38 @@ def _draws(
     values = jnp.moveaxis(values, 0, 1).reshape(len(padded), len(t), -1)[:, :n_draws]
     if region is not None:
         # A mean within the sets: of the draws that were chosen.
-        columns = jnp.asarray([each.column for each in region.sets if factorised(shape_of(pair.p))], int)
+        columns = jnp.asarray([each.column for each in region.sets if shape_of(pair.p).factorised], int)
         mean = mean.at[:, columns].set(jnp.mean(values[:, :, columns], axis=1))
     return log_w, mean, values
 
 
 def _term(pair: Pair, row: Row, region: Region | None, s: Array, defensive: float) -> Term:
     d, log_w = weighted(pair, row, s, defensive)
-    rest = given(d, row.x, row.observed)
+    rest = d.given(row.x, row.observed)
     mean = rest.mean
     if region is not None:
         log_p, mean = _restricted(rest, region, row, s)
         log_w = log_w + log_p
-    values = jnp.concatenate([mean, jnp.exp(nominal_log_probs(rest))])
+    values = jnp.concatenate([mean, jnp.exp(rest.nominal_log_probs())])
     return Term(log_w, values, jnp.zeros(0, log_w.dtype))
 
 
 def _restricted(rest: AbstractDistribution, region: Region, row: Row, s: Array) -> tuple[Array, Array]:
     """log P(sets | z, x_observed), and what to average: means, or a draw where the cells are correlated."""
-    if isinstance(rest, LowRankGaussian | FullGaussian):
-        key = Stream.CELLS.of(jax.random.fold_in(row.key, s))
-        return truncated_gaussian(rest, region, row.x, row.observed, key=key)
-    return region.log_prob(rest, row.x, row.observed), rest.mean
+    key = Stream.CELLS.of(jax.random.fold_in(row.key, s))
+    return region.weighed(rest, row.x, row.observed, key=key)
 
 
 def _completed(
     pair: Pair, row: Row, region: Region | None, s: Array, t: Array, defensive: float, gaps: Bool[Array, " m"]
 ) -> Array:
     """The t-th draw of a row, from its s-th latent; `gaps` says of which columns some row of the batch needs one."""
-    rest = given(weighted(pair, row, s, defensive)[0], row.x, row.observed)
-    if region is not None and not factorised(rest):
+    rest = weighted(pair, row, s, defensive)[0].given(row.x, row.observed)
+    if region is not None and not rest.factorised:
         # The draw that the weight belongs to.
         return jnp.where(row.observed, row.x, _restricted(rest, region, row, s)[1])
     key_free, key_set = jax.random.split(jax.random.fold_in(Stream.CELLS.of(row.copy_key), t))
-    x = rest.sample(key=key_free, needed=gaps) if isinstance(rest, ProductOfCells) else rest.sample(key=key_free)
+    x = rest.sample_needed(gaps, key=key_free)
     if region is not None:
         x = region.sample(rest, x, key=key_set)
     return jnp.where(row.observed, row.x, x)

@@ -11,9 +11,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import ArrayLike, NDArray
 
 from tightbound.learn import Pair, Refinement
-from tightbound.model import at_row, sample_and_log_prob
+from tightbound.model import sample_and_log_prob
 from tightbound.model.streams import Stream
-from tightbound.tasks.cellwise import log_probs
 from tightbound.tasks.sampling import Batch, Mask, Progress, Row, Values, batches, check_arguments, found_rows, sizes
 
 
@@ -104,7 +103,7 @@ def _regret(pair: Pair, batch: Batch, loop: Refinement, n_samples: int, *, key: 
 def _reconstruction(pair: Pair, batch: Batch, *, key: PRNGKeyArray) -> Float[Array, " n"]:
     def one(row: Row) -> Array:
         z = pair.q.member(pair.p, row.numbers).mean
-        terms = jnp.where(row.observed, log_probs(at_row(pair.p.decoder(z), row.x, row.observed), row.x), 0)
+        terms = jnp.where(row.observed, pair.p.decoder(z).at(row.x, row.observed).log_probs(row.x), 0)
         return -jnp.sum(terms) / jnp.sum(row.observed)
 
     return jax.vmap(one)(found_rows(pair, batch, key=key))

@@ -20,9 +20,8 @@ from tightbound.evidence.importance import DRAWS_AT_ONCE, MIN_ROWS_AT_ONCE
 from tightbound.evidence.pareto import tail_length
 from tightbound.evidence.rows import chunks, row_hashes, take
 from tightbound.learn import Pair
-from tightbound.model import TOTAL, AbstractDistribution, ConditionedHead, sample_and_log_prob
+from tightbound.model import AbstractDistribution, GenerativeModel, sample_and_log_prob
 from tightbound.model.streams import Stream
-from tightbound.tasks.cellwise import check_readable
 
 MANY_SAMPLES = DRAWS_AT_ONCE
 """From here on one row fills the machine."""
@@ -75,9 +74,31 @@ class Expectation(NamedTuple):
     log_mean: Float[Array, "n l"]
 
 
+def shape_of(p: GenerativeModel) -> AbstractDistribution:
+    """p(x | z) of a row, with shapes in place of numbers: which distribution it is."""
+
+    def drawn() -> AbstractDistribution:
+        z = p.prior.sample(key=jax.random.key(0))
+        d = p.decoder(z)
+        return d.at(jnp.zeros(d.dim, z.dtype))
+
+    return jax.eval_shape(drawn)
+
+
+def _check_readable(p: object) -> None:
+    """Refuse (`TypeError`) a model without latents, and one whose cells have no distribution given others."""
+    if not isinstance(p, GenerativeModel):
+        raise TypeError(
+            f"The model must have latents p(x, z) for its cells to be read given others; got {type(p).__name__}; "
+            "fit a model with latents."
+        )
+    d = shape_of(p)
+    jax.eval_shape(lambda d, x: d.given(x, x > 0), d, jax.eval_shape(lambda d: d.mean, d))
+
+
 def check_arguments(pair: Pair, x: Values, observed: Mask, n_samples: int, defensive: float) -> None:
     """Refuse (`ValueError`, `TypeError`) what no reading can work with."""
-    check_readable(pair.p)
+    _check_readable(pair.p)
     dim = pair.p.decoder.head.dim
     if x.ndim != 2 or x.shape[1] != dim or observed.shape != x.shape:
         raise ValueError(
@@ -106,9 +127,7 @@ def batches(pair: Pair, x: Values, observed: Mask, rows_at_once: int) -> Iterato
 
     Unless a row's exposure is its own total: then cells that are only hidden count into it.
     """
-    head = pair.p.decoder.head
-    by_total = isinstance(head, ConditionedHead) and head.exposure == TOTAL
-    x = np.nan_to_num(x) if by_total else np.where(observed, x, 0).astype(x.dtype)
+    x = np.nan_to_num(x) if pair.p.decoder.head.by_total else np.where(observed, x, 0).astype(x.dtype)
     copies = _copies(x, observed)
     for start, size in chunks(len(x), rows_at_once):
         rows, mask = take(x, start, size, rows_at_once), take(observed, start, size, rows_at_once)

@@ -20,7 +20,6 @@ from tightbound.model import (
     FullGaussian,
     GenerativeModel,
     LowRankGaussian,
-    at_row,
     sample_and_log_prob,
 )
 
@@ -167,7 +166,7 @@ def _draw(
 
         def weighed(key: PRNGKeyArray) -> tuple[Array, ...]:
             z, log_q = sample_and_log_prob(q.member(p, numbers), key=key)
-            cells = at_row(p.decoder(z), x, observed)
+            cells = p.decoder(z).at(x, observed)
             log_w = cells.log_prob(x, observed) + p.prior.log_prob(z) - log_q
             return z, log_q, log_w, *((cells.mean, cells.variance) if judged else ())
 

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tightbound.model.distributions import Latent, Scalar
-from tightbound.model.flows.masked import MaskedMLP, checked_order, zeroed
+from tightbound.model.flows.masked import MaskedMLP, zeroed
 from tightbound.model.flows.transformers import AbstractTransformer, Affine, RationalQuadraticSpline
 from tightbound.model.networks.dense import MLP, Network
 
@@ -28,7 +28,6 @@ __all__ = [
     "Chain",
     "Coupling",
     "Inverted",
-    "Permutation",
     "Planar",
     "RationalQuadraticSpline",
     "autoregressive_flow",
@@ -58,29 +57,6 @@ class AbstractBijection(eqx.Module):
     @abstractmethod
     def inverse(self, z: Latent, context: Context) -> tuple[Latent, Scalar]:
         """u with T(u; context) = z, and log |det du/dz|."""
-
-
-@final
-class Permutation(AbstractBijection):
-    """z_i = u_order[i]: puts the dimensions in another order; log |det| = 0."""
-
-    order: tuple[int, ...] = eqx.field(static=True)
-
-    def __check_init__(self) -> None:
-        checked_order(self.order, len(self.order))
-
-    @property
-    def context_size(self) -> int:
-        """0."""
-        return 0
-
-    def forward(self, u: Latent, context: Context) -> tuple[Latent, Scalar]:
-        """u in the new order, 0."""
-        return u[np.array(self.order)], jnp.zeros((), u.dtype)
-
-    def inverse(self, z: Latent, context: Context) -> tuple[Latent, Scalar]:
-        """z in the old order, 0."""
-        return z[np.argsort(self.order)], jnp.zeros((), z.dtype)
 
 
 @final

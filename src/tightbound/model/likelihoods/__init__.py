@@ -4,7 +4,7 @@
 |---|---|---|
 | any real numbers | `GaussianCells`, `StudentTCells` (outliers) | 2, 3 |
 | real numbers with several modes | `GaussianMixtureCells(c)`, `LogisticMixtureCells(c)` | 3 c + 1 |
-| positive numbers | `LogNormalCells`, `GammaCells` | 2 |
+| positive numbers | `GammaCells` | 2 |
 | numbers between bounds | `BetaCells(low, high)` | 2 |
 | one of these, with s repeated values | `SpikeAndSlabCells(base, spikes)` | base + s |
 | counts | `PoissonCells`, `NegativeBinomialCells` | 1, 2 |
@@ -29,7 +29,6 @@ from tightbound.model.likelihoods.counts import (
     PoissonCells,
     ZeroInflatedCells,
 )
-from tightbound.model.likelihoods.given import GivenCells
 from tightbound.model.likelihoods.levels import (
     AbstractLevelCells,
     BernoulliCells,
@@ -37,8 +36,7 @@ from tightbound.model.likelihoods.levels import (
     CumulativeLogitCells,
 )
 from tightbound.model.likelihoods.point_masses import SpikeAndSlabCells
-from tightbound.model.likelihoods.positive import BetaCells, GammaCells, LogNormalCells
-from tightbound.model.likelihoods.widths import filler, levels_of, narrowest, resized
+from tightbound.model.likelihoods.positive import BetaCells, GammaCells
 from tightbound.model.likelihoods.words import CellWords
 
 __all__ = [
@@ -55,17 +53,11 @@ __all__ = [
     "GammaCells",
     "GaussianCells",
     "GaussianMixtureCells",
-    "GivenCells",
     "HurdleCells",
-    "LogNormalCells",
     "LogisticMixtureCells",
     "NegativeBinomialCells",
     "PoissonCells",
     "SpikeAndSlabCells",
     "StudentTCells",
     "ZeroInflatedCells",
-    "filler",
-    "levels_of",
-    "narrowest",
-    "resized",
 ]

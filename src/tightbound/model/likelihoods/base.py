@@ -2,16 +2,16 @@
 
 import math
 from abc import abstractmethod
-from typing import Literal
+from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from numpy.typing import NDArray
 
-from tightbound.model.distributions import Scalar
+from tightbound.model.distributions import Scalar, Vector
 
 Raw = Float[Array, " n"]
 Column = NDArray[np.float64]
@@ -33,6 +33,14 @@ class AbstractCells(eqx.Module):
 
     measure: eqx.AbstractClassVar[Measure]
     """What `log_prob` is a density with respect to: length, counting, or both (length plus points)."""
+    is_count: ClassVar[bool] = False
+    """Whether the first number is a log mean, which an exposure can be added to."""
+    is_nominal: ClassVar[bool] = False
+    """Whether x is the code of a level, and codes have no order."""
+    is_gaussian: ClassVar[bool] = False
+    """Whether x is N(loc, scale^2)."""
+    filler: ClassVar[float] = -FAR
+    """What stands for the numbers that `resized` cells do not have themselves: the logit of what never occurs."""
 
     @property
     @abstractmethod
@@ -68,6 +76,32 @@ class AbstractCells(eqx.Module):
 
         Where a network's bias should begin. On the host, in NumPy: nothing is compiled for every length of a column.
         """
+
+    @property
+    def levels(self) -> int:
+        """How many levels x has; 0 for numbers."""
+        return 0
+
+    def level_log_probs(self, raw: Raw, n_levels: int) -> Vector:
+        """Log probability of the codes 0, ..., n_levels - 1, (n_levels,)."""
+        return jax.vmap(lambda code: self.log_prob(code.astype(raw.dtype), raw))(jnp.arange(n_levels))
+
+    def moved(self, raw: Raw, noise: Scalar, here: Bool[Array, ""] | bool) -> tuple["AbstractCells", Raw]:
+        """The cell at loc + scale * noise, with a scale of zero, if it is Gaussian and `here`."""
+        del noise, here
+        return self, raw
+
+    # Cells of different sizes can be made cells of one: three levels are five of which two have no probability. What is
+    # stacked is compiled once.
+
+    def resized(self, n_outputs: int) -> "AbstractCells":
+        """The cells with so many numbers: more levels or spikes that never occur, or without them again."""
+        del n_outputs
+        return self
+
+    def narrowest(self) -> "AbstractCells":
+        """The cells with two levels or one spike: what can be made of one size looks the same."""
+        return self
 
 
 def constant(value: object) -> Array:

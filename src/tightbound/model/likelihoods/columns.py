@@ -12,12 +12,21 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from numpy.typing import ArrayLike, NDArray
 
 from tightbound.model.decoders import AbstractHead
-from tightbound.model.distributions import AbstractDistribution, Latent, Mask, Scalar, Vector
-from tightbound.model.likelihoods import AbstractCells, AbstractCountCells, GaussianCells, filler, narrowest, resized
+from tightbound.model.distributions import (
+    AbstractDistribution,
+    Column,
+    Latent,
+    Mask,
+    Scalar,
+    Vector,
+    between_ends,
+    finite,
+)
+from tightbound.model.likelihoods import AbstractCells
 
 Places = tuple[tuple[int, ...], ...]
 
@@ -56,16 +65,17 @@ class ProductOfCells(AbstractDistribution):
         """The variance of every column as its cells define it."""
         return self._each(lambda cells, raw: cells.variance(raw))
 
-    def sample(self, *, key: PRNGKeyArray, needed: Mask = None) -> Vector:
-        """One row; a column's draw does not depend on how the columns are grouped.
+    def sample(self, *, key: PRNGKeyArray) -> Vector:
+        """One row; a column's draw does not depend on how the columns are grouped."""
+        return self._each(_draw, jax.random.split(key, self.dim))
 
-        `needed` (dim,) says which columns are to be drawn (None: all): a group without any is left at 0, and, where
-        `needed` is the same for all rows of a batch, costs nothing. A draw of a count takes a hundred times as long as
-        one of a Gaussian.
+    def sample_needed(self, needed: Bool[Array, " d"], *, key: PRNGKeyArray) -> Vector:
+        """The same draw, in which a group without a needed column is left at 0.
+
+        Where `needed` is the same for all rows of a batch, that costs nothing; a draw of a count takes a hundred times
+        as long as one of a Gaussian.
         """
         keys = jax.random.split(key, self.dim)
-        if needed is None:
-            return self._each(_draw, keys)
 
         def drawn(cells: AbstractCells, raw: Array, place: NDArray[Any]) -> Array:
             def draw() -> Array:
@@ -84,6 +94,60 @@ class ProductOfCells(AbstractDistribution):
         """P(X_j <= x_j) of every column, (dim,)."""
         return self._each(lambda cells, raw, x: cells.cdf(x, raw), x)
 
+    @property
+    def factorised(self) -> bool:
+        """True."""
+        return True
+
+    def given(self, x: Vector, observed: Bool[Array, " d"]) -> AbstractDistribution:
+        """The same."""
+        return self
+
+    def log_prob_at(self, column: Column, x: Scalar) -> Scalar:
+        """Log density of the column at `x`."""
+        return self._at(column, lambda cells, raw: cells.log_prob(x, raw))
+
+    def cdf_at(self, column: Column, x: Scalar) -> Scalar:
+        """P(X_column <= x)."""
+        known = finite(x)
+        # Just below 2, 1 + x rounds to 3: a cdf of whole numbers is asked for whole numbers.
+        whole = jnp.floor(known)
+        inside = self._at(column, lambda cells, raw: cells.cdf(whole if cells.measure == "counting" else known, raw))
+        return between_ends(inside, x)
+
+    def level_log_probs_at(self, column: Column, n_levels: int) -> Float[Array, " l"]:
+        """Those of the column's levels, -inf beyond the last."""
+        return self._at(column, lambda cells, raw: cells.level_log_probs(raw, n_levels))
+
+    def nominal_levels(self, *, binary: bool = False) -> tuple[int, ...]:
+        """Levels of the columns without an order."""
+        found = [0] * self.dim
+        for cells, place, sizes in zip(self.groups, self.places, self.sizes, strict=True):
+            for j, size in zip(place, sizes, strict=True):
+                levels = cells.levels and cells.levels - (cells.n_outputs - size)
+                found[j] = levels if cells.is_nominal or (binary and levels == 2) else 0
+        return tuple(found)
+
+    def nominal_log_probs(self) -> Float[Array, " l"]:
+        """Those of all levels of the nominal columns."""
+        found: dict[int, Array] = {}
+        for (cells, raw, place), sizes in zip(self._members(), self.sizes, strict=True):
+            if cells.is_nominal:
+                each = eqx.filter_vmap(lambda cells, raw: cells.level_log_probs(raw, cells.levels))(cells, raw)
+                found.update({int(j): each[i, :size] for i, (j, size) in enumerate(zip(place, sizes, strict=True))})
+        return jnp.concatenate([jnp.zeros(0, self.raws[0].dtype), *(found[j] for j in sorted(found))])
+
+    def moved(self, noise: Vector, where: Bool[np.ndarray, " d"]) -> "ProductOfCells":
+        """The Gaussian columns `where` at loc + scale * noise."""
+        groups, raws = [], []
+        for cells, raw, place in self._members():
+            fixed, at = eqx.filter_vmap(lambda c, r, e, here: c.moved(r, e, here))(
+                cells, raw, noise[place], jnp.asarray(where[place])
+            )
+            groups.append(fixed)
+            raws.append(at)
+        return ProductOfCells(tuple(groups), tuple(raws), self.places, self.sizes)
+
     def log_prob(self, x: Vector, observed: Mask = None) -> Scalar:
         """Sum over the observed columns of their log densities."""
         # A missing cell may hold NaN, which times zero would poison the gradient. Zero is legal in every family, or has
@@ -93,6 +157,21 @@ class ProductOfCells(AbstractDistribution):
         terms = [eqx.filter_vmap(_log_prob)(cells, raw, x[place]) for cells, raw, place in self._members()]
         found = jnp.concatenate(terms)
         return jnp.sum(found if observed is None else jnp.where(observed[np.concatenate(self.places)], found, 0))
+
+    def _at(self, column: Column, f: Callable[[AbstractCells, Array], Array]) -> Array:
+        """f(cells, raw) of the one column: of a member of each group, of which the column's own is taken."""
+        found: list[Array] = []
+        for cells, raw, place in self._members():
+            if isinstance(column, int) and column not in place:
+                continue
+            where = np.full(self.dim, -1)
+            where[place] = np.arange(len(place))
+            here = jnp.asarray(where)[column]
+            member = jnp.maximum(here, 0)
+            own = jax.tree.map(lambda leaf, member=member: leaf[member], cells)
+            value = f(own, raw[member])
+            found = [jnp.where(here >= 0, value, found[0]) if found else value]
+        return found[0]
 
     def _each(self, f: Callable[..., Scalar], *columns: Array) -> Vector:
         """f(cells, raw, ...) of every column, each with its own entry of `columns`, in the order of the table."""
@@ -140,7 +219,7 @@ class ColumnsHead(AbstractHead):
         self.places = _grouped(cells)
         self.sizes = tuple(tuple(cells[j].n_outputs for j in place) for place in self.places)
         self.groups = tuple(
-            jax.tree.map(lambda *leaves: jnp.stack(leaves), *[resized(cells[j], max(sizes)) for j in place])
+            jax.tree.map(lambda *leaves: jnp.stack(leaves), *[cells[j].resized(max(sizes)) for j in place])
             for place, sizes in zip(self.places, self.sizes, strict=True)
         )
         n = sum(each.n_outputs for each in cells)
@@ -168,7 +247,7 @@ class ColumnsHead(AbstractHead):
         raws, begin = [], 0
         for cells, index in zip(self.groups, indices, strict=True):
             own = numbers[begin : begin + index.size].reshape(index.shape)
-            raws.append(own if (index >= 0).all() else jnp.where(index >= 0, own, filler(cells)))
+            raws.append(own if (index >= 0).all() else jnp.where(index >= 0, own, cells.filler))
             begin += index.size
         return ProductOfCells(self.groups, tuple(raws), self.places, self.sizes)
 
@@ -176,21 +255,30 @@ class ColumnsHead(AbstractHead):
         """What follows the locations in `first`."""
         return self.first[self.dim :]
 
-    def location_at_start(self) -> Vector:
-        """The locations in `first`, (dim,): a bias that begins here spares the first steps."""
-        return self.first[: self.dim]
-
     def exposed(self, h: Float[Array, " m"], log_exposure: Scalar) -> Float[Array, " m"]:
         """The network output in which the (base) means of all count columns are `exposure` times as large."""
-        counts = [np.array(p) for cells, p in zip(self.groups, self.places, strict=True) if is_count(cells)]
-        return h.at[np.concatenate(counts)].add(log_exposure) if counts else h
+        return h.at[self._count_places].add(log_exposure) if len(self._count_places) else h
+
+    @property
+    def counts(self) -> NDArray[np.intp]:
+        """Positions of the count columns."""
+        return np.sort(self._count_places)
+
+    @property
+    def _count_places(self) -> NDArray[np.intp]:
+        places = [place for cells, place in zip(self.groups, self.places, strict=True) if cells.is_count]
+        return np.concatenate([np.zeros(0, np.intp), *(np.array(place, np.intp) for place in places)])
+
+    def is_gaussian(self, j: int) -> bool:
+        """Whether that column is."""
+        return self.cells()[j].is_gaussian
 
     def cells(self) -> tuple[AbstractCells, ...]:
         """The cells of every column, in the order of the table."""
         found: dict[int, AbstractCells] = {}
         for cells, place, sizes in zip(self.groups, self.places, self.sizes, strict=True):
             for i, (j, size) in enumerate(zip(place, sizes, strict=True)):
-                found[j] = resized(jax.tree.map(lambda leaf, i=i: leaf[i], cells), size)
+                found[j] = jax.tree.map(lambda leaf, i=i: leaf[i], cells).resized(size)
         return tuple(found[j] for j in range(self.dim))
 
     def _indices(self) -> list[NDArray[np.int64]]:
@@ -234,7 +322,7 @@ def _grouped(cells: Sequence[AbstractCells]) -> Places:
     """Which columns can be stacked: those alike but for their numbers, or once they have as many of them."""
     alike: dict[Any, dict[int, list[int]]] = {}
     for j, each in enumerate(cells):
-        leaves, structure = jax.tree.flatten(narrowest(each))
+        leaves, structure = jax.tree.flatten(each.narrowest())
         key = (structure, tuple(leaf.shape for leaf in leaves))
         alike.setdefault(key, {}).setdefault(each.n_outputs, []).append(j)
     groups: list[tuple[int, ...]] = []
@@ -248,11 +336,6 @@ def _grouped(cells: Sequence[AbstractCells]) -> Places:
             open_group += places
         groups.append(tuple(sorted(open_group)))
     return tuple(sorted(groups))
-
-
-def is_count(cells: AbstractCells) -> bool:
-    """Whether the first number of these cells is a log mean, which an exposure can be added to."""
-    return isinstance(cells, AbstractCountCells)
 
 
 def columns_head(cells: Sequence[AbstractCells], x: ArrayLike, observed: ArrayLike | None = None) -> ColumnsHead:
@@ -297,10 +380,7 @@ def spreads_of(head: ColumnsHead, *, gaussian_alone: bool = False) -> tuple[int,
     """
     after, found = head.dim, list[int]()
     for cells in head.cells():
-        wanted = isinstance(cells, GaussianCells) or (
-            not gaussian_alone and (is_count(cells) or cells.measure == "lebesgue")
-        )
-        if wanted:
+        if cells.is_gaussian or (not gaussian_alone and (cells.is_count or cells.measure == "lebesgue")):
             found += range(after, after + cells.n_outputs - 1)
         after += cells.n_outputs - 1
     return tuple(found)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import betainc, logsumexp
 from jax.scipy.stats import logistic, norm, t
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from tightbound.model.distributions import Scalar, Vector
 from tightbound.model.families import positive
@@ -33,6 +33,7 @@ _FLOOR = 0.01
 _WHY = "or a repeated value has no finite density"
 _LOG_DF = (-5.0, 5.0)
 _DF_AT_START = 5.0
+_NO_SPREAD = -1e4  # softplus of it is 0
 _BETWEEN = 0.7  # of a mixture's variance at the start that lies between its components
 
 
@@ -49,6 +50,7 @@ class GaussianCells(AbstractCells):
     """
 
     measure: ClassVar[Measure] = "lebesgue"
+    is_gaussian: ClassVar[bool] = True
     floor: Float[Array, ""]
 
     def __init__(self, floor: float = _FLOOR):
@@ -85,6 +87,13 @@ class GaussianCells(AbstractCells):
     def cdf(self, x: Scalar, raw: Raw) -> Scalar:
         """Phi((x - loc) / scale)."""
         return norm.cdf(x, *self.parameters(raw))
+
+    def moved(self, raw: Raw, noise: Scalar, here: Bool[Array, ""] | bool) -> tuple["GaussianCells", Raw]:
+        """The cell at loc + scale * noise, with a scale of zero, if `here`."""
+        loc, scale = self.parameters(raw)
+        at = jnp.stack([loc + scale * noise, jnp.full_like(loc, _NO_SPREAD)])
+        fixed = eqx.tree_at(lambda c: c.floor, self, jnp.where(here, 0, self.floor))
+        return fixed, jnp.where(here, at, raw)
 
     def start(self, column: Column) -> Column:
         """Mean and standard deviation of the column."""

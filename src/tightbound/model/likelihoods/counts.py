@@ -29,6 +29,8 @@ _GRID = 200
 class AbstractCountCells(AbstractCells):
     """A distribution of counts whose `raw[0]` is the log mean (of its base, where zeros are apart)."""
 
+    is_count: ClassVar[bool] = True
+
     def exposed(self, raw: Raw, log_exposure: Scalar) -> Raw:
         """The numbers of the cell whose (base) mean is `exposure` times that of `raw`."""
         return raw.at[0].add(log_exposure)

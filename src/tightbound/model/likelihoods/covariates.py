@@ -11,19 +11,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from numpy.typing import ArrayLike, NDArray
 
 from tightbound.model.decoders import AbstractHead, Decoder
-from tightbound.model.distributions import AbstractDistribution, Latent, Mask, Scalar, Vector
-from tightbound.model.likelihoods.columns import ColumnsHead, ProductOfCells, is_count
-from tightbound.model.likelihoods.given import GivenCells
-from tightbound.model.likelihoods.multinomial_counts import (
-    DirichletMultinomial,
-    DirichletMultinomialHead,
-    Multinomial,
-    MultinomialHead,
-)
+from tightbound.model.distributions import AbstractDistribution, Column, Latent, Mask, Scalar, Vector
 from tightbound.model.networks.dense import Network, n_outputs
 from tightbound.model.networks.inputs import AbstractInputs, log_total_of
 
@@ -81,10 +73,9 @@ class Conditioned(AbstractDistribution):
         """log p(x_observed | z, c) of a row, nats; c adds nothing of its own."""
         return self.at(x, observed).log_prob(x, observed)
 
-
-def at_row(d: AbstractDistribution, x: Vector, observed: Mask = None) -> AbstractDistribution:
-    """p(. | z) where what is given, if anything is, is that of the row x."""
-    return d.at(x, observed) if isinstance(d, Conditioned) else d
+    def given(self, x: Vector, observed: Bool[Array, " d"]) -> AbstractDistribution:
+        """p(x_missing | z, c, x_observed), for the c that stands in x."""
+        return self.at(x, observed).given(x, observed)
 
 
 @final
@@ -95,13 +86,13 @@ class Beside(AbstractDistribution):
     base: AbstractDistribution
     fixed: Float[Array, " g"]
     cells: tuple[int, ...] = eqx.field(static=True)
-    """Positions of the base's cells, then `given`, those of the fixed ones."""
-    given: tuple[int, ...] = eqx.field(static=True)
+    """Positions of the base's cells, then `given_cells`, those of the fixed ones."""
+    given_cells: tuple[int, ...] = eqx.field(static=True)
 
     @property
     def dim(self) -> int:
         """Number of cells, the fixed ones among them."""
-        return len(self.cells) + len(self.given)
+        return len(self.cells) + len(self.given_cells)
 
     @property
     def mean(self) -> Vector:
@@ -122,8 +113,73 @@ class Beside(AbstractDistribution):
         own = np.array(self.cells, int)
         return self.base.log_prob(x[own], None if observed is None else observed[own])
 
+    @property
+    def factorised(self) -> bool:
+        """Whether the base's cells are independent."""
+        return self.base.factorised
+
+    @property
+    def modelled(self) -> Bool[np.ndarray, " d"]:
+        """The base's cells."""
+        found = np.zeros(self.dim, bool)
+        found[list(self.cells)] = self.base.modelled
+        return found
+
+    def given(self, x: Vector, observed: Bool[Array, " d"]) -> "Beside":
+        """The base given its observed cells."""
+        own = np.array(self.cells, int)
+        return Beside(self.base.given(x[own], observed[own]), self.fixed, self.cells, self.given_cells)
+
+    def log_prob_at(self, column: Column, x: Scalar) -> Scalar:
+        """The base's; 0 of a fixed cell."""
+        here = self._place(self.cells, column)
+        return jnp.where(here >= 0, self.base.log_prob_at(jnp.maximum(here, 0), x), 0)
+
+    def cdf_at(self, column: Column, x: Scalar) -> Scalar:
+        """The base's; a step at what is fixed."""
+        here = self._place(self.cells, column)
+        inside = self.base.cdf_at(jnp.maximum(here, 0), x)
+        step = x >= self.fixed[jnp.maximum(self._place(self.given_cells, column), 0)]
+        return jnp.where(here >= 0, inside, step.astype(inside.dtype))
+
+    def level_log_probs_at(self, column: Column, n_levels: int) -> Float[Array, " l"]:
+        """The base's; 0 of a fixed cell."""
+        here = self._place(self.cells, column)
+        return jnp.where(here >= 0, self.base.level_log_probs_at(jnp.maximum(here, 0), n_levels), 0)
+
+    def log_probs(self, x: Vector) -> Vector:
+        """The base's, and 0."""
+        return self._row(self.base.log_probs(x[np.array(self.cells, int)]), jnp.zeros_like(self.fixed))
+
+    def nominal_levels(self, *, binary: bool = False) -> tuple[int, ...]:
+        """The base's, and 0."""
+        found = dict(zip(self.cells, self.base.nominal_levels(binary=binary), strict=True))
+        return tuple(found.get(j, 0) for j in range(self.dim))
+
+    def nominal_log_probs(self) -> Float[Array, " l"]:
+        """The base's."""
+        return self.base.nominal_log_probs()
+
+    def sample_needed(self, needed: Bool[Array, " d"], *, key: PRNGKeyArray) -> Vector:
+        """A draw of the base's needed cells, and what is fixed."""
+        return self._row(self.base.sample_needed(needed[np.array(self.cells, int)], key=key), self.fixed)
+
+    def within(
+        self, low: Vector, high: Vector, observed: Bool[Array, " d"], *, key: PRNGKeyArray
+    ) -> tuple[Scalar, Vector]:
+        """The base's draw, and what is fixed."""
+        own = np.array(self.cells, int)
+        log_weight, draw = self.base.within(low[own], high[own], observed[own], key=key)
+        return log_weight, self._row(draw, self.fixed)
+
+    def _place(self, of: tuple[int, ...], column: Column) -> Int[Array, ""]:
+        """Where a column stands among these; -1: not there."""
+        where = np.full(self.dim, -1)
+        where[list(of)] = np.arange(len(of))
+        return jnp.asarray(where)[column]
+
     def _row(self, own: Float[Array, " m"], given: Float[Array, " g"]) -> Vector:
-        order = np.argsort(np.array([*self.cells, *self.given], int))
+        order = np.argsort(np.array([*self.cells, *self.given_cells], int))
         return jnp.concatenate([own, given.astype(own.dtype)])[order]
 
 
@@ -148,6 +204,11 @@ class ConditionedHead(AbstractHead):
     """Their positions in a row."""
     exposure: int | None = eqx.field(static=True)
     """Position of a log exposure, or `TOTAL`; None for none. The network does not see it."""
+
+    @property
+    def by_total(self) -> bool:
+        """Whether the exposure of a row is its own total."""
+        return self.exposure == TOTAL
 
     @property
     def given(self) -> tuple[int, ...]:
@@ -188,13 +249,11 @@ class ConditionedHead(AbstractHead):
             seen = None if observed is None else observed[where]
             h = jnp.concatenate([z, self.inputs(x[where].astype(dtype), seen)])
         raw = self.network(h)
-        known: Scalar | None = log_total
-        if self.exposure == TOTAL and log_total is None and isinstance(self.head, ColumnsHead):
-            known = log_total_of(x[np.array(self.cells, int)], counts_of(self.head))
-        if self.exposure is not None and isinstance(self.head, ColumnsHead):
-            usual = jax.lax.stop_gradient(self.typical)[-1].astype(dtype)
-            raw = self.head.exposed(raw, known - usual if known is not None else x[self.exposure].astype(dtype))
-        return self._whole(_with_total(self.head(raw), log_total), x)
+        if self.exposure is not None and len(self.head.counts):
+            raw = self.head.exposed(raw, self._log_exposure(x, log_total).astype(dtype))
+        base = self.head(raw)
+        base = base if log_total is None else base.with_total(log_total)
+        return Beside(base, x[np.array(self.given, int)], self.cells, self.given) if self.given else base
 
     def referring(self, z: Latent, chosen: Float[Array, " g"]) -> AbstractDistribution:
         """p(. | z, c) over whole rows for a c as `reference` holds it."""
@@ -206,17 +265,12 @@ class ConditionedHead(AbstractHead):
         """Nothing: z is all that comes in."""
         return jnp.zeros(0)
 
-    def _whole(self, base: AbstractDistribution, x: Vector) -> AbstractDistribution:
-        if not self.given:
-            return base
-        fixed = x[np.array(self.given, int)]
-        if not isinstance(base, ProductOfCells):
-            return Beside(base, fixed, self.cells, self.given)
-        cells = self.cells
-        places = tuple(tuple(cells[j] for j in place) for place in base.places)
-        raw = fixed[:, None].astype(base.raws[0].dtype)
-        sizes = (*base.sizes, (1,) * len(self.given))
-        return ProductOfCells((*base.groups, GivenCells()), (*base.raws, raw), (*places, self.given), sizes)
+    def _log_exposure(self, x: Vector, log_total: Scalar | None) -> Scalar:
+        """Of the row: what stands in its column, or its total relative to a typical one."""
+        if self.exposure != TOTAL:
+            return x[self.exposure]
+        total = log_total_of(x[np.array(self.cells, int)], self.head.counts) if log_total is None else log_total
+        return total - jax.lax.stop_gradient(self.typical)[-1].astype(total.dtype)
 
 
 @final
@@ -225,20 +279,6 @@ class _AsItIs(eqx.Module):
 
     def __call__(self, z: Latent) -> Latent:
         return z
-
-
-def counts_of(head: ColumnsHead) -> NDArray[np.intp]:
-    """Positions of the count cells of a head."""
-    places = [place for cells, place in zip(head.groups, head.places, strict=True) if is_count(cells)]
-    return np.sort(np.concatenate([np.zeros(0, int), *map(np.array, places)])).astype(np.intp)
-
-
-def _with_total(d: AbstractDistribution, log_total: Scalar | None) -> AbstractDistribution:
-    # A bag's total is that of its words, unless it is to be drawn.
-    if log_total is None or not isinstance(d, Multinomial | DirichletMultinomial):
-        return d
-    total = jnp.round(jnp.exp(log_total))
-    return Multinomial(d.logits, total) if isinstance(d, Multinomial) else DirichletMultinomial(d.concentration, total)
 
 
 def _references(rows: NDArray[np.float64], n_conditions: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -284,9 +324,7 @@ def conditioned_decoder(
             f"for one or more training rows; got the shape {rows.shape}"
             f"{'' if np.isfinite(rows).all() else ' with NaN or infinite cells'}; give that."
         )
-    bag = isinstance(head, MultinomialHead | DirichletMultinomialHead)
-    counts = isinstance(head, ColumnsHead) and any(map(is_count, head.groups))
-    if exposure is not None and not (counts or (bag and exposure == TOTAL)):
+    if exposure is not None and not (len(head.counts) or (head.has_total and exposure == TOTAL)):
         raise ValueError(
             f"An exposure must have a count to work on; got a {type(head).__name__} without one; use exposure=None, or "
             "count cells."

@@ -16,11 +16,6 @@ from tightbound.model.likelihoods.base import FAR, AbstractCells, Column, Measur
 class AbstractLevelCells(AbstractCells):
     """A distribution over the codes 0, ..., n_levels - 1."""
 
-    @property
-    @abstractmethod
-    def levels(self) -> int:
-        """How many there are."""
-
     @abstractmethod
     def log_probs(self, raw: Raw) -> Vector:
         """Log probability of every level, (levels,)."""
@@ -54,6 +49,11 @@ class AbstractLevelCells(AbstractCells):
     def cdf(self, x: Scalar, raw: Raw) -> Scalar:
         """P(code <= x); for a nominal column in the order of its codes, which serves a PIT as well as any."""
         return jnp.sum(jnp.where(jnp.arange(self.levels) <= x, self.probs(raw), 0))
+
+    def level_log_probs(self, raw: Raw, n_levels: int) -> Vector:
+        """Log probability of the first so many levels, -inf beyond the last."""
+        own = self.log_probs(raw)[:n_levels]
+        return jnp.concatenate([own, jnp.full(n_levels - own.shape[0], -jnp.inf, own.dtype)])
 
     def start(self, column: Column) -> Column:
         """Shares of the levels in the column, half a row added to each."""
@@ -113,6 +113,7 @@ class CategoricalCells(AbstractLevelCells):
     """
 
     measure: ClassVar[Measure] = "counting"
+    is_nominal: ClassVar[bool] = True
     n_levels: int = eqx.field(static=True)
 
     def __check_init__(self) -> None:
@@ -122,6 +123,14 @@ class CategoricalCells(AbstractLevelCells):
     def n_outputs(self) -> int:
         """n_levels."""
         return self.n_levels
+
+    def resized(self, n_outputs: int) -> "CategoricalCells":
+        """So many levels."""
+        return CategoricalCells(n_outputs)
+
+    def narrowest(self) -> "CategoricalCells":
+        """Two levels."""
+        return CategoricalCells(2)
 
     @property
     def levels(self) -> int:
@@ -163,6 +172,8 @@ class CumulativeLogitCells(AbstractLevelCells):
     """
 
     measure: ClassVar[Measure] = "counting"
+    filler: ClassVar[float] = FAR
+    """A gap between ordered levels that nothing crosses."""
     n_levels: int = eqx.field(static=True)
 
     def __check_init__(self) -> None:
@@ -172,6 +183,14 @@ class CumulativeLogitCells(AbstractLevelCells):
     def n_outputs(self) -> int:
         """n_levels - 1."""
         return self.n_levels - 1
+
+    def resized(self, n_outputs: int) -> "CumulativeLogitCells":
+        """One more level than numbers."""
+        return CumulativeLogitCells(n_outputs + 1)
+
+    def narrowest(self) -> "CumulativeLogitCells":
+        """Two levels."""
+        return CumulativeLogitCells(2)
 
     @property
     def levels(self) -> int:

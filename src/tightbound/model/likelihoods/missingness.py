@@ -15,21 +15,16 @@ from typing import Any, ClassVar, final
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
-from numpy.typing import NDArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from tightbound.model.decoders import AbstractHead, Decoder, DiagonalGaussianHead, FixedScaleGaussianHead
-from tightbound.model.distributions import AbstractDistribution, DiagonalGaussian, Latent, Mask, Scalar, Vector
+from tightbound.model.decoders import AbstractHead, Decoder
+from tightbound.model.distributions import AbstractDistribution, Latent, Mask, Scalar, Vector
 from tightbound.model.encoders import Encoder
 from tightbound.model.families import DiagonalGaussianFamily
 from tightbound.model.generative import GenerativeModel
-from tightbound.model.likelihoods import GaussianCells
-from tightbound.model.likelihoods.columns import ColumnsHead, ProductOfCells
 from tightbound.model.likelihoods.mechanisms import AbstractMechanism, Columns
 from tightbound.model.networks.dense import Network
 from tightbound.model.networks.inputs import AbstractInputs
-
-_NO_SPREAD = -1e4  # softplus of it is 0
 
 
 @final
@@ -73,22 +68,28 @@ class Selected(AbstractDistribution):
         reads = np.array(self.mechanism.reads, int)
         read = np.isin(np.arange(self.dim), reads)
         noise = jnp.zeros(self.dim, self.noise.dtype).at[reads].set(self.noise)
-        if isinstance(self.base, DiagonalGaussian):
-            scale = self.base.scale
-            return DiagonalGaussian(self.base.loc + scale * noise, jnp.where(read, 0, scale))
-        if not isinstance(self.base, ProductOfCells):
-            raise TypeError(f"The base must be a DiagonalGaussian or a ProductOfCells; got {type(self.base).__name__}.")
-        groups, raws = [], []
-        for cells, raw, place in zip(self.base.groups, self.base.raws, self.base.places, strict=True):
-            index = np.array(place)
-            fixed = _fixed(cells, raw, noise[index], read[index]) if isinstance(cells, GaussianCells) else (cells, raw)
-            groups.append(fixed[0])
-            raws.append(fixed[1])
-        return ProductOfCells(tuple(groups), tuple(raws), self.base.places, self.base.sizes)
+        return self.base.moved(noise, read)
 
     def completed(self, x: Vector, observed: Mask = None) -> Vector:
         """The row with its missing cells at x_j(z, eps_j), and at E[x_j | z] where the mechanism reads no column j."""
         return x if observed is None else jnp.where(observed, x, self.given_noise().mean)
+
+    @property
+    def factorised(self) -> bool:
+        """Whether the base's cells are independent."""
+        return self.base.factorised
+
+    def given(self, x: Vector, observed: Bool[Array, " d"]) -> AbstractDistribution:
+        """The base at the noise of its missing cells, which is part of z."""
+        return self.given_noise().given(x, observed)
+
+    def log_probs(self, x: Vector) -> Vector:
+        """The base's."""
+        return self.base.log_probs(x)
+
+    def nominal_levels(self, *, binary: bool = False) -> tuple[int, ...]:
+        """The base's."""
+        return self.base.nominal_levels(binary=binary)
 
     def log_prob(self, x: Vector, observed: Mask = None) -> Scalar:
         """log p(x_obs | z) + log p(s | x_obs, x_mis(z, eps)), in nats; `observed` None: every cell is (s = 1)."""
@@ -112,7 +113,7 @@ class SelectedHead(AbstractHead):
                 f"A mechanism must name columns between 0 and {self.base.dim - 1}, one or more; got {named}; number "
                 "them as the decoder's cells are."
             )
-        bad = [j for j in self.mechanism.reads if not _readable(self.base, j)]
+        bad = [j for j in self.mechanism.reads if not self.base.is_gaussian(j)]
         if bad:
             raise ValueError(
                 "A mechanism must read columns that are Gaussian given z; the column(s) "
@@ -221,19 +222,3 @@ def with_strength(p: GenerativeModel, factor: float) -> GenerativeModel:
         lambda a: a.decoder.head.mechanism, p, p.decoder.head.mechanism.scaled(factor)
     )
     return changed
-
-
-def _fixed(
-    cells: GaussianCells, raw: Float[Array, "c n"], noise: Float[Array, " c"], here: NDArray[np.bool_]
-) -> tuple[GaussianCells, Float[Array, "c n"]]:
-    """The cells with a scale of zero at loc + scale * noise, where `here` says so."""
-    loc, scale = eqx.filter_vmap(lambda c, r: c.parameters(r))(cells, raw)
-    at = jnp.stack([loc + scale * noise, jnp.full_like(loc, _NO_SPREAD)], axis=1)
-    floor = jnp.where(here, 0, cells.floor)
-    return eqx.tree_at(lambda c: c.floor, cells, floor), jnp.where(here[:, None], at, raw)
-
-
-def _readable(head: AbstractHead, j: int) -> bool:
-    if isinstance(head, ColumnsHead):
-        return isinstance(head.cells()[j], GaussianCells)
-    return isinstance(head, DiagonalGaussianHead | FixedScaleGaussianHead)

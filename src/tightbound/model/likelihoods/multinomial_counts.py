@@ -69,6 +69,10 @@ class Multinomial(AbstractDistribution):
         value = jnp.sum(jnp.where(some, counts * ratio, 0)) + stirling_excess(n) - jnp.sum(stirling_excess(counts))
         return jnp.where(_legal(counts) & whole, value, -jnp.inf)
 
+    def with_total(self, log_total: Scalar) -> "Multinomial":
+        """Of so many tokens."""
+        return Multinomial(self.logits, jnp.round(jnp.exp(log_total)))
+
 
 @final
 class DirichletMultinomial(AbstractDistribution):
@@ -122,11 +126,16 @@ class DirichletMultinomial(AbstractDistribution):
         value = jnp.sum(log_choices(safe, counts)) - log_choices(jnp.maximum(jnp.sum(shapes), 1e-30), jnp.sum(counts))
         return jnp.where(_legal(counts) & whole & ~impossible, value, -jnp.inf)
 
+    def with_total(self, log_total: Scalar) -> "DirichletMultinomial":
+        """Of so many tokens."""
+        return DirichletMultinomial(self.concentration, jnp.round(jnp.exp(log_total)))
+
 
 @final
 class MultinomialHead(AbstractHead):
     """A bag of words given its total; the network returns logits."""
 
+    has_total: ClassVar[bool] = True
     n_cells: int = eqx.field(static=True)
 
     @property
@@ -155,6 +164,7 @@ class DirichletMultinomialHead(AbstractHead):
     The sum stays within e^-10 and e^15; each concentration is at least 1e-8.
     """
 
+    has_total: ClassVar[bool] = True
     n_cells: int = eqx.field(static=True)
 
     @property

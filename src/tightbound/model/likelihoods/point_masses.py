@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar, final
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -91,6 +92,18 @@ class SpikeAndSlabCells(AbstractCells):
         slab = ~hits.any(axis=1)
         counts = np.concatenate([[np.sum(slab)], hits.sum(axis=0)]) + 0.5
         return np.concatenate([self.base.start(column[slab]), np.log(counts[1:] / counts[0])])
+
+    def resized(self, n_outputs: int) -> "SpikeAndSlabCells":
+        """With more spikes, so far out that they have no probability, or without them again."""
+        n_spikes = n_outputs - self.base.n_outputs
+        more = jnp.full(max(0, n_spikes - len(self.spikes)), FAR, self.spikes.dtype)
+        spikes = jnp.concatenate([self.spikes, more])[:n_spikes]
+        changed: SpikeAndSlabCells = eqx.tree_at(lambda c: c.spikes, self, spikes)
+        return changed
+
+    def narrowest(self) -> "SpikeAndSlabCells":
+        """One spike."""
+        return self.resized(self.base.n_outputs + 1)
 
     def _values(self, raw: Raw) -> Vector:
         return jnp.where(self._real(), held(self.spikes, raw), 0)

@@ -1,4 +1,4 @@
-"""Cells on a half line or an interval: log-normal, gamma, beta. Densities are per unit of x, zero at the ends.
+"""Cells on a half line or an interval: gamma, beta. Densities are per unit of x, zero at the ends.
 
 A column with values on an end (a 0 among positive amounts, a share of exactly 1) needs spikes there: SpikeAndSlabCells.
 """
@@ -10,22 +10,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import betainc, gammainc
-from jax.scipy.stats import norm
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tightbound.model.distributions import Scalar
-from tightbound.model.families import positive
 from tightbound.model.likelihoods.base import (
     AbstractCells,
     Column,
     Measure,
     Raw,
-    check_positive,
     constant,
     held,
     log_odds,
     moments,
-    raw_scale,
 )
 from tightbound.model.likelihoods.special import log_binomial_term, log_poisson_term, soft_clip
 
@@ -40,64 +36,6 @@ def _positive_moments(column: Column) -> tuple[float, float]:
     mean, variance = moments(column[column > 0])
     mean = mean if mean > 0 else 1.0
     return mean, max(variance, (1e-3 * mean) ** 2)
-
-
-@final
-class LogNormalCells(AbstractCells):
-    """log x ~ N(loc, scale^2) on x > 0, scale = floor + positive(raw scale).
-
-    raw = (loc, raw scale), both of log x. Density with respect to length. Raises `ValueError` unless floor > 0.
-    Source: Johnson, Kotz and Balakrishnan (1994), chapter 14.
-    Example: `LogNormalCells().log_prob(jnp.array(2.0), jnp.array([0.5, 0.0]))`.
-    """
-
-    measure: ClassVar[Measure] = "lebesgue"
-    floor: Float[Array, ""]
-
-    def __init__(self, floor: float = 0.01):
-        """`floor` is the least standard deviation of log x."""
-        check_positive("floor", floor, "or a repeated value has no finite density")
-        self.floor = constant(floor)
-
-    @property
-    def n_outputs(self) -> int:
-        """2."""
-        return 2
-
-    def parameters(self, raw: Raw) -> tuple[Scalar, Scalar]:
-        """Mean and standard deviation of log x."""
-        return raw[0], held(self.floor, raw) + positive(raw[1])
-
-    def log_prob(self, x: Scalar, raw: Raw) -> Scalar:
-        """log N(log x; loc, scale^2) - log x."""
-        inside = x > 0
-        log_x = jnp.log(jnp.where(inside, x, 1))
-        return jnp.where(inside, norm.logpdf(log_x, *self.parameters(raw)) - log_x, -jnp.inf)
-
-    def sample(self, raw: Raw, *, key: PRNGKeyArray) -> Scalar:
-        """exp(loc + scale * epsilon)."""
-        loc, scale = self.parameters(raw)
-        return jnp.exp(loc + scale * jax.random.normal(key, (), raw.dtype))
-
-    def mean(self, raw: Raw) -> Scalar:
-        """exp(loc + scale^2 / 2)."""
-        loc, scale = self.parameters(raw)
-        return jnp.exp(loc + scale**2 / 2)
-
-    def variance(self, raw: Raw) -> Scalar:
-        """(exp(scale^2) - 1) mean^2."""
-        return jnp.expm1(self.parameters(raw)[1] ** 2) * self.mean(raw) ** 2
-
-    def cdf(self, x: Scalar, raw: Raw) -> Scalar:
-        """Phi((log x - loc) / scale)."""
-        inside = x > 0
-        return jnp.where(inside, norm.cdf(jnp.log(jnp.where(inside, x, 1)), *self.parameters(raw)), 0)
-
-    def start(self, column: Column) -> Column:
-        """Mean and variance of the positive values."""
-        mean, variance = _positive_moments(column)
-        square = math.log1p(variance / mean**2)
-        return np.array([math.log(mean) - square / 2, raw_scale(self.floor, math.sqrt(square))])
 
 
 @final
