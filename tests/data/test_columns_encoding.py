@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 from tightbound.data import (
-    ColumnsEncoding,
+    ColumnwiseEncoding,
     DataError,
     Kind,
     Roles,
@@ -316,7 +316,7 @@ def mixed_frame(n: int = 200) -> pd.DataFrame:
     return frame
 
 
-def encoded(frame: Any, continuous: str = "normal_scores") -> tuple[Any, ColumnsEncoding]:
+def encoded(frame: Any, continuous: str = "normal_scores") -> tuple[Any, ColumnwiseEncoding]:
     table = coded(as_table(frame))
     assert table.coded is not None
     return table, make_columns_encoding(table, table.coded, Roles(continuous=continuous))
@@ -388,7 +388,7 @@ def test_the_log_jacobian_is_the_sum_of_the_scales_own() -> None:
 
 
 def test_an_encoding_survives_json_exactly() -> None:
-    again = ColumnsEncoding.from_json(json.loads(json.dumps(ENCODING.to_json())))
+    again = ColumnwiseEncoding.from_json(json.loads(json.dumps(ENCODING.to_json())))
     assert again.to_json() == ENCODING.to_json() and again.plans == ENCODING.plans
     one, other = (
         e.encode(again.check(as_table(mixed_frame(), schema=e.schema)), dtype="float32") for e in (ENCODING, again)
@@ -397,21 +397,21 @@ def test_an_encoding_survives_json_exactly() -> None:
     saved = ENCODING.to_json()
     for damage in ({"plans": saved["plans"][1:]}, {"schema": {}}, {"plans": 3}, {"messages": None}):
         with pytest.raises(DataError):
-            ColumnsEncoding.from_json({**saved, **damage})
+            ColumnwiseEncoding.from_json({**saved, **damage})
 
 
 @pytest.mark.parametrize("make", [lambda f: f, pl.from_pandas], ids=["pandas", "polars"])
 def test_what_has_not_changed_comes_back_bit_for_bit(make: Callable[[Any], Any]) -> None:
     frame = make(mixed_frame())
     table, encoding = encoded(frame)
-    back = encoding.give_back(table.values, like=table.native, index=table.index)
+    back = encoding.give_back(table.values, table)
     if isinstance(frame, pd.DataFrame):
         pd.testing.assert_frame_equal(back, frame, check_exact=True)
     else:
         assert back.equals(frame) and back.schema == frame.schema
     codes = table.values.copy()
     codes[3] = [0.125, 0.0, 40.0, 2.0, 3.0, 1.0, 0.0, 18300.0]
-    changed = encoding.give_back(codes, like=table.native, index=table.index)
+    changed = encoding.give_back(codes, table)
     rows = changed if isinstance(changed, pd.DataFrame) else changed.to_pandas()
     colours = encoding.schema["colour"].levels
     assert colours is not None
@@ -546,12 +546,12 @@ def test_real_tables_come_back(name: str, rows: int | None, shared_data: Path) -
             np.testing.assert_array_equal(close[observed[:, j], j], table.values[observed[:, j], j])
         else:  # on a scale, no column drowns another
             assert np.abs(single.x[:, j]).max() < 50
-    assert encoding.give_back(table.values, like=table.native).equals(frame.select(encoding.schema.names))
-    again = ColumnsEncoding.from_json(json.loads(json.dumps(encoding.to_json())))
+    assert encoding.give_back(table.values, table).equals(frame.select(encoding.schema.names))
+    again = ColumnwiseEncoding.from_json(json.loads(json.dumps(encoding.to_json())))
     assert again.encode(read_back(frame, again), dtype="float64").x.tobytes() == seen.x.tobytes()
 
 
-def read_back(frame: pl.DataFrame, encoding: ColumnsEncoding) -> Any:
+def read_back(frame: pl.DataFrame, encoding: ColumnwiseEncoding) -> Any:
     return encoding.check(as_table(frame, schema=encoding.schema))
 
 

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tightbound.data import DataError, Encoding, as_table, make_encoding
-from tightbound.data import encoding as module
+from tightbound.data import BlockEncoding, DataError, as_table, block, make_encoding
 
 RNG = np.random.default_rng(5)
 # Columns of very different sizes, each with two rows that differ, so that none is constant.
@@ -76,7 +75,7 @@ def test_a_row_does_not_depend_on_its_neighbours_or_on_chunks(values, random, ce
     random.shuffle(order)
     whole = encoding.encode(as_table(values))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "CELLS_AT_ONCE", cells)
+        patch.setattr(block, "CELLS_AT_ONCE", cells)
         moved = encoding.encode(as_table(values).take(order))
     np.testing.assert_array_equal(moved.x, whole.x[order])
     np.testing.assert_array_equal(moved.log_jacobian, whole.log_jacobian[order])
@@ -89,7 +88,7 @@ def test_a_row_does_not_depend_on_its_neighbours_or_on_chunks(values, random, ce
 @given(HOLED)
 def test_an_encoding_survives_json_exactly(values):
     encoding = _encoding(values)
-    again = Encoding.from_json(json.loads(json.dumps(encoding.to_json(), allow_nan=False)))
+    again = BlockEncoding.from_json(json.loads(json.dumps(encoding.to_json(), allow_nan=False)))
     first, second = (e.encode(as_table(values)) for e in (encoding, again))
     np.testing.assert_array_equal(first.x, second.x)
     np.testing.assert_array_equal(first.log_jacobian, second.log_jacobian)
@@ -116,7 +115,7 @@ def test_an_encoding_survives_json_exactly(values):
 def test_a_damaged_encoding_is_refused(key, value, words):
     data = _encoding(RNG.normal(size=(5, 3))).to_json() | {key: value}
     with pytest.raises(DataError, match="saved encoding") as caught:
-        Encoding.from_json(data)
+        BlockEncoding.from_json(data)
     assert words in str(caught.value)
 
 
@@ -142,8 +141,9 @@ def test_constant_and_empty_columns_are_left_out_and_said_so():
     rows = encoding.encode(as_table(HOLEY))
     assert rows.x.shape == (3, 2) and rows.log_jacobian[2] == 0 and not rows.observed[2].any()
     decoded = encoding.decode(rows.x)
-    np.testing.assert_allclose(decoded[0], [1, 4, np.nan, 0.5])
-    assert encoding.decode(np.zeros((2, 5, 2))).shape == (2, 5, 4)
+    np.testing.assert_allclose(decoded[0], [1, 0.5])
+    np.testing.assert_allclose(encoding.filled(decoded)[0], [1, 4, np.nan, 0.5])
+    assert encoding.filled(encoding.decode(np.zeros((2, 5, 2)))).shape == (2, 5, 4)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ IMAGES[:, 0, 0] = 0
 @pytest.mark.parametrize("cells", [7, 10**6])
 @pytest.mark.parametrize("dtype", ["uint8", "float64"])
 def test_scoring_binarises_once_by_the_written_protocol(dtype, cells, monkeypatch):
-    monkeypatch.setattr(module, "CELLS_AT_ONCE", cells)
+    monkeypatch.setattr(block, "CELLS_AT_ONCE", cells)
     encoding = _encoding(IMAGES, "bernoulli", True)
     rows = encoding.encode(as_table(IMAGES.astype(dtype)), seed=3)
     expected = np.random.default_rng(3).random(IMAGES.shape) * 255 < IMAGES

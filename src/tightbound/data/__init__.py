@@ -6,12 +6,14 @@ from tightbound.data.errors import DataError
 from tightbound.data.split import split
 
 if TYPE_CHECKING:
+    from tightbound.data.block import BlockEncoding, make_encoding
     from tightbound.data.coding import coded, counted
-    from tightbound.data.columns import ColumnPlan, ColumnsEncoding, Roles, make_columns_encoding
-    from tightbound.data.encoding import Encoding, Rows, make_encoding
+    from tightbound.data.columns import ColumnPlan, ColumnwiseEncoding, Roles, make_columns_encoding
+    from tightbound.data.encoding import Encoding, Numbers, Rows
     from tightbound.data.filling import filled_text, write_frame
     from tightbound.data.likelihood import Decision, decide_likelihood
     from tightbound.data.names import Aside, column_position
+    from tightbound.data.preprocessing import encoding_from_json
     from tightbound.data.read.files import read_table
     from tightbound.data.read.memory import as_table
     from tightbound.data.schema import Column, Schema, infer_schema
@@ -22,13 +24,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Aside",
+    "BlockEncoding",
     "Column",
     "ColumnPlan",
-    "ColumnsEncoding",
+    "ColumnwiseEncoding",
     "DataError",
     "Decision",
     "Encoding",
     "Kind",
+    "Numbers",
     "Roles",
     "Rows",
     "Schema",
@@ -43,6 +47,7 @@ __all__ = [
     "column_position",
     "counted",
     "decide_likelihood",
+    "encoding_from_json",
     "filled_text",
     "infer_schema",
     "infer_table_schema",
@@ -56,12 +61,14 @@ __all__ = [
 ]
 
 _HOMES = {
+    "block": ("BlockEncoding", "make_encoding"),
     "coding": ("coded", "counted"),
-    "columns": ("ColumnPlan", "ColumnsEncoding", "Roles", "make_columns_encoding"),
-    "encoding": ("Encoding", "Rows", "make_encoding"),
+    "columns": ("ColumnPlan", "ColumnwiseEncoding", "Roles", "make_columns_encoding"),
+    "encoding": ("Encoding", "Numbers", "Rows"),
     "filling": ("filled_text", "write_frame"),
     "likelihood": ("Decision", "decide_likelihood"),
     "names": ("Aside", "column_position"),
+    "preprocessing": ("encoding_from_json",),
     "read.files": ("read_table",),
     "read.memory": ("as_table",),
     "schema": ("Column", "Schema", "infer_schema"),

@@ -1,29 +1,24 @@
-"""The user's columns as what the model sees, and back.
+"""How a model sees the user's columns, and back: what is asked of an encoding, whichever it is.
 
-Standardisation is part of the model: with x = loc + scale * u, log p(x) = log p(u) - sum log scale over the observed
-columns, so that log p is a density in the user's units.
+Standardisation is part of the model: log p(x) = log p(u) + log |du/dx|, so that log p is a density in the user's units.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
+import narwhals as nw
 import numpy as np
+from numpy.typing import NDArray
 
-from tightbound.data.cells.frames import frame_from_columns
-from tightbound.data.coding import require_numbers
-from tightbound.data.errors import complain, listing
-from tightbound.data.likelihood import first_outside, intensity_scale, not_binary, not_intensity
+from tightbound.data.errors import DataError
 from tightbound.data.names import Aside
-from tightbound.data.saved import damaged, field
-from tightbound.data.schema import CONTAINERS, Schema, infer_schema, require_finite, rounding
 from tightbound.data.table import Table
 
-SCALINGS = ("standard", "none")
-CELLS_AT_ONCE = 2**22  # how many cells are worked on at a time, so that temporaries stay small beside the data
+Numbers = NDArray[np.float64]
 
 
 @final
@@ -44,79 +39,114 @@ class Rows:
     binary_intensity: bool
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class Encoding:
-    """The map between the user's d columns and the model's m columns.
+class Encoding(ABC):
+    """The map between the user's d columns and the model's m.
+
+    A *code* is a cell as a number: the number itself, the place of a level among the levels, days since 1970-01-01;
+    NaN where it is missing. Codes are of the m modelled columns, in the user's units.
 
     Attributes:
         schema: the columns as fitted.
-        likelihood: "gaussian" or "bernoulli".
+        likelihood: "columns", each by its own family, or one of the whole row: "gaussian", "bernoulli", "multinomial",
+            "dirichlet_multinomial".
         binarize: whether intensities are turned into 0/1.
-        scaling: "standard" (observed training cells get mean 0 and standard deviation 1) or "none".
-        kept: (m,) indices of the modelled columns. Under a Gaussian, constant columns are left out and carry 0 nats (a
-            density on a single point is without bound); a Bernoulli keeps them, since there a constant has an honest
-            probability. Columns without any value are always left out.
-        loc, scale: (m,) float64, the user's units; scale is a standard deviation.
-        floor: (m,) the smallest standard deviation a decoder may have, in model units:
-            max(resolution / sqrt(12), 1e-3 sd) / scale. Values on a grid are rounded, and 1/sqrt(12) of the grid's step
-            is the standard deviation of rounding: a density narrower than the grid is not knowledge. It can exceed 1
-            where a column rarely moves by one step. 0 for a Bernoulli.
+        floor: (m,) the smallest standard deviation that a decoder may have, in model units; 0 for what has none.
         messages: what the user should be told about the columns and rows; nobody has told it yet.
     """
 
-    schema: Schema
+    schema: Any
     likelihood: str
     binarize: bool
-    scaling: str
-    kept: np.ndarray
-    loc: np.ndarray
-    scale: np.ndarray
-    floor: np.ndarray
-    messages: tuple[str, ...] = ()
+    floor: Numbers
+    messages: tuple[str, ...]
 
-    given_names = ()  # all is modelled
+    # Of all columns
+
+    @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """Names of all columns that new data must have, in order."""
+
+    @property
+    @abstractmethod
+    def modelled_names(self) -> tuple[str, ...]:
+        """Names of the modelled columns, (m,)."""
+
+    @property
+    @abstractmethod
+    def aside(self) -> Aside:
+        """Columns that the data had beside these."""
+
+    @property
+    @abstractmethod
+    def table_schema(self) -> Any:
+        """The schema that new cells are read by; None: as numbers."""
+
+    @property
+    @abstractmethod
+    def discrete(self) -> bool:
+        """Whether log p(x) is the log of a probability."""
 
     @property
     def n_features(self) -> int:
         """Number of modelled columns, m."""
-        return len(self.kept)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of all columns that new data must have, in order."""
-        return self.schema.names
+        return len(self.modelled_names)
 
     @property
     def named(self) -> bool:
         """Whether the names are the user's."""
-        return self.schema.named
+        return bool(self.schema.named)
 
     @property
-    def aside(self) -> Aside:
-        """Columns that the data had beside these."""
-        return self.schema.aside
+    def places(self) -> list[int]:
+        """Where the modelled columns stand among all that the data had."""
+        at = {name: j for j, name in enumerate(self.schema.names)}
+        return [at[name] for name in self.modelled_names]
 
     @property
-    def table_schema(self) -> None:
-        """None: the columns are numbers."""
+    def given(self) -> tuple[int, ...]:
+        """Positions of the columns that p(x | z, c) is given: conditions, an exposure."""
+        return ()
+
+    @property
+    def given_names(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(self.modelled_names[j] for j in self.given)
+
+    @property
+    def conditions(self) -> tuple[int, ...]:
+        """Positions of the conditions among them."""
+        return ()
+
+    @property
+    def exposure(self) -> int | None:
+        """Position of a column that holds the exposure."""
         return None
 
     @property
-    def discrete(self) -> bool:
-        """Whether log p(x) is the log of a probability."""
-        return self.likelihood == "bernoulli"
+    def words(self) -> tuple[dict[str, Any], ...]:
+        """What the model needs to know of each column, where each has its own family: family, size, floor, spikes."""
+        return ()
 
+    @abstractmethod
+    def noise_scales(self, families: Sequence[str]) -> Numbers:
+        """(m,) in model units: the standard deviation of columns with values all over the line, 0 for others.
+
+        Args:
+            families: those that have a density on the whole line.
+        """
+
+    # Tables to rows and back
+
+    @abstractmethod
     def check(self, table: Table, *, expected_by: str = "the model") -> Table:
-        """New data in the order and shape of the fitted columns; see `Schema.check`."""
-        require_numbers(table)
-        return self.schema.check(table, expected_by=expected_by)
+        """New data in the order and shape of the fitted columns, by name where both sides have names.
 
-    @property
-    def modelled_names(self) -> tuple[str, ...]:
-        """Names of the modelled columns, (m,)."""
-        return tuple(self.schema.names[j] for j in self.kept)
+        Raises:
+            DataError: for other columns, and for cells that no column has a place for.
+        """
 
+    @abstractmethod
     def encode(
         self, table: Table, *, dtype: str = "float32", draw: bool = False, seed: int = 0, expected_by: str = "the model"
     ) -> Rows:
@@ -132,270 +162,171 @@ class Encoding:
             expected_by: who expects the columns, for messages.
 
         Raises:
-            DataError: for other columns, infinite values, values too large for the dtype, or values that the
-                likelihood excludes.
+            DataError: as `check`, and for values that the likelihood excludes or `dtype` cannot hold.
         """
-        table = self.check(table, expected_by=expected_by)
-        require_finite(table)
-        self._warn_left_out(table)
-        observed = self._observed(table)
-        jacobian = self._log_jacobian(table.n_rows, observed)
-        if self.likelihood == "gaussian":
-            return Rows(self._standardised(table, dtype), observed, jacobian, False)
-        if first_outside(table, "binary") is None:
-            return Rows(self._filled(table, dtype), observed, jacobian, False)
-        if not self.binarize:
-            raise not_binary(table)
-        scale = intensity_scale(self.schema)
-        if error := not_intensity(table, scale):
-            raise error
-        if draw:
-            return Rows(self._filled(table, "uint8", 255 // scale), observed, jacobian, True)
-        return Rows(self._binarised(table, dtype, 255 // scale, seed), observed, jacobian, False)
 
-    def on_grid(self, x: np.ndarray) -> np.ndarray:
-        """(n, m) in model units, moved to the nearest value of each column's grid: as recorded data would be."""
-        columns = [self.schema.columns[j] for j in self.kept]
-        step, start = (np.array([getattr(c, key) or 0.0 for c in columns]) for key in ("resolution", "minimum"))
-        values = self.loc + self.scale * x.astype(np.float64)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            moved = np.where(step > 0, np.rint((values - start) / step) * step + start, values)
-        return ((moved - self.loc) / self.scale).astype(x.dtype)
+    @abstractmethod
+    def modelled(self, table: Table) -> Any:
+        """Codes of a table's cells, (n, m) with NaN where one is missing."""
 
-    def decode(self, x: np.ndarray) -> np.ndarray:
-        """(..., m) in model units as (..., d) float64 in the user's: constants are filled in, empty columns are NaN.
+    @abstractmethod
+    def complete_log_jacobian(self, rows: Rows) -> float:
+        """The log Jacobian of a complete row; where it differs from row to row, the mean over these."""
 
-        Binarised intensities come back as intensities: a draw of 1 is the full one (255), a probability its share.
-        """
-        x = np.asarray(x) * (intensity_scale(self.schema) if self.binarize else 1)
-        values = np.full((*x.shape[:-1], len(self.schema.columns)), np.nan)
-        for j, column in enumerate(self.schema.columns):
-            if column.constant is not None:
-                values[..., j] = column.constant
-        values[..., self.kept] = self.loc + self.scale * x
-        return values
+    @abstractmethod
+    def center(self, rows: Rows) -> Numbers:
+        """Mean of every column over these rows in model units, (m,)."""
 
-    def give_back(
-        self, values: np.ndarray, *, index: Any | None = None, container: str | None = None, rounded: bool = False
-    ) -> Any:
-        """(n, d) values in the user's units in the container the data came in.
-
-        Floats keep their dtype. Columns of whole numbers and of bool come back as float64, since means are not whole;
-        `rounded=True` rounds them to their dtype, within its range.
+    @abstractmethod
+    def decode(self, x: NDArray[Any], *, on_grid: bool = False) -> Numbers:
+        """(..., m) in model units as codes (..., m); of levels the nearest one.
 
         Args:
-            values: (n, d).
-            index: pandas index of the rows, or None.
-            container: "numpy", "pandas" or "polars" instead of the container of the fitted data.
-            rounded: see above.
-
-        Returns:
-            An array of shape (n, *shape of a datum), or a data frame with the user's column names.
+            x: values, or means.
+            on_grid: move numbers to what their column can hold (whole numbers, its grid, its bounds), where the
+                likelihood is one of columns.
         """
-        container = container or self.schema.container
-        if container not in CONTAINERS:
-            raise complain(
-                "container", f"be one of {listing(CONTAINERS)}", f"it is {container!r}", "choose one of these"
-            )
-        values = np.asarray(values)
-        columns = [_restore(values[:, j], column.dtype, rounded) for j, column in enumerate(self.schema.columns)]
-        if container == "numpy":
-            dtype = np.result_type(*[column.dtype for column in columns])
-            return np.stack(columns, axis=1).astype(dtype, copy=False).reshape(len(values), *self.schema.shape)
-        return frame_from_columns(
-            dict(zip(self.schema.names, columns, strict=True)), container, index, self.schema.named
-        )
 
+    @abstractmethod
+    def on_grid(self, x: NDArray[Any]) -> NDArray[Any]:
+        """(n, m) in model units, moved to values that the columns can hold: as recorded data would be."""
+
+    def filled(self, codes: Numbers) -> Numbers:
+        """Codes (..., m) of the modelled columns as those of all that the report shows, constant ones filled in."""
+        return codes
+
+    @abstractmethod
+    def give_back(
+        self,
+        codes: Numbers,
+        table: Table | None = None,
+        *,
+        index: Any | None = None,
+        container: str | None = None,
+        rounded: bool = False,
+    ) -> Any:
+        """Codes (n, m) in the container and types of the fitted data.
+
+        Args:
+            codes: NaN is missing.
+            table: the table that the codes came from; what has not changed comes back as it was there.
+            index: pandas index of the rows, or None: that of `table`.
+            container: "numpy", "pandas" or "polars" instead of that of the fitted data.
+            rounded: whole numbers are meant, not means of them (of columns by their kinds they always are).
+        """
+
+    def as_frame(self, values: Numbers, index: Any = None) -> Any:
+        """(n, m) plain numbers in the container of the data (NumPy: a matrix as wide as the data, NaN elsewhere)."""
+        container: Any = self.schema.container
+        if container == "numpy":
+            full = np.full((len(values), len(self.schema.columns)), np.nan)
+            full[:, self.places] = values
+            return full
+        columns = {name: np.ascontiguousarray(values[:, j]) for j, name in enumerate(self.modelled_names)}
+        frame = nw.from_dict(columns, backend=container).to_native()
+        return frame.set_axis(index, axis=0) if index is not None else frame
+
+    def with_means(self, filled: Any, holes: NDArray[np.bool_], means: Numbers) -> Any:
+        """The filled table with means in the holes of columns whose levels are numbers: 2.6 between levels 2 and 3."""
+        places = self.places
+        wanted = [j for j in range(self.n_features) if self.numbers(j) is not None and holes[:, j].any()]
+        if isinstance(filled, np.ndarray):
+            values = filled.astype(np.float64) if wanted else filled
+            for j in wanted:
+                values[holes[:, j], places[j]] = means[holes[:, j], j]
+            return values
+        frame = nw.from_native(filled)
+        for j in wanted:
+            name = self.modelled_names[j]
+            if not (frame[name].dtype.is_numeric() or isinstance(frame[name].dtype, nw.Boolean)):
+                continue
+            column = frame[name].cast(nw.Float64).to_numpy().copy()
+            column[holes[:, j]] = means[holes[:, j], j]
+            series = nw.new_series(name, column, nw.Float64, backend=frame.implementation)
+            frame = frame.with_columns(series) if frame.implementation.is_polars() else _replaced(frame, series)
+        return frame.to_native()
+
+    # Of column j of the model
+
+    def position(self, name: str | int) -> int:
+        """The position of a modelled column; refuses one that is not there."""
+        names = self.modelled_names
+        if isinstance(name, int) and 0 <= name < len(names) and str(name) not in names:
+            return name
+        if str(name) not in names:
+            raise DataError(
+                f"The column must be one that the model has: {', '.join(names[:20])}"
+                f"{', ...' if len(names) > 20 else ''}; got {str(name)!r}; name one of those."
+            )
+        return names.index(str(name))
+
+    @abstractmethod
+    def described(self, j: int) -> tuple[str, str, str, tuple[str, ...]]:
+        """Name, kind, family (or what it is given as) and levels, as words."""
+
+    @abstractmethod
+    def levels(self, j: int) -> tuple[Any, ...]:
+        """The levels of a column that has them; () for numbers."""
+
+    def numbers(self, j: int) -> Numbers | None:
+        """The levels of a column as numbers, where they are numbers; None for words and for columns without levels."""
+        levels = self.levels(j)
+        if not levels or not all(isinstance(level, int | float) for level in levels):
+            return None
+        return np.array([float(level) for level in levels])
+
+    def ordered(self, j: int) -> bool:
+        """Whether a column's values have an order: numbers, counts, ordinal levels."""
+        return not self.levels(j)
+
+    def straight(self, j: int) -> bool:
+        """Whether a mean in the model's units is one in the user's."""
+        return True
+
+    @abstractmethod
+    def continuous(self, j: int) -> bool:
+        """Whether a single value of the column has no probability of its own."""
+
+    def spikes(self, j: int) -> tuple[float, ...]:
+        """Values of a continuous column that have one."""
+        return ()
+
+    def shortened(self, j: int, values: Numbers) -> Numbers:
+        """Numbers with two digits more than the column has; whole where its type is one of whole numbers."""
+        return values
+
+    @abstractmethod
+    def forward(self, j: int, value: float) -> float:
+        """A code of column j as the model sees it."""
+
+    @abstractmethod
+    def code(self, j: int, value: Any) -> float:
+        """A value as a person writes it, as a code of column j; what the column has no place for is a DataError."""
+
+    def value(self, j: int, code: float) -> Any:
+        """What a code of column j stands for: a level, a number, a date as text."""
+        levels = self.levels(j)
+        if levels:
+            return levels[int(code)]
+        return int(code) if code == np.rint(code) and abs(code) < 2**53 else float(code)
+
+    @abstractmethod
     def to_json(self) -> dict[str, Any]:
         """The encoding as a dictionary that `json` can write; numbers survive exactly."""
-        return {
-            "schema": self.schema.to_json(),
-            "likelihood": self.likelihood,
-            "binarize": self.binarize,
-            "scaling": self.scaling,
-            "kept": self.kept.tolist(),
-            "loc": self.loc.tolist(),
-            "scale": self.scale.tolist(),
-            "floor": self.floor.tolist(),
-            "messages": list(self.messages),
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Encoding:
-        """The encoding that `to_json` wrote; a foreign or damaged one is a DataError."""
-        what = "The saved encoding"
-        schema = Schema.from_json(field(data, "schema", dict, what))
-        kept = field(data, "kept", list, what)
-        d = len(schema.columns)
-        if not (kept and all(type(j) is int and 0 <= j < d for j in kept) and sorted(set(kept)) == kept):
-            raise damaged(what, f"keep columns between 0 and {d - 1}, in order", f"it keeps {kept[:5]}")
-        loc, scale, floor = (_numbers_from_json(data, key, len(kept), what) for key in ("loc", "scale", "floor"))
-        likelihood, scaling = field(data, "likelihood", str, what), field(data, "scaling", str, what)
-        if likelihood not in ("gaussian", "bernoulli") or scaling not in SCALINGS:
-            raise damaged(what, "name a likelihood and a scaling", f"it names {likelihood!r} and {scaling!r}")
-        if not (scale > 0).all() or (floor < 0).any():
-            raise damaged(what, "have scales above 0 and floors of at least 0", "one is not")
-        messages = tuple(str(message) for message in field(data, "messages", list, what))
-        binarize = field(data, "binarize", bool, what)
-        return cls(schema, likelihood, binarize, scaling, np.array(kept), loc, scale, floor, messages)
-
-    def _observed(self, table: Table) -> np.ndarray | None:
-        if table.values.dtype.kind != "f" or not np.isnan(table.values[:, self.kept]).any():
-            return None
-        return table.observed[:, self.kept]
-
-    def _log_jacobian(self, n: int, observed: np.ndarray | None) -> np.ndarray:
-        # The same summation for complete and incomplete rows: a row's number does not depend on its neighbours.
-        log_scale = np.log(self.scale)
-        if observed is None:
-            return np.full(n, 0.0 - log_scale.sum())
-        jacobian = np.empty(n)
-        for rows in _chunks(n, self.n_features):
-            jacobian[rows] = 0.0 - np.where(observed[rows], log_scale, 0.0).sum(axis=1)
-        return jacobian
-
-    def _standardised(self, table: Table, dtype: str) -> np.ndarray:
-        x = np.empty((table.n_rows, self.n_features), dtype=dtype)
-        for rows in _chunks(*x.shape):
-            with np.errstate(over="ignore"):
-                x[rows] = (table.values[rows][:, self.kept].astype(np.float64) - self.loc) / self.scale
-        np.copyto(x, 0, where=np.isnan(x))
-        if np.isinf(x).any():
-            row, j = np.unravel_index(int(np.isinf(x).argmax()), x.shape)
-            column = int(self.kept[j])
-            raise complain(
-                table.source,
-                f"hold values that {dtype} can tell from infinity once they are standardised",
-                f"{table.cell(int(row), column)} holds {table.values[row, column]:g}",
-                "correct it, or make it missing",
-            )
-        return x
-
-    def _filled(self, table: Table, dtype: str, factor: int = 1) -> np.ndarray:
-        """The values times a whole factor, 0 where missing."""
-        x = np.empty((table.n_rows, self.n_features), dtype=dtype)
-        for rows in _chunks(*x.shape):
-            values = table.values[rows][:, self.kept]
-            x[rows] = np.nan_to_num(values) if factor == 1 else np.rint(np.nan_to_num(values) * factor)
-        return x
-
-    def _binarised(self, table: Table, dtype: str, factor: int, seed: int) -> np.ndarray:
-        # Drawn for all d columns in row order, kept or not, so that the draws follow from the file alone.
-        rng = np.random.default_rng(seed)
-        x = np.empty((table.n_rows, self.n_features), dtype=dtype)
-        for rows in _chunks(*table.values.shape):
-            values = table.values[rows]
-            intensity = values if factor == 1 else np.rint(values * factor)
-            x[rows] = (rng.random(values.shape) * 255 < intensity)[:, self.kept]
-        return x
-
-    def _warn_left_out(self, table: Table) -> None:
-        left_out = sorted(set(range(len(self.schema.columns))) - set(self.kept.tolist()))
-        for j in left_out:
-            column, values = self.schema.columns[j], table.values[:, j]
-            if column.constant is None:
-                different = table.observed[:, j]
-                words, fate = "had no value in the fitted data", "is not modelled and counts for nothing"
-            else:
-                distance = np.abs(values.astype(np.float64) - column.constant)
-                different = distance > rounding(column.dtype, abs(column.constant))
-                words, fate = f"was always {column.constant:g} in the fitted data", "is not modelled and adds 0 nats"
-            if different.any():
-                row = int(different.argmax())
-                warnings.warn(
-                    f"Column {column.name!r} of {table.source} {words}, but {table.cell(row, j)} holds "
-                    f"{values[row]:g}: the column {fate}, so look at such rows yourself.",
-                    UserWarning,
-                    stacklevel=3,
-                )
 
 
-def make_encoding(table: Table, likelihood: str, binarize: bool, scaling: str = "standard") -> Encoding:
-    """The encoding of the data that a model is to be fitted on.
-
-    Args:
-        table: the training data.
-        likelihood: "gaussian" or "bernoulli", as `decide_likelihood` says.
-        binarize: whether intensities are turned into 0/1.
-        scaling: "standard", or "none" to model the values as they are.
-
-    Raises:
-        DataError: as `infer_schema`, and for an unknown likelihood or scaling.
-    """
-    if scaling not in SCALINGS:
-        raise complain("scaling", f"be one of {listing(SCALINGS)}", f"it is {scaling!r}", "choose one of these")
-    if likelihood not in ("gaussian", "bernoulli"):
-        raise complain("likelihood", "be 'gaussian' or 'bernoulli'", f"it is {likelihood!r}", "ask decide_likelihood")
-    schema = infer_schema(table)
-    gaussian = likelihood == "gaussian"
-    kept = np.array(
-        [
-            j
-            for j, column in enumerate(schema.columns)
-            if not column.all_missing and (column.constant is None or not gaussian)
-        ]
-    )
-    columns = [schema.columns[j] for j in kept]
-    mean, sd, resolution = (
-        np.array([getattr(column, key) for column in columns], dtype=np.float64) for key in ("mean", "sd", "resolution")
-    )
-    standard = gaussian and scaling == "standard"
-    loc, scale = (mean, sd) if standard else (np.zeros_like(mean), np.ones_like(sd))
-    floor = np.maximum(resolution / np.sqrt(12), 1e-3 * sd) / scale if gaussian else np.zeros_like(sd)
-    return Encoding(schema, likelihood, binarize, scaling, kept, loc, scale, floor, _messages(table, schema, kept))
+def number_of(name: str, value: Any) -> float:
+    """A value that was written for a column of numbers."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = np.nan
+    if not np.isfinite(number):
+        raise DataError(f"The value given for column {name!r} must be a number; got {value!r}; correct it.")
+    return number
 
 
-def _messages(table: Table, schema: Schema, kept: np.ndarray) -> tuple[str, ...]:
-    modelled = set(kept.tolist())
-    left_out = [column for j, column in enumerate(schema.columns) if j not in modelled]
-    constant = [column.name for column in left_out if column.constant is not None]
-    empty = [column.name for column in left_out if column.all_missing]
-    messages = []
-    if constant:
-        messages.append(
-            f"{len(constant)} constant column(s) of {table.source} are left out of the model and add 0 nats: "
-            f"{listing(constant)}."
-        )
-    if empty:
-        messages.append(f"{len(empty)} column(s) of {table.source} without any value are left out: {listing(empty)}.")
-    if any(column.n_missing for column in schema.columns):
-        blank = np.flatnonzero(~table.observed[:, kept].any(axis=1))
-        if len(blank):
-            messages.append(
-                f"{len(blank)} row(s) of {table.source} have no value in any modelled column, the first of them row "
-                f"{blank[0]} (counting from 0); they are kept, with log p(nothing) = 0 nats."
-            )
-    return tuple(messages)
-
-
-def _chunks(n: int, width: int) -> Iterator[slice]:
-    step = max(1, CELLS_AT_ONCE // max(width, 1))
-    return (slice(start, min(start + step, n)) for start in range(0, n, step))
-
-
-def _restore(values: np.ndarray, dtype: str, rounded: bool) -> np.ndarray:
-    """One column in the dtype it came in; whole numbers only when they shall be rounded."""
-    kind = np.dtype(dtype)
-    if kind.kind == "f":
-        return values.astype(kind)
-    if not rounded or np.isnan(values).any():
-        return values.astype(np.float64)
-    if kind.kind == "b":
-        return values >= 0.5
-    limits = np.iinfo(kind)
-    rounded_values = np.rint(values)
-    # float64 cannot hold the largest 64-bit integers: clip below, then let the dtype's own limit stand in above.
-    inside = np.clip(
-        rounded_values,
-        float(limits.min),
-        np.nextafter(float(limits.max), 0) if kind.itemsize == 8 else float(limits.max),
-    )
-    return inside.astype(kind)
-
-
-def _numbers_from_json(data: Mapping[str, Any], key: str, m: int, what: str) -> np.ndarray:
-    numbers = field(data, key, list, what)
-    fine = all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers)
-    if len(numbers) != m or not fine or not np.isfinite(numbers).all():
-        raise damaged(f"Entry {key!r} of {what}", f"hold {m} finite numbers", f"it holds {len(numbers)} values")
-    return np.array(numbers, dtype=np.float64)
+def _replaced(frame: Any, series: Any) -> Any:
+    # pandas aligns a new column by its index, which is the frame's own here.
+    native = frame.to_native()
+    return nw.from_native(native.assign(**{series.name: series.to_numpy()}))

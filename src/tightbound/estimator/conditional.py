@@ -8,10 +8,9 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from tightbound.data import DataError, Table
+from tightbound.data import DataError, Numbers, Table
 from tightbound.estimator.fitted import FittedModel, precision
 from tightbound.estimator.imputation import ROWS_AT_ONCE
-from tightbound.estimator.units import Numbers, Units
 from tightbound.tasks import conditional_draws, level_probabilities
 
 
@@ -78,24 +77,38 @@ def condition(
     Raises:
         DataError: for columns that the model does not have, or a target among the given.
     """
-    units = Units(model)
-    j = units.position(target)
-    names = [name for name in units.names if name != units.names[j]] if given is None else list(given)
-    columns = [units.position(name) for name in names]
+    encoding = model.encoding
+    j = encoding.position(target)
+    names = (
+        [name for name in encoding.modelled_names if name != encoding.modelled_names[j]]
+        if given is None
+        else list(given)
+    )
+    columns = [encoding.position(name) for name in names]
     if j in columns:
         raise DataError(f"The target {target!r} must not be among the given columns; got it there; take it out.")
-    if j in units.given:
+    if j in encoding.given:
         raise DataError(
             f"The target {target!r} must be a column that the model has a distribution of; it is a condition or an "
             "exposure; name another."
         )
-    names = [*names, *(units.names[k] for k in units.given if k not in columns)]
-    columns = [*columns, *(k for k in units.given if k not in columns)]
+    known = encoding.modelled_names
+    names = [*known[:j], *known[j + 1 :]] if given is None else list(given)
+    columns = [encoding.position(name) for name in names]
+    if j in columns:
+        raise DataError(f"The target {target!r} must not be among the given columns; got it there; take it out.")
+    if j in encoding.given:
+        raise DataError(
+            f"The target {target!r} must be a column that the model has a distribution of; it is a condition or an "
+            "exposure; name another."
+        )
+    names = [*names, *(known[k] for k in encoding.given if k not in columns)]
+    columns = [*columns, *(k for k in encoding.given if k not in columns)]
     rows = model.rows(table)
     seen = np.ones(rows.x.shape, bool) if rows.observed is None else rows.observed
     mask = np.zeros(rows.x.shape, bool)
     mask[:, columns] = seen[:, columns]
-    levels, key = units.levels(j), jax.random.key(seed)
+    levels, key = encoding.levels(j), jax.random.key(seed)
     probabilities, draws, expected = [], [], []
     for start in range(0, len(mask), ROWS_AT_ONCE):
         x, observed = rows.x[start : start + ROWS_AT_ONCE], mask[start : start + ROWS_AT_ONCE]
@@ -105,9 +118,9 @@ def condition(
                 probabilities.append(np.asarray(found, float))
                 continue
             drawn = conditional_draws(model.pair, x, observed, n_draws=n_draws, n_samples=n_samples, key=key)
-        values = units.decode(drawn.values, on_grid=True)[:, :, j]
+        values = encoding.decode(drawn.values, on_grid=True)[:, :, j]
         draws.append(values)
-        expected.append(units.decode(drawn.mean)[:, j] if units.straight(j) else values.mean(axis=1))
+        expected.append(encoding.decode(drawn.mean)[:, j] if encoding.straight(j) else values.mean(axis=1))
     if levels:
         return Conditional(target, tuple(map(str, names)), levels, np.concatenate(probabilities), None, None)
     return Conditional(target, tuple(map(str, names)), (), None, np.concatenate(draws), np.concatenate(expected))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightbound import learn
-from tightbound.data import ColumnsEncoding, DataError, Encoding, Rows, Table, split
+from tightbound.data import DataError, Encoding, Rows, Table, split
 from tightbound.estimator.checking import check_number, check_settings
 from tightbound.estimator.factories import (
     gradient_name,
@@ -80,7 +80,7 @@ class Plan:
 
 def make_plan(
     settings: Mapping[str, Any],
-    encoding: Encoding | ColumnsEncoding,
+    encoding: Encoding,
     rows: Rows,
     held_out: Rows | None,
     seed: int,
@@ -136,8 +136,8 @@ def make_plan(
     )
 
 
-def _latent_dim(settings: Mapping[str, Any], encoding: Encoding | ColumnsEncoding) -> int:
-    d = encoding.n_features - (len(encoding.given) if isinstance(encoding, ColumnsEncoding) else 0)
+def _latent_dim(settings: Mapping[str, Any], encoding: Encoding) -> int:
+    d = encoding.n_features - len(encoding.given)
     latent_dim = settings["latent_dim"]
     if latent_dim is None:
         latent_dim = min(50, max(2, d // 2 if settings["missingness"] == "random" else d - 1))
@@ -167,7 +167,7 @@ def _check_second_stage(spec: Specification, prior: str) -> None:
 
 def _specification(
     settings: Mapping[str, Any],
-    encoding: Encoding | ColumnsEncoding,
+    encoding: Encoding,
     rows: Rows,
     latent_dim: int,
     n_train: int,
@@ -180,11 +180,7 @@ def _specification(
     if n_components is None:
         n_components = min(100, n_train) if prior == "vamp" else 10
     steps = _inner_steps(settings)
-    columns: tuple[CellWords, ...] = ()
-    conditions: tuple[int, ...] = ()
-    if isinstance(encoding, ColumnsEncoding):
-        columns = tuple(CellWords(**plan.words) for plan in encoding.plans)
-        conditions = tuple(j for j, plan in enumerate(encoding.plans) if plan.role == "condition")
+    columns = tuple(CellWords(**words) for words in encoding.words)
     hidden = _hidden(settings, encoding)
     return Specification(
         n_features=d,
@@ -210,20 +206,17 @@ def _specification(
         columns=columns,
         missingness=settings["missingness"],
         missing_columns=_missing_columns(settings, columns, rows),
-        conditions=conditions,
+        conditions=encoding.conditions,
         exposure=_exposure(settings, encoding),
         encoder=settings["encoder"],
         spread=settings["spread"],
     )
 
 
-def _exposure(settings: Mapping[str, Any], encoding: Encoding | ColumnsEncoding) -> int | None:
+def _exposure(settings: Mapping[str, Any], encoding: Encoding) -> int | None:
     """Where a row's exposure is; a bag's is its length."""
-    if not isinstance(encoding, ColumnsEncoding):
-        return None
-    named = [j for j, plan in enumerate(encoding.plans) if plan.role == "exposure"]
-    if named:
-        return named[0]
+    if encoding.exposure is not None:
+        return encoding.exposure
     return TOTAL if settings["exposure"] is not None or encoding.likelihood in BAGS else None
 
 
@@ -235,17 +228,11 @@ def _missing_columns(settings: Mapping[str, Any], columns: tuple[CellWords, ...]
     return tuple(j for j, each in enumerate(columns) if gaps[j] and each.family == "gaussian" and not each.spikes)
 
 
-def _smoothing(width: float, encoding: Encoding | ColumnsEncoding) -> NDArray[np.float64] | None:
+def _smoothing(width: float, encoding: Encoding) -> NDArray[np.float64] | None:
     """Standard deviations of the noise on each column as the model sees it; `ValueError` where there is none for it."""
     if not width:
         return None
-    if isinstance(encoding, Encoding):
-        sd = np.array([encoding.schema.columns[j].sd for j in encoding.kept], float) / encoding.scale
-        noise = width * sd * (encoding.likelihood == "gaussian")
-    else:
-        # Not where noise would leave the values that a family has a density for: spikes, ends.
-        takes = [plan.continuous and plan.family in SMOOTH and not plan.spikes for plan in encoding.plans]
-        noise = width * np.array(takes, float)
+    noise = width * encoding.noise_scales(SMOOTH)
     if not noise.any():
         raise ValueError(
             f"smoothing must be 0 for a table without continuous columns (of the families {', '.join(SMOOTH)}, without "
@@ -254,7 +241,7 @@ def _smoothing(width: float, encoding: Encoding | ColumnsEncoding) -> NDArray[np
     return noise
 
 
-def _hidden(settings: Mapping[str, Any], encoding: Encoding | ColumnsEncoding) -> float:
+def _hidden(settings: Mapping[str, Any], encoding: Encoding) -> float:
     """Of a mixed table any subset of columns may be asked for later: by default half of the rows learn that."""
     share = settings["hide_cells"]
     if settings["missingness"] != "random":
@@ -265,7 +252,7 @@ def _hidden(settings: Mapping[str, Any], encoding: Encoding | ColumnsEncoding) -
             )
         return 0.0
     if share is None:
-        several = isinstance(encoding, ColumnsEncoding) and encoding.n_features > 1
+        several = len(encoding.words) > 1
         return 0.5 if several and not _is_wide(settings, encoding) else 0.0
     if share and encoding.likelihood in BAGS:
         raise ValueError(
@@ -275,7 +262,7 @@ def _hidden(settings: Mapping[str, Any], encoding: Encoding | ColumnsEncoding) -
     return float(share)
 
 
-def _is_wide(settings: Mapping[str, Any], encoding: Encoding | ColumnsEncoding) -> bool:
+def _is_wide(settings: Mapping[str, Any], encoding: Encoding) -> bool:
     """A table of counts, or of many columns, is seldom asked for one of them given some others."""
     return settings["exposure"] is not None or encoding.likelihood in BAGS or encoding.n_features > MANY
 

@@ -13,7 +13,6 @@ from scipy.special import logsumexp
 
 from tightbound.data import DataError, Table
 from tightbound.estimator.fitted import FittedModel, precision
-from tightbound.estimator.units import Units
 from tightbound.tasks import (
     benjamini_hochberg,
     conditional_cells,
@@ -191,17 +190,18 @@ def _cells(
     models: Sequence[FittedModel], table: Table, numbers: NDArray[np.intp], seed: int
 ) -> dict[int, tuple[StrangeCell, ...]]:
     """The least fitting cells of some rows, by the rows' numbers; their surprise is the mean over the models."""
-    units = Units(models[0])
-    if not len(numbers) or len(table.shape) > 1 or not units.readable:
+    encoding = models[0].encoding
+    if not len(numbers) or len(table.shape) > 1 or not models[0].readable:
         return {}
     # A column that was constant in the rows of one model has no place there.
-    found = [dict(zip(Units(model).names, _surprise(model, table, seed).T, strict=True)) for model in models]
-    surprise = np.stack([np.mean([each[name] for each in found if name in each], axis=0) for name in units.names], 1)
-    codes, named = units.modelled(table), {}
+    found = [dict(zip(model.encoding.modelled_names, _surprise(model, table, seed).T, strict=True)) for model in models]
+    names = encoding.modelled_names
+    surprise = np.stack([np.mean([each[name] for each in found if name in each], axis=0) for name in names], 1)
+    codes, named = encoding.modelled(table), {}
     for i, row in enumerate(numbers):
         worst = np.argsort(-surprise[i], kind="stable")[:CELLS_SHOWN]
         named[int(row)] = tuple(
-            StrangeCell(units.names[j], _value(units, int(j), codes[i, j]), float(surprise[i, j]))
+            StrangeCell(names[j], encoding.value(int(j), codes[i, j]), float(surprise[i, j]))
             for j in worst
             if surprise[i, j] > 0
         )
@@ -215,16 +215,6 @@ def _surprise(model: FittedModel, table: Table, seed: int) -> NDArray[np.float64
     with precision(model.specification.dtype):
         found = conditional_cells(model.pair, rows.x, observed, key=jax.random.key(seed))
     return np.nan_to_num(np.asarray(found.surprise, float), nan=-1.0)
-
-
-def _value(units: Units, j: int, code: float) -> Any:
-    levels = units.levels(j)
-    if levels:
-        return levels[int(code)]
-    if units.is_date(j):
-        moment = np.datetime64("1970-01-01", "s") + np.timedelta64(round(code * 86_400), "s")
-        return str(moment).removesuffix("T00:00:00")
-    return int(code) if code == np.rint(code) and abs(code) < 2**53 else float(code)
 
 
 def _short(value: Any) -> str:

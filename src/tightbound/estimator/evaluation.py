@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 from numpy.typing import NDArray
 
-from tightbound.data import Encoding, Rows, Table
+from tightbound.data import Rows, Table
 from tightbound.estimator.fitted import FittedModel, precision
 from tightbound.evidence import (
     Bracket,
@@ -193,8 +193,7 @@ def _with_bracket(subject: _Subject, found: Examination) -> Examination:
         why = "No bracket of log p(x): annealing follows gradients, and this model's latents are discrete."
         return dataclasses.replace(found, left_out=(*found.left_out, why))
     # Of a simulated row of columns on curved scales only the mean Jacobian is known: widths are right, levels nearly.
-    scales = model.encoding.scale if isinstance(model.encoding, Encoding) else None
-    complete = float(np.mean(subject.rows.log_jacobian) if scales is None else -np.sum(np.log(scales)))
+    complete = model.encoding.complete_log_jacobian(subject.rows)
     simulated = bidirectional(
         model.pair.p,
         model.pair.q,
@@ -257,7 +256,7 @@ def _with_baselines(subject: _Subject, found: Examination) -> Examination:
         train.x,
         train.observed,
         likelihood=likelihood,
-        floor=subject.model.encoding.floor if isinstance(subject.model.encoding, Encoding) else None,
+        floor=subject.model.encoding.floor,
         independent=_independent(subject.model),
         seed=subject.model.summary.seed,
         on_progress=lambda done, total, name: subject.tell(f"simple models: {name}", done, total),

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightbound import learn
-from tightbound.data import ColumnsEncoding, Encoding, Rows, SparseMatrix, Table
+from tightbound.data import Encoding, Rows, SparseMatrix, Table
 from tightbound.estimator.compiler import compile_quickly
 from tightbound.estimator.config import Plan, make_plan, plan_messages
 from tightbound.estimator.fitted import FittedModel, TrainingSummary, add_to_bounds, columns_at_floor, precision
@@ -227,7 +227,7 @@ def _second_stage(
     return learn.FitResult(second.pair, history, past + second.best_epoch, worse.status, detail), spec
 
 
-def _floor_messages(pair: learn.Pair, encoding: Encoding | ColumnsEncoding, latents: NDArray[Any]) -> list[str]:
+def _floor_messages(pair: learn.Pair, encoding: Encoding, latents: NDArray[Any]) -> list[str]:
     stuck = columns_at_floor(pair, encoding, latents)
     if not stuck:
         return []
@@ -238,7 +238,7 @@ def _floor_messages(pair: learn.Pair, encoding: Encoding | ColumnsEncoding, late
     ]
 
 
-def _some_latents(pair: learn.Pair, encoding: Encoding | ColumnsEncoding, rows: Rows, plan: Plan) -> NDArray[Any]:
+def _some_latents(pair: learn.Pair, encoding: Encoding, rows: Rows, plan: Plan) -> NDArray[Any]:
     # Posterior means of up to 1,000 training rows: enough to see which scales sit at their floor.
     if encoding.likelihood != "gaussian":
         return np.zeros((1, plan.specification.z_size), plan.specification.dtype)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array
 from numpy.typing import NDArray
 
-from tightbound.data import ColumnsEncoding, Encoding, Rows, Table
+from tightbound.data import Encoding, Rows, Table
 from tightbound.estimator.settings import DEFAULTS
 from tightbound.evidence import Evidence, Latents, encode, joined, log_evidence, nothing_observed
 from tightbound.evidence.simulation import simulate
@@ -66,10 +66,15 @@ class FittedModel:
 
     pair: Pair
     specification: Specification
-    encoding: Encoding | ColumnsEncoding
+    encoding: Encoding
     summary: TrainingSummary
     refined_by: int | None = None
     """Steps of the inner loop that improves q for every row, where it is not the q that was fitted."""
+
+    @property
+    def readable(self) -> bool:
+        """Whether single cells given others can be asked for: not of one distribution of the whole row under c."""
+        return not self.specification.conditioned or self.encoding.likelihood == "columns"
 
     def rows(self, table: Table) -> Rows:
         """The table's rows as the model sees them, dense; 8-bit intensities are binarised once, with seed 0."""
@@ -150,13 +155,13 @@ class FittedModel:
         return dataclasses.replace(self, pair=Pair(self.pair.p, q), refined_by=steps)
 
     def decode(self, z: NDArray[Any]) -> NDArray[np.float64]:
-        """E[x | z] in the user's units, (n, d) for z of shape (n, k)."""
+        """E[x | z] as codes of the modelled columns, (n, m) for z of shape (n, k)."""
         with precision(self.specification.dtype):
             x = in_chunks(_mean_of_x, self.pair, np.asarray(z, self.specification.dtype))
         return self.encoding.decode(x)
 
     def reconstruct(self, table: Table) -> NDArray[np.float64]:
-        """E[x | z] at the posterior mean z of every row, in the user's units, (n, d)."""
+        """E[x | z] at the posterior mean z of every row, as codes (n, m)."""
         if not isinstance(self.pair.p.decoder.head, ConditionedHead):
             return self.decode(self.latents(table).mean)
         rows, z = self.rows(table), self.latents(table).mean
@@ -165,19 +170,17 @@ class FittedModel:
             return self.encoding.decode(in_chunks(_mean_at, self.pair, z, np.asarray(rows.x), observed))
 
     def sample(self, n: int, seed: int) -> tuple[NDArray[np.float64], NDArray[Any]]:
-        """n draws (x, z) from p(x, z): x in the user's units (n, d), z (n, k)."""
+        """n draws (x, z) from p(x, z): x as codes (n, m), z (n, k)."""
         with precision(self.specification.dtype):
             x, z = simulate(self.pair.p, n, key=jax.random.key(seed))
-        on_grid = {"on_grid": True} if isinstance(self.encoding, ColumnsEncoding) else {}
-        return self.encoding.decode(x, **on_grid), z
+        return self.encoding.decode(x, on_grid=True), z
 
     def sample_under(self, given: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
         """A row of p(x | c) for each row of what is given, as `ConditionedHead.reference` holds it; user's units."""
         with precision(self.specification.dtype):
             keys = _keys(seed, len(given))
             x = in_chunks(_under, self.pair, np.asarray(given, self.specification.dtype), keys)
-        encoding: Any = self.encoding  # one of columns: nothing else is given anything
-        return np.asarray(encoding.decode(x, on_grid=True))
+        return self.encoding.decode(x, on_grid=True)
 
     def sample_posterior(self, table: Table, n: int, seed: int) -> NDArray[Any]:
         """n draws of z from q(z | x) of every row, (rows, n, k)."""
@@ -265,13 +268,13 @@ def _sd_of_x(pair: Pair, z: Array) -> Array:
     return jax.vmap(lambda z: pair.p.decoder(z).variance ** 0.5)(z)
 
 
-def columns_at_floor(pair: Pair, encoding: Encoding | ColumnsEncoding, z: NDArray[Any]) -> list[str]:
+def columns_at_floor(pair: Pair, encoding: Encoding, z: NDArray[Any]) -> list[str]:
     """Names of the columns whose scale given z lies within 5 % of its floor for at least a twentieth of the rows."""
-    if not isinstance(encoding, Encoding) or encoding.likelihood != "gaussian":
+    if encoding.likelihood != "gaussian" or encoding.given:
         return []
     sd = in_chunks(_sd_of_x, pair, z)
     share = np.mean(sd <= 1.05 * encoding.floor, axis=0)
-    return [encoding.schema.columns[j].name for j in encoding.kept[share > 0.05]]
+    return [name for name, much in zip(encoding.modelled_names, share > 0.05, strict=True) if much]
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from tightbound import learn
-from tightbound.data import ColumnsEncoding, DataError, Encoding
+from tightbound.data import DataError, Encoding, encoding_from_json
 from tightbound.estimator.fitted import FittedModel, TrainingSummary, precision
 from tightbound.model import Specification, Start, build
 
@@ -99,8 +99,7 @@ def load_model(
     description = _read_description(folder)
     try:
         spec = Specification.from_json(description["specification"])
-        columns = description["encoding"].get("likelihood") == "columns"
-        encoding = (ColumnsEncoding if columns else Encoding).from_json(description["encoding"])
+        encoding = encoding_from_json(description["encoding"])
         summary = _summary_from_json(description["training"])
         if spec.n_features != encoding.n_features or spec.likelihood != encoding.likelihood:
             raise ValueError("specification and encoding do not belong together")
@@ -130,7 +129,7 @@ def load_model(
 
 def _template(
     spec: Specification,
-    encoding: Encoding | ColumnsEncoding,
+    encoding: Encoding,
     encoder_network: Callable[..., Any] | None,
     decoder_network: Callable[..., Any] | None,
 ) -> tuple[Any, Any]:
@@ -139,7 +138,7 @@ def _template(
     def built(key: PRNGKeyArray) -> learn.Pair:
         parts = build(
             spec,
-            start=Start.template(spec.n_features, encoding.floor if isinstance(encoding, Encoding) else None),
+            start=Start.template(spec.n_features, encoding.floor),
             encoder_network=encoder_network,
             decoder_network=decoder_network,
             key=key,

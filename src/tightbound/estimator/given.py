@@ -8,9 +8,8 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from tightbound.data import DataError
+from tightbound.data import DataError, Encoding, Numbers
 from tightbound.estimator.fitted import FittedModel, precision
-from tightbound.estimator.units import Numbers, Units
 from tightbound.model import TOTAL
 from tightbound.tasks import Constraints, Interval, OneOf, conditional_draws
 
@@ -40,23 +39,23 @@ def parse_given(model: FittedModel, given: Mapping[str, Any]) -> Given:
     Raises:
         DataError: for columns or levels that the model does not know, and what contradicts a column's kind.
     """
-    units = Units(model)
-    codes = np.full(units.n_columns, np.nan)
+    encoding = model.encoding
+    codes = np.full(encoding.n_features, np.nan)
     sets: dict[int, Interval | OneOf] = {}
     for name, value in given.items():
-        j = units.position(name)
+        j = encoding.position(name)
         if isinstance(value, slice):
             value = (value.start, value.stop)
         if isinstance(value, tuple):
-            sets[j] = _interval(units, j, value)
+            sets[j] = _interval(encoding, j, value)
         elif isinstance(value, set | frozenset | list | range | np.ndarray):
-            sets[j] = _one_of(units, j, list(value))
+            sets[j] = _one_of(encoding, j, list(value))
         else:
-            codes[j] = _code(units, j, value)
-    x = np.zeros((1, units.n_columns), model.specification.dtype)
+            codes[j] = encoding.code(j, value)
+    x = np.zeros((1, encoding.n_features), model.specification.dtype)
     observed = ~np.isnan(codes)[None]
     for at in np.flatnonzero(observed[0]):
-        x[0, at] = units.forward(int(at), codes[at])
+        x[0, at] = encoding.forward(int(at), codes[at])
     return Given(x, observed, sets, codes)
 
 
@@ -69,11 +68,11 @@ def sample_given(model: FittedModel, n: int, given: Mapping[str, Any], seed: int
     Raises:
         DataError: when no row satisfies what is given.
     """
-    units, known = Units(model), parse_given(model, given)
+    encoding, known = model.encoding, parse_given(model, given)
     if model.specification.conditioned:
-        _check_conditions(units, known)
-        if not known.sets and set(np.flatnonzero(known.observed[0])) <= set(units.given):
-            values = model.sample_under(_references(model, units, known, n, seed), seed)
+        _check_conditions(model, known)
+        if not known.sets and set(np.flatnonzero(known.observed[0])) <= set(encoding.given):
+            values = model.sample_under(_references(model, known, n, seed), seed)
             return np.where(np.isnan(known.codes), values, known.codes)
     with precision(model.specification.dtype):
         try:
@@ -96,46 +95,48 @@ def sample_given(model: FittedModel, n: int, given: Mapping[str, Any], seed: int
         raise DataError(
             f"What is given must be possible under the model; no latent makes {_words(given)}; leave something out."
         )
-    values = units.decode(found.values[0], on_grid=True)
+    values = encoding.decode(found.values[0], on_grid=True)
     return np.where(np.isnan(known.codes), values, known.codes)
 
 
-def _check_conditions(units: Units, known: Given) -> None:
+def _check_conditions(model: FittedModel, known: Given) -> None:
     """Refuses what a model of p(x | c) cannot answer: it has no p(c)."""
-    for j in units.given:
+    encoding, names = model.encoding, model.encoding.modelled_names
+    for j in encoding.given:
         if j in known.sets:
             raise DataError(
-                f"What is given for {units.names[j]!r} must be one value, since the model is given it too and has no "
+                f"What is given for {names[j]!r} must be one value, since the model is given it too and has no "
                 "distribution of it; got a range or a set; give one value, and sample again for others."
             )
-    cells = [j for j in (*np.flatnonzero(known.observed[0]), *known.sets) if j not in units.given]
-    open_ones = [units.names[j] for j in units.given if not known.observed[0, j]]
+    cells = [j for j in (*np.flatnonzero(known.observed[0]), *known.sets) if j not in encoding.given]
+    open_ones = [names[j] for j in encoding.given if not known.observed[0, j]]
     if cells and open_ones:
         raise DataError(
             f"What is given must name all that the model is given when it names other columns; {open_ones[0]!r} is "
             "left open, and the model has no distribution of it; give a value for it."
         )
-    if cells and units.model.specification.exposure == TOTAL:
+    if cells and model.specification.exposure == TOTAL:
         raise DataError(
             "What is given must be conditions alone where the exposure is a row's own total, which is not known before "
-            f"the row is; got a value for {units.names[cells[0]]!r}; fit with a column that holds the exposure."
+            f"the row is; got a value for {names[cells[0]]!r}; fit with a column that holds the exposure."
         )
 
 
-def _references(model: FittedModel, units: Units, known: Given, n: int, seed: int) -> NDArray[Any]:
+def _references(model: FittedModel, known: Given, n: int, seed: int) -> NDArray[Any]:
     """What the training rows were given, n times, with what is asked for in its place."""
     head: Any = model.pair.p.decoder.head
+    encoding = model.encoding
     reference = np.asarray(head.reference, np.float64)
     places = {j: i for i, j in enumerate(head.given)}
-    fixed = [j for j in units.given if known.observed[0, j]]
+    fixed = [j for j in encoding.given if known.observed[0, j]]
     alike = np.ones(len(reference), bool)
     for j in fixed:
-        if units.levels(j):  # what is left open goes with it: a dose with its treatment
+        if encoding.levels(j):  # what is left open goes with it: a dose with its treatment
             alike &= reference[:, places[j]] == known.x[0, j]
     if len(fixed) < reference.shape[1] and not alike.any():
         raise DataError(
             f"What is given must have been given to some training row where a part of it is left open; "
-            f"{', '.join(units.names[j] for j in fixed)} never came so together; name the rest as well."
+            f"{', '.join(encoding.modelled_names[j] for j in fixed)} never came so together; name the rest as well."
         )
     rows = reference[alike] if alike.any() else reference
     chosen = rows[np.random.default_rng(seed).integers(0, len(rows), n)]
@@ -144,98 +145,40 @@ def _references(model: FittedModel, units: Units, known: Given, n: int, seed: in
     return chosen
 
 
-def _interval(units: Units, j: int, ends: tuple[Any, ...]) -> Interval:
-    name = units.names[j]
-    if not units.ordered(j):
+def _interval(encoding: Encoding, j: int, ends: tuple[Any, ...]) -> Interval:
+    name = encoding.modelled_names[j]
+    if not encoding.ordered(j):
         raise DataError(
             f"The range given for column {name!r} must be on a column with an order; it has the levels "
-            f"{_some(units.levels(j))}; give a set of levels."
+            f"{_some(encoding.levels(j))}; give a set of levels."
         )
     if len(ends) != 2:
         raise DataError(
             f"A range for column {name!r} must be two ends; got {ends!r}; write (low, high), None for open."
         )
-    low, high = (None if end is None else _code(units, j, end) for end in ends)
+    low, high = (None if end is None else encoding.code(j, end) for end in ends)
     if low is not None and high is not None and low > high:
         raise DataError(
             f"The range given for column {name!r} contradicts itself: {low:g} is above {high:g}; swap them."
         )
-    if units.levels(j):
+    if encoding.levels(j):
         # Levels have codes, and a range of them is a set.
         return Interval(-0.5 if low is None else low - 0.5, np.inf if high is None else high + 0.5)
-    at = [units.forward(j, end) if end is not None else None for end in (low, high)]
+    at = [encoding.forward(j, end) if end is not None else None for end in (low, high)]
     return Interval(-np.inf if at[0] is None else at[0], np.inf if at[1] is None else at[1])
 
 
-def _one_of(units: Units, j: int, values: Sequence[Any]) -> OneOf:
-    name = units.names[j]
+def _one_of(encoding: Encoding, j: int, values: Sequence[Any]) -> OneOf:
+    name = encoding.modelled_names[j]
     if not values:
         raise DataError(f"The set given for column {name!r} must have a value; got none; leave the column out.")
-    codes = [_code(units, j, value) for value in values]
-    if units.continuous(j) and not set(codes) <= set(units.spikes(j)):
+    codes = [encoding.code(j, value) for value in values]
+    if encoding.continuous(j) and not set(codes) <= set(encoding.spikes(j)):
         raise DataError(
             f"The set given for column {name!r} must be of values with a probability of their own; it is continuous "
-            f"(values that repeat: {_some(units.spikes(j)) or 'none'}); give one value, or a range."
+            f"(values that repeat: {_some(encoding.spikes(j)) or 'none'}); give one value, or a range."
         )
-    return OneOf([units.forward(j, code) for code in codes])
-
-
-_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-
-
-def _code(units: Units, j: int, value: Any) -> float:
-    """One given value as the column's number."""
-    name, levels = units.names[j], units.levels(j)
-    schema = units.encoding.table_schema
-    if schema is None:
-        return _number(name, value)
-    column = schema.modelled[j]
-    if levels:
-        found = [k for k, level in enumerate(levels) if level == value or str(level) == str(value).strip()]
-        if not found and {*levels} == {False, True}:
-            said = _BOOLEANS.get(str(value).strip().lower())
-            found = [] if said is None else [list(levels).index(said)]
-        if not found:
-            raise DataError(
-                f"The value given for column {name!r} must be one of its levels, {_some(levels)}; got {value!r}; give "
-                "one of those."
-            )
-        return float(found[0])
-    if column.kind.value == "datetime" and not isinstance(value, int | float):
-        return _days(name, value)
-    number = _number(name, value)
-    low, high = units.encoding.plans[j].low, units.encoding.plans[j].high  # type: ignore[union-attr]
-    if not (low <= number <= high or number in units.spikes(j)):
-        raise DataError(
-            f"The value given for column {name!r} must lie where the column does, from {low:g} to {high:g}; got "
-            f"{number:g}; give another."
-        )
-    if column.kind.value == "count" and number != round(number):
-        raise DataError(f"The value given for column {name!r} must be a whole number; got {number:g}; give a count.")
-    return number
-
-
-def _days(name: str, value: Any) -> float:
-    try:
-        moment: np.datetime64 = np.datetime64(str(value), "us")
-    except ValueError:
-        moment = np.datetime64("NaT", "us")
-    if np.isnat(moment):
-        raise DataError(
-            f"The value given for column {name!r} must be a date such as 2024-02-29 or 2024-02-29T12:30; got "
-            f"{value!r}; correct it."
-        )
-    return float((moment - np.datetime64("1970-01-01", "us")) / np.timedelta64(1, "D"))
-
-
-def _number(name: str, value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = np.nan
-    if not np.isfinite(number):
-        raise DataError(f"The value given for column {name!r} must be a number; got {value!r}; correct it.")
-    return number
+    return OneOf([encoding.forward(j, code) for code in codes])
 
 
 def _some(values: Sequence[Any]) -> str:

@@ -9,9 +9,8 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from tightbound.data import Table
+from tightbound.data import Encoding, Numbers, Table
 from tightbound.estimator.fitted import FittedModel, precision
-from tightbound.estimator.units import Numbers, Units
 from tightbound.learn import Pair
 from tightbound.model import with_strength
 from tightbound.tasks import conditional_draws
@@ -88,9 +87,9 @@ def impute(
         raise ValueError(f"interval must be a probability between 0 and 1; got {interval!r}; 0.9 is usual.")
     if point not in ("typical", "mean"):
         raise ValueError(f"point must be typical or mean; got {point!r}; choose one of those.")
-    units = Units(model)
-    table = model.encoding.check(table)
-    rows, codes = model.rows(table), units.modelled(table)
+    encoding = model.encoding
+    table = encoding.check(table)
+    rows, codes = model.rows(table), encoding.modelled(table)
     observed = np.ones(rows.x.shape, bool) if rows.observed is None else rows.observed
     gaps = np.flatnonzero(~observed.all(axis=1))
     filled, means = codes.copy(), np.full(codes.shape, np.nan)
@@ -102,20 +101,20 @@ def impute(
         at = gaps[start : start + ROWS_AT_ONCE]
         holes = ~observed[at]
         mean, values, found = draws_of(model, rows.x[at], observed[at], least, n_samples, seed)
-        filled[at] = np.where(holes, typical_points(units, mean, values), filled[at])
+        filled[at] = np.where(holes, typical_points(encoding, mean, values), filled[at])
         khat[start : start + len(at)] = found
-        means[at] = _level_means(units, values)
+        means[at] = _level_means(encoding, values)
         if interval is not None:
-            ends[:, at] = [np.where(holes, _as_numbers(units, end), np.nan) for end in quantiles(values, interval)]
+            ends[:, at] = [np.where(holes, _as_numbers(encoding, end), np.nan) for end in quantiles(values, interval)]
         drawn[:, at] = np.where(holes, np.moveaxis(values[:, : n_draws or 0], 1, 0), drawn[:, at])
         if on_progress is not None:
             on_progress("imputing", start + len(at), len(gaps))
-    low, high = (None if interval is None else units.as_frame(e, table.index) for e in ends)
-    completions = tuple(units.give_back(each, table) for each in drawn)
+    low, high = (None if interval is None else encoding.as_frame(e, table.index) for e in ends)
+    completions = tuple(encoding.give_back(each, table, rounded=True) for each in drawn)
     n_cells = int((~observed).sum())
-    values = units.give_back(filled, table, whole=False)
+    values = encoding.give_back(filled, table)
     if point == "mean":
-        values = units.with_means(values, ~observed, means)
+        values = encoding.with_means(values, ~observed, means)
     return Imputation(values, low, high, completions, interval, n_cells, khat)
 
 
@@ -147,7 +146,7 @@ def draws_of(
             more = conditional_draws(model.pair, x[again], observed[again], n_samples=n_samples, **options)
             for name in ("mean", "values", "khat"):
                 getattr(found, name)[again] = getattr(more, name)
-    return found.mean, Units(model).decode(found.values, on_grid=True), found.khat
+    return found.mean, model.encoding.decode(found.values, on_grid=True), found.khat
 
 
 def quantiles(draws: Numbers, interval: float) -> NDArray[np.float64]:
@@ -161,34 +160,34 @@ def quantiles(draws: Numbers, interval: float) -> NDArray[np.float64]:
     return np.stack([ordered[:, k - 1], ordered[:, n - k]])
 
 
-def _level_means(units: Units, draws: Numbers) -> Numbers:
+def _level_means(encoding: Encoding, draws: Numbers) -> Numbers:
     """Means of the draws of columns whose levels are numbers, (n, m); NaN elsewhere."""
-    means = np.full((len(draws), units.n_columns), np.nan)
-    for j in range(units.n_columns):
-        numbers = units.numbers(j)
+    means = np.full((len(draws), encoding.n_features), np.nan)
+    for j in range(encoding.n_features):
+        numbers = encoding.numbers(j)
         if numbers is not None:
             means[:, j] = numbers[draws[:, :, j].astype(int)].mean(axis=1)
     return means
 
 
-def _as_numbers(units: Units, codes: Numbers) -> Numbers:
+def _as_numbers(encoding: Encoding, codes: Numbers) -> Numbers:
     """Codes as the numbers that they stand for; NaN for levels that are words or have no order."""
     out = codes.copy()
-    for j in range(units.n_columns):
-        if units.levels(j):
-            numbers = units.numbers(j) if units.ordered(j) else None
+    for j in range(encoding.n_features):
+        if encoding.levels(j):
+            numbers = encoding.numbers(j) if encoding.ordered(j) else None
             out[:, j] = np.nan if numbers is None else numbers[codes[:, j].astype(int)]
     return out
 
 
-def typical_points(units: Units, mean: NDArray[Any], draws: Numbers) -> Numbers:
+def typical_points(encoding: Encoding, mean: NDArray[Any], draws: Numbers) -> Numbers:
     """The point imputation of every cell, (n, m): a mean, a median, or the most probable level, as fits the column."""
-    points = units.decode(mean)
-    for j in range(units.n_columns):
-        if units.levels(j):
-            if units.ordered(j):
+    points = encoding.decode(mean)
+    for j in range(encoding.n_features):
+        if encoding.levels(j):
+            if encoding.ordered(j):
                 points[:, j] = np.quantile(draws[:, :, j], 0.5, axis=1, method="inverted_cdf")
-        elif not units.straight(j):
+        elif not encoding.straight(j):
             points[:, j] = draws[:, :, j].mean(axis=1)
-        points[:, j] = units.shortened(j, points[:, j])
+        points[:, j] = encoding.shortened(j, points[:, j])
     return points

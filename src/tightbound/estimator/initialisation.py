@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightbound.data import (
-    ColumnsEncoding,
+    ColumnwiseEncoding,
     DataError,
     Encoding,
     Roles,
@@ -29,7 +29,7 @@ TOTAL_EXPOSURE = "total"
 MOST_CELLS_TO_BEGIN = 2**24
 
 
-def choose_encoding(table: Table, settings: Mapping[str, Any]) -> tuple[Table, Encoding | ColumnsEncoding, str]:
+def choose_encoding(table: Table, settings: Mapping[str, Any]) -> tuple[Table, Encoding, str]:
     """The table (coded, if it is mixed), how a model sees it, and a sentence on what was decided."""
     likelihood, exposure = settings["likelihood"], settings["exposure"]
     given = [*names_of(settings["condition"]), *([] if exposure in (None, TOTAL_EXPOSURE) else [exposure])]
@@ -92,7 +92,7 @@ def _is_sparse_of_counts(table: Table) -> bool:
     return table.sparse and bool((table.values.stored > 1).any()) and table.values.are_counts()
 
 
-def _check_exposure(encoding: ColumnsEncoding, exposure: str | int | None, table: Table) -> None:
+def _check_exposure(encoding: ColumnwiseEncoding, exposure: str | int | None, table: Table) -> None:
     """Refuses an exposure that nothing is under, and a total of what is not all there."""
     if exposure is None:
         return
@@ -111,12 +111,11 @@ def _check_exposure(encoding: ColumnsEncoding, exposure: str | int | None, table
             )
 
 
-def start_of(plan: Plan, encoding: Encoding | ColumnsEncoding, rows: Rows, seed: int) -> Start:
+def start_of(plan: Plan, encoding: Encoding, rows: Rows, seed: int) -> Start:
     """What the training rows say of where a model should begin."""
-    pseudo = _pseudo_inputs(plan, rows, seed)
-    if isinstance(encoding, Encoding):
-        return Start(_center(encoding, rows), encoding.floor, pseudo_inputs=pseudo)
-    spec = plan.specification
+    pseudo, spec = _pseudo_inputs(plan, rows, seed), plan.specification
+    if not spec.columns:
+        return Start(encoding.center(rows), encoding.floor, pseudo_inputs=pseudo)
     columns, some = spec.columns, _some_of(plan.train, encoding.n_features, sparse=not isinstance(rows.x, np.ndarray))
     x = rows.x[some]
     seen = np.ones(x.shape, bool) if rows.observed is None else rows.observed[some]
@@ -126,7 +125,7 @@ def start_of(plan: Plan, encoding: Encoding | ColumnsEncoding, rows: Rows, seed:
         relative = exposure - exposure.mean() if spec.exposure == TOTAL else exposure
     center, spread = moments_of(x, seen, columns, None if exposure is None else relative)
     own = list(spec.cells)
-    modelled, floor = x[:, own], np.array([encoding.plans[j].floor for j in range(len(columns))])
+    modelled = x[:, own]
     if spec.likelihood == "columns":
         scaled = modelled.astype(float)
         if exposure is not None:
@@ -144,22 +143,13 @@ def start_of(plan: Plan, encoding: Encoding | ColumnsEncoding, rows: Rows, seed:
         known = seen[:, list(spec.conditions)].all(axis=1)
         given = given[known] if known.any() else np.nan_to_num(given)
     first = None if first is None else np.asarray(first)
-    return Start(center, floor, spread, first, x, seen, pseudo, given)
+    return Start(center, encoding.floor, spread, first, x, seen, pseudo, given)
 
 
 def _some_of(train: NDArray[np.intp], n_columns: int, *, sparse: bool) -> NDArray[np.intp]:
     """The training rows to begin from: all of them, or as many as may be dense at once."""
     most = max(1000, MOST_CELLS_TO_BEGIN // n_columns) if sparse else len(train)
     return train[np.linspace(0, len(train) - 1, min(most, len(train))).astype(np.intp)]
-
-
-def _center(encoding: Encoding, rows: Rows) -> NDArray[np.float64]:
-    if encoding.likelihood == "gaussian" and encoding.scaling == "standard":
-        return np.zeros(encoding.n_features)
-    x = rows.x.astype(np.float64) / (255 if rows.binary_intensity else 1)
-    if rows.observed is None:
-        return np.asarray(x.mean(axis=0))
-    return np.asarray((x * rows.observed).sum(axis=0) / np.maximum(rows.observed.sum(axis=0), 1))
 
 
 def _pseudo_inputs(plan: Plan, rows: Rows, seed: int) -> NDArray[np.float64] | None:

@@ -21,7 +21,6 @@ from tightbound.estimator.fit import prepare_compiler
 from tightbound.estimator.fitted import FittedModel
 from tightbound.estimator.given import sample_given
 from tightbound.estimator.imputation import Imputation, impute
-from tightbound.estimator.units import Units
 
 
 class AnswersMixin:
@@ -51,7 +50,7 @@ class AnswersMixin:
         if not given:
             values, _ = model.sample(int(n), seed)
             return model.encoding.give_back(values, rounded=True)
-        return Units(model).give_back(sample_given(model, int(n), given, seed))
+        return model.encoding.give_back(sample_given(model, int(n), given, seed), rounded=True)
 
     def impute(
         self,

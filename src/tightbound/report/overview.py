@@ -189,7 +189,7 @@ class Overview:
     def content(self, title: str) -> ReportContent:
         """Everything that the page shows."""
         model, summary = self.model, self.model.summary
-        mixed = model.encoding.table_schema is not None
+        mixed, complete = bool(model.specification.columns), model.encoding.filled
         samples, prior = model.sample(_SAMPLES_OF_MIXED if mixed else _SAMPLES_SHOWN, seed=summary.seed)
         return ReportContent(
             title=title,
@@ -205,8 +205,8 @@ class Overview:
             log_evidence=self.evidence.log_evidence,
             elbo=self.evidence.elbo,
             data=self.table.values.astype(float),
-            samples=samples,
-            reconstructions=model.reconstruct(self.table),
+            samples=complete(samples),
+            reconstructions=complete(model.reconstruct(self.table)),
             names=self.table.names,
             image_shape=self.table.shape if len(self.table.shape) > 1 else None,
             latent_means=self.latents.mean,

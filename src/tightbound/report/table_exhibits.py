@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from tightbound.data import ColumnsEncoding, Table
+from tightbound.data import Encoding, Numbers, Table
 from tightbound.estimator.detection import FEWEST_REFERENCES, Judge, StrangeCell, detect
 from tightbound.estimator.fitted import FittedModel
 from tightbound.estimator.imputation import N_DRAWS, draws_of, quantiles, typical_points
-from tightbound.estimator.units import Numbers, Units
 from tightbound.evidence import Evidence
 from tightbound.report import (
     ColumnContent,
@@ -48,10 +47,10 @@ def table(
         evidence: of the report's rows.
     """
     encoding = model.encoding
-    if not isinstance(encoding, ColumnsEncoding):
+    if not model.specification.columns:
         return None
     table = encoding.check(table)
-    columns = column_contents(Units(model), encoding)
+    columns = column_contents(encoding)
     return TableContent(
         measured(columns, table.values, samples),
         associated(columns, table.values, samples),
@@ -61,15 +60,9 @@ def table(
     )
 
 
-def column_contents(units: Units, encoding: ColumnsEncoding) -> tuple[ColumnContent, ...]:
+def column_contents(encoding: Encoding) -> tuple[ColumnContent, ...]:
     """Kind, family and levels of every column that the model knows."""
-    found = []
-    for j, (plan, column) in enumerate(zip(encoding.plans, encoding.schema.modelled, strict=True)):
-        levels = [str(level) for level in units.levels(j)]
-        levels += ["(never seen)"] * (plan.levels - len(levels))  # the model of a single level has two
-        family = f"given: {plan.role}" if plan.role else plan.family
-        found.append(ColumnContent(plan.name, column.kind.value, family, tuple(levels)))
-    return tuple(found)
+    return tuple(ColumnContent(*encoding.described(j)) for j in range(encoding.n_features))
 
 
 def imputation_check(model: FittedModel, table: Table, held_out: Table | None) -> ImputationContent | None:
@@ -77,38 +70,40 @@ def imputation_check(model: FittedModel, table: Table, held_out: Table | None) -
 
     The simple value is the mean, or the most frequent level, of the report's rows.
     """
-    units, encoding = Units(model), model.encoding
-    if not units.readable:
+    encoding = model.encoding
+    if not model.readable:
         return None
     unseen = held_out is not None and held_out.n_rows >= FEWEST_ROWS
     chosen = encoding.check(held_out) if unseen and held_out is not None else table
-    most = min(MOST_CHECKED, max(FEWEST_ROWS, MOST_DRAWN // (N_DRAWS * units.n_columns)))
+    most = min(MOST_CHECKED, max(FEWEST_ROWS, MOST_DRAWN // (N_DRAWS * encoding.n_features)))
     chosen = chosen.take(np.unique(np.linspace(0, chosen.n_rows - 1, most).round().astype(np.intp)))
     n_rows, parts = chosen.n_rows, round(1 / HIDDEN)
     # Few rows are taken several times, each time with other cells hidden.
     n_rounds = min(parts, max(1, most // n_rows))
-    part = np.random.default_rng(model.summary.seed).integers(parts, size=(n_rows, units.n_columns))
+    part = np.random.default_rng(model.summary.seed).integers(parts, size=(n_rows, encoding.n_features))
     chosen = chosen.take(np.tile(np.arange(n_rows), n_rounds))
-    truth = units.modelled(chosen)
+    truth = encoding.modelled(chosen)
     hidden = np.concatenate([part == i for i in range(n_rounds)]) & np.isfinite(truth)
-    hidden[:, list(units.given)] = False
+    hidden[:, list(encoding.given)] = False
     if not hidden.any():
         return None
     x = model.rows(chosen).x
     mean, draws, _ = draws_of(model, x, np.isfinite(truth) & ~hidden, N_DRAWS, LATENTS, model.summary.seed)
-    points, (low, high) = typical_points(units, mean, draws), quantiles(draws, INTERVAL)
-    known = units.modelled(table)
+    points, (low, high) = typical_points(encoding, mean, draws), quantiles(draws, INTERVAL)
+    known = encoding.modelled(table)
     rows = []
-    for j in range(units.n_columns):
+    for j in range(encoding.n_features):
         at = hidden[:, j]
         values = known[np.isfinite(known[:, j]), j]
         if not at.any() or not len(values):
             continue
         cells, filled = truth[at, j], points[at, j]
-        inside = float(np.mean((low[at, j] <= cells) & (cells <= high[at, j]))) if units.ordered(j) else None
-        error, simple = _errors(cells, filled, values, levels=bool(units.levels(j)))
+        inside = float(np.mean((low[at, j] <= cells) & (cells <= high[at, j]))) if encoding.ordered(j) else None
+        error, simple = _errors(cells, filled, values, levels=bool(encoding.levels(j)))
         if np.isfinite(simple):
-            rows.append(ImputationRow(units.names[j], not units.levels(j), int(at.sum()), error, simple, inside))
+            rows.append(
+                ImputationRow(encoding.modelled_names[j], not encoding.levels(j), int(at.sum()), error, simple, inside)
+            )
     return ImputationContent(tuple(rows), n_rows, unseen, HIDDEN, INTERVAL, n_rounds) if rows else None
 
 

@@ -52,7 +52,7 @@ def impute(
 
 def _write_imputation(output: str, model: FittedModel, table: Table, found: Imputation, data: str) -> None:
     if output.lower().endswith((".npy", ".npz")):
-        if model.encoding.table_schema is not None:
+        if model.specification.columns:
             raise DataError(f"{output} must be a table for columns of several kinds; it is an array; write .csv.")
         values = np.stack([np.asarray(each) for each in found.draws]) if found.draws else np.asarray(found.values)
         write_table(output, values)

@@ -16,7 +16,6 @@ from tightbound.estimator.checking import check_number
 from tightbound.estimator.fitted import FittedModel
 from tightbound.estimator.given import sample_given
 from tightbound.estimator.settings import LARGEST_SEED
-from tightbound.estimator.units import Units
 
 
 def encode(
@@ -59,7 +58,7 @@ def sample(*, model: str, n: int, output: str, random_state: int | None, given: 
     fitted = load(model)
     if given:
         values = sample_given(fitted, n, _parsed(given), seed)
-        _write_frame_of(output, fitted, Units(fitted).give_back(values))
+        _write_frame_of(output, fitted, fitted.encoding.give_back(values, rounded=True))
         return
     values, _ = fitted.sample(n, seed)
     _write_like_data(output, fitted, values, rounded=True)
@@ -119,7 +118,7 @@ def info(*, model: str, as_json: bool) -> None:
 
 
 def _write_like_data(output: str, model: FittedModel, values: np.ndarray, *, rounded: bool) -> None:
-    if model.encoding.table_schema is not None:
+    if model.specification.columns:
         _write_frame_of(output, model, model.encoding.give_back(values, container="polars"))
         return
     schema: Any = model.encoding.schema

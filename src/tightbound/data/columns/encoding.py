@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 import numpy as np
 
+from tightbound.data import saved
 from tightbound.data.coding import coded
 from tightbound.data.columns.plan import ColumnPlan, plan_column, plan_exposure
 from tightbound.data.columns.scales import Affine
-from tightbound.data.encoding import Rows
+from tightbound.data.encoding import Encoding, Numbers, Rows, number_of
 from tightbound.data.errors import DataError, complain
 from tightbound.data.names import NOTHING_ASIDE, Aside
-from tightbound.data.saved import damaged, field
+from tightbound.data.saved import damaged
 from tightbound.data.schema import aside_from_json
 from tightbound.data.table import Table
 from tightbound.data.types import TableColumn, TableSchema
@@ -27,7 +28,7 @@ LARGEST = 1e30
 
 @final
 @dataclass(frozen=True, eq=False)
-class ColumnsEncoding:
+class ColumnwiseEncoding(Encoding):
     """The map between a mixed table and the model's m columns, one for each column that is modelled.
 
     log p(x) of a row is in nats with respect to length (in the user's units) for continuous columns, to counting for
@@ -46,13 +47,12 @@ class ColumnsEncoding:
     aside: Aside = NOTHING_ASIDE
     messages: tuple[str, ...] = ()
     likelihood: str = "columns"
+    floor: Numbers = field(init=False)
 
     binarize = False
 
-    @property
-    def n_features(self) -> int:
-        """Number of modelled columns, m."""
-        return len(self.plans)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "floor", np.array([plan.floor for plan in self.plans]))
 
     @property
     def given(self) -> tuple[int, ...]:
@@ -60,9 +60,24 @@ class ColumnsEncoding:
         return tuple(j for j, plan in enumerate(self.plans) if plan.role)
 
     @property
-    def given_names(self) -> tuple[str, ...]:
-        """Their names."""
-        return tuple(self.plans[j].name for j in self.given)
+    def conditions(self) -> tuple[int, ...]:
+        """Positions of the conditions among them."""
+        return tuple(j for j, plan in enumerate(self.plans) if plan.role == "condition")
+
+    @property
+    def exposure(self) -> int | None:
+        """Position of the column that holds the exposure."""
+        return next((j for j, plan in enumerate(self.plans) if plan.role == "exposure"), None)
+
+    @property
+    def words(self) -> tuple[dict[str, Any], ...]:
+        """Family, size, floor and spikes of every column."""
+        return tuple(plan.words for plan in self.plans)
+
+    def noise_scales(self, families: Sequence[str]) -> Numbers:
+        """1, but not where noise would leave the values that a family has a density for: spikes, ends."""
+        takes = [plan.continuous and plan.family in families and not plan.spikes for plan in self.plans]
+        return np.array(takes, float)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -73,11 +88,6 @@ class ColumnsEncoding:
     def modelled_names(self) -> tuple[str, ...]:
         """Names of the modelled columns, (m,)."""
         return tuple(plan.name for plan in self.plans)
-
-    @property
-    def named(self) -> bool:
-        """Whether the names are the user's."""
-        return self.schema.named
 
     @property
     def table_schema(self) -> TableSchema:
@@ -114,17 +124,7 @@ class ColumnsEncoding:
     def encode(
         self, table: Table, *, dtype: str = "float32", draw: bool = False, seed: int = 0, expected_by: str = "the model"
     ) -> Rows:
-        """The data as the model sees them: (n, m) values with a mask, and the log Jacobian of every row.
-
-        Args:
-            table: n rows with the fitted columns.
-            dtype: "float32" or "float64".
-            draw, seed: of binarisation, which there is none of here.
-            expected_by: who expects the columns, for messages.
-
-        Raises:
-            DataError: as `check`, and for numbers that are too far from the fitted ones for `dtype`.
-        """
+        """See `Encoding.encode`; there is nothing to binarise."""
         del draw, seed
         table = self.check(table, expected_by=expected_by)
         self._check_given(table)
@@ -192,32 +192,104 @@ class ColumnsEncoding:
                 codes[..., j] = np.clip(codes[..., j], 0, plan.levels - 1)
         return codes
 
+    def modelled(self, table: Table) -> Any:
+        """The codes; those of a sparse table stay sparse."""
+        return self.check(table).values
+
+    def complete_log_jacobian(self, rows: Rows) -> float:
+        """The mean over these rows: of columns on curved scales no other is known."""
+        return float(np.mean(rows.log_jacobian))
+
+    def center(self, rows: Rows) -> Numbers:
+        """Means of the observed cells."""
+        x = np.asarray(rows.x, float)
+        return np.asarray(x.mean(axis=0) if rows.observed is None else x.mean(axis=0, where=rows.observed))
+
     def give_back(
         self,
-        codes: np.ndarray,
+        codes: Numbers,
+        table: Table | None = None,
         *,
         index: Any | None = None,
         container: str | None = None,
         rounded: bool = False,
-        like: Any | None = None,
     ) -> Any:
-        """(n, m) codes as columns in the container and types of the fitted data.
-
-        Args:
-            codes: as `decode` gives; NaN is missing.
-            index: pandas index of the rows, or None.
-            container: "numpy", "pandas" or "polars" instead of that of the fitted data.
-            rounded: whole numbers and levels are meant (they always are here).
-            like: the table that the codes came from; what has not changed comes back as it was there.
-        """
+        """Columns in the types of the fitted data; with a `table`, every cell that has not changed bit for bit."""
         del rounded
-        schema = self.schema
+        schema, like = self.schema, None if table is None else table.native
+        index = index if table is None else table.index
         if container is not None and container != schema.container:
             schema, like = schema.moved_to(container), None
         given = schema.values(codes, like=like)
         if index is not None and like is None and hasattr(given, "set_axis"):
             given = given.set_axis(index, axis=0)
         return given
+
+    def described(self, j: int) -> tuple[str, str, str, tuple[str, ...]]:
+        """As the schema and the plan have it."""
+        plan, levels = self.plans[j], [str(level) for level in self.levels(j)]
+        levels += ["(never seen)"] * (plan.levels - len(levels))  # the model of a single level has two
+        family = f"given: {plan.role}" if plan.role else plan.family
+        return plan.name, self.schema.modelled[j].kind.value, family, tuple(levels)
+
+    def levels(self, j: int) -> tuple[Any, ...]:
+        """Those of the schema."""
+        return tuple(self.schema.modelled[j].levels or ()) if self.plans[j].levels else ()
+
+    def ordered(self, j: int) -> bool:
+        """All but categorical and binary ones."""
+        return self.plans[j].family not in ("categorical", "bernoulli")
+
+    def straight(self, j: int) -> bool:
+        """On a straight scale, without spikes."""
+        return self.plans[j].straight
+
+    def continuous(self, j: int) -> bool:
+        """Those on a scale."""
+        return self.plans[j].continuous
+
+    def spikes(self, j: int) -> tuple[float, ...]:
+        """Those of the column's plan."""
+        return self.plans[j].spikes
+
+    def shortened(self, j: int, values: Numbers) -> Numbers:
+        """Two digits more than the grid has."""
+        plan, storage = self.plans[j], self.schema.modelled[j].storage.lower()
+        if plan.levels:
+            return values
+        if storage.startswith(("int", "uint")):
+            return np.rint(values)
+        return np.round(values, 2 - int(np.floor(np.log10(plan.grid)))) if plan.grid > 0 else values
+
+    def forward(self, j: int, value: float) -> float:
+        """The value on the column's scale."""
+        return float(self.plans[j].forward(np.array([value], float))[0][0])
+
+    def code(self, j: int, value: Any) -> float:
+        """One of the levels, a date, or a number between the ends of the column."""
+        column, plan, levels = self.schema.modelled[j], self.plans[j], self.levels(j)
+        if levels:
+            return float(_place_of(value, levels, column.name))
+        if column.kind.value == "datetime" and not isinstance(value, int | float):
+            return _days(column.name, value)
+        number = number_of(column.name, value)
+        if not (plan.low <= number <= plan.high or number in plan.spikes):
+            raise DataError(
+                f"The value given for column {column.name!r} must lie where the column does, from {plan.low:g} to "
+                f"{plan.high:g}; got {number:g}; give another."
+            )
+        if column.kind.value == "count" and number != round(number):
+            raise DataError(
+                f"The value given for column {column.name!r} must be a whole number; got {number:g}; give a count."
+            )
+        return number
+
+    def value(self, j: int, code: float) -> Any:
+        """A date as text, everything else as it is."""
+        if self.schema.modelled[j].kind.value != "datetime":
+            return super().value(j, code)
+        moment = np.datetime64("1970-01-01", "s") + np.timedelta64(round(code * 86_400), "s")
+        return str(moment).removesuffix("T00:00:00")
 
     def to_json(self) -> dict[str, Any]:
         """The encoding as a dictionary that `json` can write; numbers survive exactly."""
@@ -231,16 +303,47 @@ class ColumnsEncoding:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> ColumnsEncoding:
+    def from_json(cls, data: Mapping[str, Any]) -> ColumnwiseEncoding:
         """The encoding that `to_json` wrote; a foreign or damaged one is a DataError."""
         what = "The saved encoding"
-        schema = TableSchema.from_json(field(data, "schema", dict, what))
-        plans = tuple(ColumnPlan.from_json(plan) for plan in field(data, "plans", list, what))
+        schema = TableSchema.from_json(saved.field(data, "schema", dict, what))
+        plans = tuple(ColumnPlan.from_json(plan) for plan in saved.field(data, "plans", list, what))
         if tuple(plan.name for plan in plans) != tuple(column.name for column in schema.modelled):
             raise damaged(what, "have a plan for each modelled column", "it has others")
-        messages = tuple(str(message) for message in field(data, "messages", list, what))
-        aside = aside_from_json(field(data, "aside", dict, what))
-        return cls(schema, plans, aside, messages, field(data, "of_row", str, what))
+        messages = tuple(str(message) for message in saved.field(data, "messages", list, what))
+        aside = aside_from_json(saved.field(data, "aside", dict, what))
+        return cls(schema, plans, aside, messages, saved.field(data, "of_row", str, what))
+
+
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def _place_of(value: Any, levels: tuple[Any, ...], name: str) -> int:
+    """The place of a level that a person wrote."""
+    found = [k for k, level in enumerate(levels) if level == value or str(level) == str(value).strip()]
+    if not found and {*levels} == {False, True}:
+        said = _BOOLEANS.get(str(value).strip().lower())
+        found = [] if said is None else [list(levels).index(said)]
+    if not found:
+        shown = ", ".join(map(str, levels[:10])) + (", ..." if len(levels) > 10 else "")
+        raise DataError(
+            f"The value given for column {name!r} must be one of its levels, {shown}; got {value!r}; give one of those."
+        )
+    return found[0]
+
+
+def _days(name: str, value: Any) -> float:
+    """Days since 1970-01-01 of a date that a person wrote."""
+    try:
+        moment: np.datetime64 = np.datetime64(str(value), "us")
+    except ValueError:
+        moment = np.datetime64("NaT", "us")
+    if np.isnat(moment):
+        raise DataError(
+            f"The value given for column {name!r} must be a date such as 2024-02-29 or 2024-02-29T12:30; got "
+            f"{value!r}; correct it."
+        )
+    return float((moment - np.datetime64("1970-01-01", "us")) / np.timedelta64(1, "D"))
 
 
 def _is_plain(plan: ColumnPlan) -> bool:
@@ -279,7 +382,7 @@ class Roles:
 NO_ROLES = Roles()
 
 
-def make_columns_encoding(table: Table, schema: TableSchema, roles: Roles = NO_ROLES) -> ColumnsEncoding:
+def make_columns_encoding(table: Table, schema: TableSchema, roles: Roles = NO_ROLES) -> ColumnwiseEncoding:
     """The encoding of the data that a model of columns is to be fitted on.
 
     Args:
@@ -310,7 +413,7 @@ def make_columns_encoding(table: Table, schema: TableSchema, roles: Roles = NO_R
                 "leave it out of condition and exposure, or say its kind in a schema",
             )
         messages.append(f"Column {column.name!r} is not modelled: {_lowered(column.reason)}")
-    return ColumnsEncoding(schema, tuple(plans), table.aside, tuple(messages), roles.likelihood)
+    return ColumnwiseEncoding(schema, tuple(plans), table.aside, tuple(messages), roles.likelihood)
 
 
 def _plan(column: TableColumn, values: np.ndarray, roles: Roles, table: Table) -> ColumnPlan:
