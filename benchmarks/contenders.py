@@ -52,9 +52,7 @@ class Tightbound:
             n_features=DATA_DIM,
             latent_dim=LATENT_DIM,
             likelihood="bernoulli",
-            network="mlp",
-            hidden_sizes=(HIDDEN_DIM, HIDDEN_DIM),
-            activation="tanh",
+            network=model.axes.networks.MLP(hidden_sizes=(HIDDEN_DIM, HIDDEN_DIM), activation="tanh"),
         )
         parts = model.build(spec, start=model.Start(rows.mean(axis=0), np.zeros(DATA_DIM)), key=jax.random.key(1))
         self._fit = learn.fit

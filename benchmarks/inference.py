@@ -25,9 +25,9 @@ from tightbound.model import Specification, Start, build
 
 WAYS: dict[str, dict[str, Any]] = {
     "amortised": {},
-    "semi-amortised, 10 steps": {"inference": "semi_amortised", "steps": 10},
-    "semi-amortised, 10 steps, through": {"inference": "semi_amortised", "steps": 10, "through": True},
-    "per datum, 20 steps": {"inference": "per_datum", "steps": 20},
+    "semi-amortised, 10 steps": {"inference": "semi_amortised(inner_steps=10)"},
+    "semi-amortised, 10 steps, through": {"inference": "semi_amortised(inner_steps=10, through=True)"},
+    "per datum, 20 steps": {"inference": "per_datum(inner_steps=20, steps_on_new_rows=20)"},
     "aggressive, 10 encoder steps, while aggressive": {"encoder_steps": 10},
 }
 
@@ -36,12 +36,9 @@ class Way:
     """One way of learning, an epoch at a time."""
 
     def __init__(self, data: learn.Dataset, mean: np.ndarray, options: dict[str, Any]):
-        steps = options.get("steps", 10)
-        spec = Specification(
-            784, 50, likelihood="bernoulli", inference=options.get("inference", "amortised"), steps_on_new_rows=steps
-        )
+        spec = Specification(784, 50, likelihood="bernoulli", inference=options.get("inference", "amortised"))
         parts = build(spec, start=Start(mean, np.zeros(784)), key=jax.random.key(0))
-        q = learn.make_inference(spec, parts, learning_steps=steps, through=options.get("through", False))
+        q = learn.make_inference(spec, parts)
         rate = learn.Optimiser(1e-3, 10_000, warmup_steps=100)
         self.recipe = learn.Recipe(rate, encoder_steps=options.get("encoder_steps", 1))
         self.pair, self.data = learn.Pair(parts.p, q), data

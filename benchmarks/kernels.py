@@ -38,7 +38,7 @@ Anneal = Callable[..., Any]
 
 def problem(n_rows: int) -> tuple[Any, jax.Array, DiagonalGaussian]:
     """p with random weights, rows that it made, and a q around the latents that made them."""
-    spec = Specification(784, 50, likelihood="bernoulli", network="mlp", hidden_sizes=(200, 200), activation="tanh")
+    spec = Specification(784, 50, likelihood="bernoulli", network="mlp(hidden_sizes=(200, 200), activation=tanh)")
     p = build(spec, start=Start(np.full(784, 0.3, "float32"), np.zeros(784, "float32")), key=jax.random.key(0)).p
     x, z = jax.vmap(lambda key: p.sample(key=key))(jax.random.split(jax.random.key(1), n_rows))
     noise = 0.3 * jax.random.normal(jax.random.key(2), z.shape)

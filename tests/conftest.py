@@ -19,6 +19,7 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import atexit
 import gc
+import importlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,8 @@ from tightbound.estimator.compiler import compile_quickly
 compile_quickly()
 atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
+# The registry refuses values of a wrong type by itself, with a sentence: it is imported before the next line.
+importlib.import_module("tightbound.model.axes")
 # Shapes and dtypes in annotations are checked at every call of the mathematics while the tests run.
 install_import_hook(["tightbound.model", "tightbound.learn", "tightbound.evidence"], "beartype.beartype")
 

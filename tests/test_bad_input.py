@@ -315,7 +315,7 @@ def zipped(model: Path) -> None:
 
 
 DAMAGE = {
-    "newer": (edited(["format_version"], 99), ("format version", "99", "install that version or a newer one")),
+    "newer": (edited(["format_version"], 99), ("format version", "99", "install that version")),
     "of no version": (edited(["format_version"], None), ("format version", "install")),
     "foreign": (edited(["format"], "another program's model"), ("something else", "check the path")),
     "another program's JSON": (lambda model: put(model / "model.json", "[1, 2]"), ("something else", "check the path")),

@@ -27,6 +27,7 @@ from tightbound.estimator.fit import fit_table
 from tightbound.estimator.fitted import FittedModel
 from tightbound.estimator.folder import MODEL_FILE, WEIGHTS_FILE, check_target, load_model, save_model
 from tightbound.model import Start, build
+from tightbound.model.axes.networks import Custom
 
 GAPS, BINARISED = "gaps, early stopping", "binarised"
 
@@ -151,7 +152,7 @@ def test_the_folder_holds_plain_json_and_plain_arrays(folder: Path) -> None:
     text = (folder / MODEL_FILE).read_text()
     description = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert description["format"] == "tightbound model"
-    assert description["format_version"] == 2
+    assert description["format_version"] == 3
     arrays = load((folder / WEIGHTS_FILE).read_bytes())
     assert "p.decoder.network.layers[0].weight" in arrays
     assert folder.stat().st_mode & 0o777 == 0o755
@@ -173,21 +174,6 @@ def test_further_files_are_kept_in_the_folder(model: FittedModel, tmp_path: Path
     load_model(tmp_path / "a" / "b" / "model")
 
 
-def test_a_model_of_the_first_format_is_still_read(model: FittedModel, folder: Path) -> None:
-    """It has no prior, no way of inference and no flows yet, and its records end before what was maximised."""
-    description = json.loads((folder / MODEL_FILE).read_text())
-    description["format_version"] = 1
-    for name in ("prior", "inference", "n_components", "n_levels", "flow_layers", "steps_on_new_rows", "inner_rate"):
-        del description["specification"][name]
-    training = description["training"]
-    training["history"] = [record[:4] for record in training["history"]]
-    (folder / MODEL_FILE).write_text(json.dumps(description))
-    loaded, _ = load_model(folder)
-    assert scores(loaded, GAPS) == scores(model, GAPS)
-    assert [each.train_bound for each in loaded.summary.history] == [each.train_bound for each in model.summary.history]
-    assert all(np.isnan(each.train_objective) for each in loaded.summary.history)
-
-
 # Nothing is lost.
 
 
@@ -201,7 +187,7 @@ def test_an_existing_model_is_overwritten_only_when_told_to(folder: Path) -> Non
     save_model(folder, whole(BINARISED), overwrite=True)
     assert sorted(p.name for p in folder.parent.iterdir()) == ["model"]
     assert sorted(p.name for p in folder.iterdir()) == [MODEL_FILE, WEIGHTS_FILE]  # nothing of the old one is left
-    assert load_model(folder)[0].specification.likelihood == "bernoulli"
+    assert load_model(folder)[0].specification.likelihood.word == "bernoulli"
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "empty folder"])
@@ -334,18 +320,21 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "json number": (rewritten(MODEL_FILE, lambda b: b"3"), FOREIGN),
     "no json": (lambda f: (f / MODEL_FILE).unlink(), f"it has no readable {MODEL_FILE}"),
     "newer": (
-        edited(lambda d: d.update(format_version=3, tightbound_version="9.1")),
-        "it has 3, written by tightbound 9.1",
+        edited(lambda d: d.update(format_version=4, tightbound_version="9.1")),
+        "it has 4, written by tightbound 9.1",
     ),
     "no version": (edited(lambda d: d.pop("format_version")), "it has None"),
     "no specification": (edited(lambda d: d.pop("specification")), DAMAGED),
     "no encoding": (edited(lambda d: d.pop("encoding")), DAMAGED),
     "no training": (edited(lambda d: d.pop("training")), DAMAGED),
-    "unknown choice": (edited(lambda d: d["specification"].update(covariance="round")), DAMAGED),
+    "unknown choice": (edited(lambda d: d["specification"]["likelihood"].update(covariance="round")), DAMAGED),
     "unknown entry": (edited(lambda d: d["specification"].update(colour="red")), DAMAGED),
     "specification is a list": (edited(lambda d: d.update(specification=[1])), DAMAGED),
     "other columns": (edited(lambda d: d["specification"].update(n_features=4)), "do not belong together"),
-    "other likelihood": (edited(lambda d: d["specification"].update(likelihood="bernoulli")), "do not belong together"),
+    "other likelihood": (
+        edited(lambda d: d["specification"].update(likelihood={"member": "bernoulli"})),
+        "do not belong together",
+    ),
     "latent_dim is text": (edited(lambda d: d["specification"].update(latent_dim="2")), DAMAGED),
     "history is text": (edited(lambda d: d["training"].update(history="long")), DAMAGED),
     "history is short": (edited(lambda d: d["training"].update(history=[[1, 2]])), DAMAGED),
@@ -439,24 +428,24 @@ def untrained(*custom: str) -> FittedModel:
         plans.append(plan)
         raise PlannedError
 
-    networks = given(*custom)
+    networks = {f"{name}_network": OWN[name] for name in custom}
     with pytest.raises(PlannedError):
         fit_table(as_table(CASES[GAPS][0]), SMALL, seed=0, on_plan=stop, **networks)
     base, spec = whole(GAPS), plans[0].specification
-    parts = build(spec, start=Start.template(3, base.encoding.floor), key=jax.random.key(1), **networks)
+    parts = build(spec, start=Start.template(3, base.encoding.floor), key=jax.random.key(1))
     return FittedModel(learn.Pair(parts.p, learn.make_inference(spec, parts)), spec, base.encoding, base.summary)
 
 
-def given(*custom: str) -> dict[str, Any]:
-    """The arguments for these networks."""
-    return {f"{name}_network": OWN[name] for name in custom}
+def brought(*custom: str) -> Custom:
+    """These networks."""
+    return Custom(**{name: OWN[name] for name in custom})
 
 
 @pytest.mark.parametrize("custom", [("encoder",), ("decoder",), ("encoder", "decoder")])
 def test_custom_networks_come_back_with_their_factories(custom: tuple[str, ...], tmp_path: Path) -> None:
     model = untrained(*custom)
     save_model(tmp_path / "model", model)
-    loaded, _ = load_model(tmp_path / "model", **given(*custom))
+    loaded, _ = load_model(tmp_path / "model", network=brought(*custom))
     before, after = (learn.named_arrays(eqx.filter(m.pair, eqx.is_array)) for m in (model, loaded))
     assert {k: a.tobytes() for k, a in before.items()} == {k: a.tobytes() for k, a in after.items()}
     assert jax.tree.structure(loaded.pair) == jax.tree.structure(model.pair)
@@ -470,7 +459,7 @@ def test_a_factory_may_ask_for_numbers(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setitem(OWN, "decoder", factory)
     save_model(tmp_path / "model", untrained("decoder"))
-    loaded, _ = load_model(tmp_path / "model", **given("decoder"))
+    loaded, _ = load_model(tmp_path / "model", network=brought("decoder"))
     assert loaded.specification.custom == ("decoder",)
 
 
@@ -481,30 +470,30 @@ def test_one_custom_network_leaves_the_other_as_it_was() -> None:
 
 
 @pytest.mark.parametrize(
-    ("custom", "brought", "asked_for"),
+    ("custom", "given", "asked_for"),
     [
-        (("encoder", "decoder"), (), "encoder_network and decoder_network"),
-        (("encoder", "decoder"), ("encoder",), "decoder_network"),
-        (("encoder",), ("decoder",), "encoder_network"),
+        (("encoder", "decoder"), (), r"networks.Custom\(encoder=.*, decoder=.*bottleneck.*\)"),
+        (("encoder", "decoder"), ("encoder",), r"networks.Custom\(decoder=.*bottleneck.*\)"),
+        (("encoder",), ("decoder",), r"networks.Custom\(encoder=.*bottleneck.*\)"),
     ],
     ids=["both", "one of two", "the other"],
 )
 def test_custom_networks_are_asked_for_by_name(
-    custom: tuple[str, ...], brought: tuple[str, ...], asked_for: str, tmp_path: Path
+    custom: tuple[str, ...], given: tuple[str, ...], asked_for: str, tmp_path: Path
 ) -> None:
     save_model(tmp_path / "model", untrained(*custom))
-    with pytest.raises(ValueError, match=f"custom networks, whose code is not saved; give load the same {asked_for}"):
-        load_model(tmp_path / "model", **given(*brought))
+    with pytest.raises(ValueError, match=f"whose code is not saved; give load the same again: network={asked_for}"):
+        load_model(tmp_path / "model", network=brought(*given))
 
 
 def test_other_factories_are_refused_with_the_array_that_differs(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     save_model(folder, untrained("encoder", "decoder"))
     with pytest.raises(ValueError, match=r"array p\.decoder\.network\.layers.* must be float32 of shape") as caught:
-        load_model(folder, encoder_network=bottleneck(2), decoder_network=bottleneck(3))
+        load_model(folder, network=Custom(encoder=bottleneck(2), decoder=bottleneck(3)))
     assert str(folder) in str(caught.value)
 
 
 def test_factories_take_no_part_in_a_model_of_default_networks(folder: Path) -> None:
-    with pytest.raises(ValueError, match="array"):
-        load_model(folder, **given("encoder", "decoder"))
+    loaded, _ = load_model(folder, network=brought("encoder", "decoder"))
+    assert loaded.specification.custom == () and loaded.pair.p.decoder.network.residual

@@ -92,5 +92,5 @@ def bits(n: int, seed: int = 0) -> tuple[GenerativeModel, PerDatum]:
 
 
 def network_parts(k: int) -> tuple[Any, Specification]:
-    spec = Specification(4, k, hidden_sizes=(5,), dtype="float64")
+    spec = Specification(4, k, network="residual(hidden_sizes=(5,))", dtype="float64")
     return build(spec, start=Start(np.zeros(4), np.full(4, 0.1)), key=KEY), spec

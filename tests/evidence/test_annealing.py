@@ -484,7 +484,9 @@ def test_a_place_without_density_is_left_and_never_entered() -> None:
 
 
 def discrete() -> tuple[GenerativeModel, AbstractInference]:
-    spec = Specification(3, 2, prior="bernoulli", posterior="bernoulli", hidden_sizes=(4,), dtype="float64")
+    spec = Specification(
+        3, 2, prior="bernoulli", posterior="bernoulli", network="residual(hidden_sizes=4)", dtype="float64"
+    )
     return build(spec, start=Start(np.zeros(3), np.full(3, 0.1)), key=KEY).p, Exact()
 
 

@@ -100,7 +100,7 @@ def test_probabilistic_pca_and_its_bound() -> None:
 
 def test_models_as_they_are_built() -> None:
     """With floors, and the encoder as q."""
-    spec = Specification(4, 3, covariance="shared", network="linear", dtype="float64")
+    spec = Specification(4, 3, "gaussian(covariance=shared)", network="linear", dtype="float64")
     parts = build(spec, start=Start(np.zeros(4), np.full(4, 0.3)), key=KEY)
     assert exact_method(parts.p) is Method.CLOSED_FORM
     x = np.random.default_rng(0).normal(size=(3, 4))

@@ -68,7 +68,7 @@ def test_the_posterior_itself_has_no_gap() -> None:
 
 def test_an_encoder_that_was_never_fitted() -> None:
     """A network drawn at random: the larger part is its own, and log p(x) is that of quadrature."""
-    spec = Specification(3, 2, network="mlp", hidden_sizes=(6,), dtype="float64")
+    spec = Specification(3, 2, network="mlp(hidden_sizes=(6,))", dtype="float64")
     parts = build(spec, start=Start(np.zeros(3), np.full(3, 0.1)), key=KEY)
     p, q = nonlinear(), Amortised(parts.encoder)
     x = np.random.default_rng(4).normal(size=(12, 3))
@@ -93,7 +93,7 @@ def test_an_encoder_that_was_never_fitted() -> None:
 
 
 def test_the_search_stays_in_the_family_and_starts_at_q() -> None:
-    spec = Specification(3, 2, network="mlp", hidden_sizes=(6,), posterior="full", dtype="float64")
+    spec = Specification(3, 2, network="mlp(hidden_sizes=(6,))", posterior="full", dtype="float64")
     parts = build(spec, start=Start(np.zeros(3), np.full(3, 0.1)), key=KEY)
     amortised = Amortised(parts.encoder)
     for q in (amortised, SemiAmortised(parts.encoder, dataclasses.replace(SEARCH, steps=3))):

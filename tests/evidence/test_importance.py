@@ -72,7 +72,9 @@ def test_missing_cells_are_integrated_out() -> None:
 
 
 def test_nonlinear_decoder_agrees_with_quadrature() -> None:
-    spec = Specification(3, 1, covariance="diagonal", hidden_sizes=(8, 8), dtype="float64")
+    spec = Specification(
+        3, 1, "gaussian(covariance=diagonal)", network="residual(hidden_sizes=(8, 8))", dtype="float64"
+    )
     parts = build(spec, start=Start(np.zeros(3), np.full(3, 0.05)), key=KEY)
     p = parts.p
     x = np.random.default_rng(4).normal(size=(3, 3))

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from linear_gaussian import LinearGaussian
+from members import some
 from scipy import stats
 
 from tightbound.evidence import exact_evidence
@@ -52,7 +53,8 @@ class Same(AbstractInference):
 
 def some_member(name: str, seed: int = 2, spread: float = 0.4) -> Same:
     """A q of this family with random numbers, and random networks where it has any."""
-    family = make_family(name, 2, n_components=3, flow_sizes=(8,), context_size=4, dtype="float64", key=KEY)
+    member = some("posterior", name, n_components=3)
+    family = make_family(member, 2, flow_sizes=(8,), context_size=4, dtype="float64", key=KEY)
     leaves, tree = jax.tree.flatten(family, is_leaf=eqx.is_inexact_array)
     rng = np.random.default_rng(seed)
     moved = [a + spread * rng.normal(size=a.shape) if eqx.is_inexact_array(a) else a for a in leaves]

@@ -31,7 +31,7 @@ ADAM_DECAY = 0.9
 
 def network_pair(d: int = 3, seed: int = 0, **changes: object) -> Pair:
     """An ordinary untrained pair of small networks."""
-    values = {"latent_dim": 2, "hidden_sizes": (5,), "dtype": "float64", **changes}
+    values = {"latent_dim": 2, "network": "residual(hidden_sizes=(5,))", "dtype": "float64", **changes}
     spec = Specification(n_features=d, **values)
     parts = build(spec, start=Start(np.zeros(d), np.full(d, 0.01)), key=jax.random.key(seed))
     return Pair(parts.p, make_inference(spec, parts))

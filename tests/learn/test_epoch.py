@@ -220,7 +220,7 @@ def test_a_linear_model_learns_its_evidence() -> None:
     values = np.linalg.eigvalsh(np.cov(x.T, ddof=0))[::-1]
     s2 = values[1:].mean()
     best = -0.5 * (4 * np.log(2 * np.pi) + np.log(values[0]) + 3 * np.log(s2) + 4)
-    pair = network_pair(4, latent_dim=1, network="linear", covariance="shared")
+    pair = network_pair(4, latent_dim=1, network="linear", likelihood="gaussian(covariance=shared)")
     how = recipe(optimiser=Optimiser(0.15, 800, 30), objective=ELBO(5), batch_size=60)
     result, _ = run(pair, x, how, epochs=800, seconds_a_call=9)
     trained = float(jax.jit(lambda p: jnp.mean(bounds(p, jnp.asarray(x))))(result.pair))

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
+from members import some
 
 from tightbound.learn import (
     ELBO,
@@ -78,11 +79,8 @@ def discrete(posterior: str, latent_dim: int) -> Pair:
         latent_dim=latent_dim,
         likelihood="bernoulli",
         prior=posterior,
-        posterior=posterior,
-        n_levels=3,
-        network="mlp",
-        hidden_sizes=(3,),
-        activation="tanh",
+        posterior=some("posterior", posterior, n_levels=3),
+        network="mlp(hidden_sizes=(3,), activation=tanh)",
         dtype="float64",
     )
     parts = build(spec, start=Start(np.full(3, 0.4), np.full(3, 0.01)), key=jax.random.key(0))
@@ -92,10 +90,11 @@ def discrete(posterior: str, latent_dim: int) -> Pair:
 @functools.cache
 def continuous(posterior: str) -> Pair:
     """A linear decoder with a scale for every one of three cells, two latents, a linear encoder of a small family."""
-    options = {"n_components": 2, "flow_layers": 1, "flow_sizes": (3,), "context_size": 2, "dtype": "float64"}
-    spec = Specification(n_features=3, latent_dim=2, network="linear", covariance="feature", dtype="float64")
+    member = some("posterior", posterior, n_components=2, flow_layers=1)
+    options = {"flow_sizes": (3,), "context_size": 2, "dtype": "float64"}
+    spec = Specification(n_features=3, latent_dim=2, network="linear", dtype="float64")
     parts = build(spec, start=Start(np.zeros(3), np.full(3, 0.01)), key=jax.random.key(4))
-    family = make_family(posterior, 2, key=jax.random.key(5), **options)
+    family = make_family(member, 2, key=jax.random.key(5), **options)
     network = MLP(3, family.n_parameters, (), dtype="float64", key=jax.random.key(6))
     pair = moved(Pair(parts.p, Amortised(Encoder(network, family, CentredInputs(jnp.zeros(3))))), 9, 0.3)
     pair = eqx.tree_at(lambda a: a.p.decoder.head.floor, pair, jnp.array([0.1, 0.2, 0.05]))

@@ -35,7 +35,7 @@ N_KEYS = 6_000
 
 def linear_pair(posterior: str) -> Pair:
     """Linear encoder and decoder, one scale a feature, everything away from symmetric values."""
-    pair = network_pair(3, seed=4, network="linear", covariance="feature", posterior=posterior)
+    pair = network_pair(3, seed=4, network="linear", posterior=posterior)
     leaves, treedef = jax.tree.flatten(pair)
     keys = jax.random.split(jax.random.key(9), len(leaves))
     moved = [a + 0.3 * jax.random.normal(k, a.shape) for a, k in zip(leaves, keys, strict=True)]

@@ -242,10 +242,10 @@ def test_another_fit_s_checkpoint_is_refused(kept: bytes, template: object) -> N
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"hidden_sizes": (6,)}, r"array .* must be float64 of shape .*; found float64 of shape"),
+        ({"network": "residual(hidden_sizes=(6,))"}, r"array .* must be float64 of shape .*; found float64 of shape"),
         ({"dtype": "float32"}, r"array .* must be float32 of shape .*; found float64"),
-        ({"hidden_sizes": (5, 5)}, "array .* is missing"),
-        ({"hidden_sizes": ()}, "array .* does not belong to this model"),
+        ({"network": "residual(hidden_sizes=(5, 5))"}, "array .* is missing"),
+        ({"network": "residual(hidden_sizes=())"}, "array .* does not belong to this model"),
     ],
     ids=["wider", "dtype", "deeper", "shallower"],
 )

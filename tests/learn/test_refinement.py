@@ -99,7 +99,7 @@ def test_natural_direction_is_the_gradient_over_the_fisher_information(family: A
 
 
 def test_other_families_have_their_own_rules() -> None:
-    mixture = make_family("mixture", 2, n_components=2, key=KEY)
+    mixture = make_family("mixture(n_components=2)", 2, key=KEY)
     flow = make_family("iaf", 2, flow_sizes=(3,), context_size=1, dtype="float64", key=KEY)
     assert natural_direction(mixture, jnp.zeros(10), jnp.ones(10)) is None
     direction = natural_direction(flow, jnp.zeros(5), jnp.ones(5))
@@ -108,7 +108,7 @@ def test_other_families_have_their_own_rules() -> None:
     for size, name in rules.items():
         assert type(inner_rule(BernoulliFamily(size), 3)[1]).__name__ == name
     assert inner_rule(BernoulliFamily(9), 3)[0].n_draws == 4
-    categorical = make_family("categorical", 6, n_levels=3, key=KEY)
+    categorical = make_family("categorical(n_levels=3)", 6, key=KEY)
     assert type(inner_rule(categorical, 4)[1]).__name__ == "ScoreFunction"
     assert type(inner_rule(FULL, 4)[1]).__name__ == "StickingTheLanding"
 
@@ -231,7 +231,7 @@ def test_with_exact_inference_the_bound_is_the_evidence_and_rises_at_every_step(
 
 REFUSED = {
     "must have a linear-Gaussian model .*BernoulliHead on a MLP of 1 layers": {"likelihood": "bernoulli"},
-    "of 2 layers and a StandardGaussian; use amortised or per-datum": {"network": "mlp", "hidden_sizes": (2,)},
+    "of 2 layers and a StandardGaussian; use amortised or per-datum": {"network": "mlp(hidden_sizes=(2,))"},
 }
 
 

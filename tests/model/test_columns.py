@@ -388,7 +388,7 @@ def test_a_spread_of_the_column_does_not_follow_from_z(gaussian_alone: bool) -> 
 def test_the_specification_says_whose_the_spread_is() -> None:
     columns = tuple(CellWords(family) for family in ("gaussian", "negative_binomial", "bernoulli"))
     for spread, fixed in (("latent", ()), ("column", (3, 4))):
-        spec = Specification(3, 2, likelihood="columns", columns=columns, spread=spread, hidden_sizes=(4,))
+        spec = Specification(3, 2, f"columns(spread={spread})", columns=columns, network="residual(hidden_sizes=(4,))")
         network = build(spec, start=Start.template(3, None), key=KEY).p.decoder.network
         assert (network.at if isinstance(network, FixedSpread) else ()) == fixed
         assert Specification.from_json(spec.to_json()) == spec

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
+from members import some
 from scipy import stats
 
 from tightbound.learn import ELBO, DoublyReparameterised, Enumeration, ImportanceWeighted, Pathwise, Refinement
@@ -17,6 +18,7 @@ from tightbound.model import (
     AbstractDistribution,
     Bernoulli,
     Categorical,
+    CategoricalFamily,
     CentredInputs,
     DiagonalGaussian,
     DiagonalGaussianFamily,
@@ -42,10 +44,10 @@ from tightbound.model import (
     kl_divergence,
     kl_terms,
     make_family,
-    make_prior,
     n_states,
     sample_and_log_prob,
 )
+from tightbound.model.building import prior_of
 from tightbound.model.networks.dense import MLP
 
 KEY = jax.random.key(5)
@@ -92,7 +94,9 @@ def log_table(x: np.ndarray) -> np.ndarray:
 
 
 def flow(name: str, **options: Any) -> Transformed:
-    family = make_family(name, 2, flow_layers=1, flow_sizes=(4,), context_size=1, dtype="float64", key=KEY, **options)
+    family = make_family(
+        some("posterior", name, flow_layers=1), 2, flow_sizes=(4,), context_size=1, dtype="float64", key=KEY, **options
+    )
     family = moved(family, 0.25)
     return eqx.filter_jit(family)(0.3 * jax.random.normal(KEY, (family.n_parameters,)))
 
@@ -270,8 +274,8 @@ SIZES = {
 
 
 def family_of(name: str, dim: int = 3) -> Any:
-    options = {"n_components": 2, "n_levels": 4, "flow_layers": 2, "flow_sizes": (4,), "context_size": 2}
-    return make_family(name, dim, dtype="float64", key=KEY, **options)
+    member = some("posterior", name, n_components=2, n_levels=4, flow_layers=2)
+    return make_family(member, dim, flow_sizes=(4,), context_size=2, dtype="float64", key=KEY)
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -303,7 +307,7 @@ def test_near_is_where_it_says(name: str) -> None:
 def test_near_of_discrete_families_is_their_probability() -> None:
     p = jnp.array([0.1, 0.7, 0.2])
     np.testing.assert_allclose(family_of("bernoulli")(family_of("bernoulli").near(p, p)).mean, p, rtol=1e-9)
-    family = make_family("categorical", 1, n_levels=3, key=KEY)
+    family = make_family("categorical(n_levels=3)", 1, key=KEY)
     np.testing.assert_allclose(family(family.near(p, p)).mean, p, rtol=1e-9)
 
 
@@ -336,7 +340,7 @@ def test_priors_start_near_the_standard_one(name: str) -> None:
     spec = Specification(
         n_features=3, latent_dim=2, prior=name, posterior=name if discrete else "diagonal", dtype="float64"
     )
-    prior = make_prior(name, spec, key=KEY)
+    prior = prior_of(spec, key=KEY)
     assert prior.dim == spec.z_size
     expected = {"bernoulli": 0.5, "categorical": 0.1}.get(name, 0.0)
     np.testing.assert_allclose(eqx.filter_jit(lambda p: p.mean)(prior), expected, atol=0 if discrete else 0.6)
@@ -392,8 +396,14 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         lambda: Enumeration().check(ELBO(), GAUSSIAN),
         "Enumeration must have discrete latents .*got DiagonalGaussian; use the pathwise gradient",
     ),
-    "no inner step": (lambda: spec(steps_on_new_rows=0), "steps_on_new_rows must be at least 1; got 0; 20 is usual"),
-    "no inner rate": (lambda: spec(inner_rate=0.0), "inner_rate must be above 0; got 0.0; 0.3 is usual"),
+    "no inner step": (
+        lambda: spec(inference="per_datum(inner_steps=0)"),
+        "inner_steps of the inference 'per_datum' must be a whole number of at least 1; got 0; 10 to 100 is usual",
+    ),
+    "no inner rate": (
+        lambda: spec(inference="per_datum(inner_rate=0.0)"),
+        "inner_rate of the inference 'per_datum' must be a number between 1e-06 and 10; got 0.0; 0.3 is usual",
+    ),
     "refinement without steps": (lambda: Refinement(0), "inner_steps must be a whole number of at least 1; got 0; 20"),
     "refinement without a rate": (lambda: Refinement(1, 0.0), "inner_rate must be above 0; got 0.0; 0.3 is usual"),
     "dreg of one sample": (
@@ -416,16 +426,22 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         "posterior must be one of diagonal, full, .*got 'circular'; choose one of those",
     ),
     "a mixture of none": (
-        lambda: make_family("mixture", 2, n_components=0, key=KEY),
+        lambda: MixtureFamily(DiagonalGaussianFamily(2), 0),
         "n_components must be at least 1; got 0; 10 is usual",
     ),
     "one level": (
-        lambda: make_family("categorical", 2, n_levels=1, key=KEY),
+        lambda: CategoricalFamily(2, 1),
         "n_levels must be at least 2; got 1; 10 is usual",
     ),
-    "a flow without layers": (lambda: make_family("iaf", 2, flow_layers=0, key=KEY), "must be .*at least 1; got 0"),
-    "levels in a specification": (lambda: spec(n_levels=1), "n_levels must be at least 2; got 1; 10 is usual"),
-    "components in a specification": (lambda: spec(n_components=0), "n_components must be at least 1; got 0; 10"),
+    "a flow without layers": (lambda: make_family("iaf(flow_layers=0)", 2, key=KEY), "must be .*at least 1; got 0"),
+    "levels in a specification": (
+        lambda: spec(posterior="categorical(n_levels=1)"),
+        "n_levels of the posterior 'categorical' must be a whole number of at least 2; got 1; 10 is usual",
+    ),
+    "components in a specification": (
+        lambda: spec(prior="mixture(n_components=0)"),
+        "n_components of the prior 'mixture' must be a whole number of at least 1; got 0; 10",
+    ),
 }
 
 
@@ -440,7 +456,7 @@ def test_what_does_not_go_together_is_refused_in_one_sentence(name: str) -> None
 
 
 def test_a_specification_survives_json() -> None:
-    one = spec(posterior="categorical", prior="categorical", n_levels=4, hidden_sizes=(5, 6))
+    one = spec(posterior="categorical(n_levels=4)", prior="categorical", network="mlp(hidden_sizes=(5, 6))")
     assert Specification.from_json(one.to_json()) == one
     assert one.z_size == 8 and one.discrete
     parts = build(one, start=Start(np.zeros(3), np.full(3, 0.1)), key=KEY)

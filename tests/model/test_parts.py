@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from members import some
 
 from tightbound.model import (
     MLP,
@@ -20,6 +21,8 @@ from tightbound.model import (
     gaussian_head,
     make_family,
 )
+from tightbound.model.axes.likelihoods import Gaussian
+from tightbound.model.axes.networks import Custom
 from tightbound.model.decoders import COVARIANCES
 from tightbound.model.families import DiagonalGaussianFamily, inverse_positive, lower_triangle, positive
 
@@ -27,7 +30,13 @@ KEY = jax.random.key(0)
 
 
 def specification(**changes) -> Specification:
-    values = {"n_features": 5, "latent_dim": 2, "hidden_sizes": (7, 7), "dtype": "float64", **changes}
+    values = {
+        "n_features": 5,
+        "latent_dim": 2,
+        "network": "residual(hidden_sizes=(7, 7))",
+        "dtype": "float64",
+        **changes,
+    }
     return Specification(**values)
 
 
@@ -40,7 +49,7 @@ def built(spec: Specification, floor: float = 0.01) -> tuple[GenerativeModel, En
 
 @pytest.mark.parametrize("name", POSTERIORS)
 def test_family_maps_its_number_of_parameters_to_a_distribution(name: str) -> None:
-    family = make_family(name, 3, n_components=2, n_levels=4, flow_sizes=(5,), key=KEY)
+    family = make_family(some("posterior", name, n_components=2, n_levels=4), 3, flow_sizes=(5,), key=KEY)
     q = family(jax.random.normal(KEY, (family.n_parameters,)))
     size = 12 if name == "categorical" else 3
     assert family.dim == q.dim == size
@@ -74,7 +83,7 @@ def test_lower_triangle_is_lower_with_positive_diagonal() -> None:
 @pytest.mark.parametrize("covariance", COVARIANCES)
 @pytest.mark.parametrize("posterior", ["diagonal", "full"])
 def test_every_combination_gives_finite_joint_densities(covariance: str, posterior: str) -> None:
-    p, encoder = built(specification(covariance=covariance, posterior=posterior))
+    p, encoder = built(specification(likelihood=Gaussian(covariance=covariance), posterior=posterior))
     x = jnp.arange(5.0)
     q = encoder(x)
     z = q.sample(key=KEY)
@@ -138,11 +147,7 @@ def test_a_users_network_takes_the_place_of_the_default() -> None:
         return eqx.nn.Linear(in_size, out_size, key=key, dtype="float64")
 
     parts = build(
-        specification(custom=("encoder", "decoder")),
-        start=Start(np.zeros(5), np.zeros(5)),
-        encoder_network=linear,
-        decoder_network=linear,
-        key=KEY,
+        specification(network=Custom(encoder=linear, decoder=linear)), start=Start(np.zeros(5), np.zeros(5)), key=KEY
     )
     p = parts.p
     assert isinstance(p.decoder.network, eqx.nn.Linear)
@@ -151,8 +156,11 @@ def test_a_users_network_takes_the_place_of_the_default() -> None:
 
 REFUSED = [
     (lambda: specification(latent_dim=0), "latent_dim must be at least 1; got 0; 2 to 50 is usual"),
-    (lambda: specification(covariance="round"), "covariance must be one of shared"),
-    (lambda: specification(hidden_sizes=(0,)), "hidden_sizes must be whole numbers"),
+    (lambda: specification(likelihood="gaussian(covariance=round)"), "covariance of .*must be one of shared"),
+    (
+        lambda: specification(network="mlp(hidden_sizes=(0,))"),
+        "hidden_sizes of the network 'mlp' must be a whole number",
+    ),
     (lambda: gaussian_head("low_rank", jnp.ones(3), rank=0), "rank must be a whole number of at least 1"),
     (lambda: gaussian_head("round", jnp.ones(3)), "covariance must be one of"),
     (lambda: MLP(2, 2, (3,), activation="sine", key=KEY), "activation must be one of"),
@@ -185,5 +193,5 @@ def test_parts_that_do_not_fit_are_refused_by_name(make, sentence: str) -> None:
 
 
 def test_specification_survives_json() -> None:
-    spec = specification(covariance="low_rank", rank=3, hidden_sizes=(9, 4))
+    spec = specification(likelihood="gaussian(covariance=low_rank, rank=3)", network="mlp(hidden_sizes=(9, 4))")
     assert Specification.from_json(spec.to_json()) == spec

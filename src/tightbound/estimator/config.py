@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, final
 
 import numpy as np
@@ -18,7 +19,7 @@ from tightbound.estimator.factories import (
     make_regulariser,
 )
 from tightbound.estimator.settings import DEFAULTS
-from tightbound.model import BAGS, TOTAL, CellWords, Specification
+from tightbound.model import BAGS, TOTAL, CellWords, Specification, axes
 
 MAX_VALIDATION_ROWS = 2000
 _MOST_LATENT = 64
@@ -26,8 +27,6 @@ SMOOTH = ("normal_scores", "gaussian", "student_t", "gaussian_mixture", "logisti
 """Families that have a density on the whole line."""
 MANY = 500
 """Columns from which on no cells are hidden unless that is asked for."""
-STEPS_ON_NEW_ROWS = 100
-"""The least steps of an inner loop for a row that was never seen."""
 
 
 @final
@@ -62,14 +61,11 @@ class Plan:
     patience: int | None
     train: NDArray[np.intp]
     validation: NDArray[np.intp]
-    inner_steps: int = 1
-    """Steps of an inner loop while learning."""
-    through: bool = False
     hidden: float = 0.0
     """Share of rows of which further cells are hidden whenever they are drawn."""
     smoothing: NDArray[np.float64] | None = None
     """Standard deviations of the noise on each column while learning, in the model's units."""
-    second_stage: str | None = None
+    second_stage: axes.Member | None = None
     """The prior that is fitted to the aggregated posterior afterwards."""
 
     @property
@@ -85,7 +81,7 @@ def make_plan(
     held_out: Rows | None,
     seed: int,
     *,
-    custom: tuple[str, ...] = (),
+    factories: Mapping[str, Any] = MappingProxyType({}),
 ) -> Plan:
     """Fill in the defaults that depend on the data, and refuse choices that make no sense (`ValueError`)."""
     check_settings(settings)
@@ -103,15 +99,17 @@ def make_plan(
     if patience is None:
         patience = max(20, epochs // 4)
     total = epochs * steps_per_epoch
-    spec = _specification(settings, encoding, rows, latent_dim, len(train), custom)
-    if "encoder" in custom and spec.inference in ("per_datum", "exact"):
+    spec = _specification(settings, encoding, rows, latent_dim, len(train), factories)
+    if "encoder" in spec.custom and not spec.inference.has_encoder:
         raise ValueError(
-            f"encoder_network must go with an inference that has a network; got inference={spec.inference!r}; leave it "
-            "out, or use inference='amortised'."
+            f"encoder_network must go with an inference that has a network; got inference={spec.inference.word!r}; "
+            "leave it out, or use inference='amortised'."
         )
     gradient = gradient_name(settings, spec)
+    second_stage = None
     if settings["second_stage"] != "none":
-        _check_second_stage(spec, settings["second_stage"])
+        second_stage = _given("second_stage", settings["second_stage"], settings)
+        _check_second_stage(spec, second_stage)
     return Plan(
         specification=spec,
         recipe=learn.Recipe(
@@ -128,11 +126,9 @@ def make_plan(
         patience=None if patience == 0 else int(patience),
         train=train,
         validation=validation,
-        inner_steps=_inner_steps(settings),
-        through=bool(settings["through"]),
         hidden=_hidden(settings, encoding),
         smoothing=_smoothing(float(settings["smoothing"]), encoding),
-        second_stage=None if settings["second_stage"] == "none" else settings["second_stage"],
+        second_stage=second_stage,
     )
 
 
@@ -150,19 +146,41 @@ def _optimiser(settings: Mapping[str, Any], pace: _Pace, total: int) -> learn.Op
     return learn.Optimiser(rate, total, warmup_steps=min(500, total // 10), decay=float(settings["weight_decay"]))
 
 
-def _check_second_stage(spec: Specification, prior: str) -> None:
+def _check_second_stage(spec: Specification, prior: axes.Member) -> None:
     """Refuse a second stage that cannot follow before the first one is run."""
-    if spec.inference != "amortised":
+    if spec.inference.word != "amortised":
         raise ValueError(
             f"second_stage must have a network that says what the aggregated posterior is; got inference="
-            f"{spec.inference!r}, whose inner loop would follow the new prior; use 'amortised' or 'aggressive'."
+            f"{spec.inference.word!r}, whose inner loop would follow the new prior; use 'amortised' or 'aggressive'."
         )
     try:
         dataclasses.replace(spec, prior=prior)
     except ValueError as error:
         raise ValueError(
-            f"second_stage must be a prior that goes with the rest; got {prior!r}, which does not: {error}"
+            f"second_stage must be a prior that goes with the rest; got {prior.word!r}, which does not: {error}"
         ) from error
+
+
+def _members(settings: Mapping[str, Any], n_train: int, factories: Mapping[str, Any]) -> dict[str, Any]:
+    """The members that the words and numbers of these settings stand for."""
+    prior, posterior, inference = (settings[k] for k in ("prior", "posterior", "inference"))
+    if prior == "auto":
+        prior = posterior if posterior in ("bernoulli", "categorical") else "standard"
+    if inference == "aggressive":
+        inference = "amortised"
+    words = {"prior": prior, "posterior": posterior, "inference": inference, "network": settings["network"]}
+    found = {axis: _given(axis, word, settings) for axis, word in words.items()}
+    if prior == "vamp" and found["prior"].n_components is None:
+        found["prior"] = found["prior"].set_params(n_components=min(100, n_train))
+    if any(factories.values()):
+        found["network"] = axes.networks.Custom(**factories, others=found["network"])
+    return found
+
+
+def _given(axis: str, word: str, settings: Mapping[str, Any]) -> Any:
+    kind = axes.AXES[axis].kind(word)
+    own = {name: settings[name] for name in kind.parameters() if settings.get(name) is not None}
+    return kind(**own)
 
 
 def _specification(
@@ -171,45 +189,24 @@ def _specification(
     rows: Rows,
     latent_dim: int,
     n_train: int,
-    custom: tuple[str, ...],
+    factories: Mapping[str, Any],
 ) -> Specification:
     d = encoding.n_features
-    prior, posterior, inference = (settings[k] for k in ("prior", "posterior", "inference"))
-    discrete = posterior in ("bernoulli", "categorical")
-    n_components = settings["n_components"]
-    if n_components is None:
-        n_components = min(100, n_train) if prior == "vamp" else 10
-    steps = _inner_steps(settings)
     columns = tuple(CellWords(**words) for words in encoding.words)
     hidden = _hidden(settings, encoding)
     return Specification(
         n_features=d,
         latent_dim=latent_dim,
-        likelihood=encoding.likelihood,
-        covariance=settings["covariance"],
-        rank=min(int(settings["rank"]), d),
-        prior=prior if prior != "auto" else posterior if discrete else "standard",
-        posterior=posterior,
-        inference="amortised" if inference == "aggressive" else inference,
-        n_components=int(n_components),
-        n_levels=int(settings["n_levels"]),
-        flow_layers=int(settings["flow_layers"]),
-        # A row never seen starts far from its q; one met in every epoch does not.
-        steps_on_new_rows=max(STEPS_ON_NEW_ROWS, steps) if inference == "per_datum" else steps,
-        inner_rate=float(settings["inner_rate"]),
-        network=settings["network"],
-        hidden_sizes=_hidden_sizes(settings["hidden_sizes"], d),
-        activation=settings["activation"],
+        likelihood=_given("likelihood", encoding.likelihood, settings),
+        **_members(settings, n_train, factories),
         mask_input=rows.observed is not None or hidden > 0 or (columns != () and not _is_wide(settings, encoding)),
         dtype=settings["dtype"],
-        custom=custom,
         columns=columns,
         missingness=settings["missingness"],
         missing_columns=_missing_columns(settings, columns, rows),
         conditions=encoding.conditions,
         exposure=_exposure(settings, encoding),
         encoder=settings["encoder"],
-        spread=settings["spread"],
     )
 
 
@@ -267,24 +264,11 @@ def _is_wide(settings: Mapping[str, Any], encoding: Encoding) -> bool:
     return settings["exposure"] is not None or encoding.likelihood in BAGS or encoding.n_features > MANY
 
 
-def _inner_steps(settings: Mapping[str, Any]) -> int:
-    if settings["inner_steps"] is None:
-        return 10 if settings["inference"] == "semi_amortised" else 20
-    return int(settings["inner_steps"])
-
-
 def _split_rows(n: int, fraction: float | None, seed: int, *, given: bool) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Training and validation rows; none are held out when others are given, or when there are very few."""
     if given or fraction == 0 or n < 10:
         return np.arange(n), np.arange(0)
     return split(n, 0.1, seed, MAX_VALIDATION_ROWS) if fraction is None else split(n, fraction, seed)
-
-
-def _hidden_sizes(value: Any, n_features: int) -> tuple[int, ...]:
-    if value is None:
-        return (300, 300, 300) if n_features >= 100 else (128, 128)
-    sizes = (value,) if isinstance(value, int) else tuple(value)
-    return tuple(int(size) if size == int(size) else size for size in sizes)
 
 
 _FLOWS = ("planar", "iaf", "maf", "coupling", "spline")

@@ -183,7 +183,7 @@ def _with_gap(subject: _Subject, found: Examination) -> Examination:
 
     held_out = of(subject.rows, "gap", subject.evidence)
     train = None if subject.train is None else of(subject.train, "gap of training rows")
-    said = advice(held_out, train, family=subject.model.specification.posterior)
+    said = advice(held_out, train, family=subject.model.specification.posterior.word)
     return dataclasses.replace(found, gap=held_out, gap_of_training_rows=train, advice=said)
 
 

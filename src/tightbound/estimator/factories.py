@@ -41,11 +41,11 @@ def gradient_name(settings: Mapping[str, Any], spec: Specification) -> str:
         return "wake"
     if not spec.discrete:
         return "pathwise"
-    if spec.inference == "exact":
+    if spec.inference.word == "exact":
         return "enumerate"
     if objective in _PLAIN_ELBO:
         odd = (settings["n_samples"] or 2) % 2
-        return "disarm" if spec.posterior == "bernoulli" and not odd else "leave_one_out"
+        return "disarm" if spec.posterior.word == "bernoulli" and not odd else "leave_one_out"
     return "vimco" if objective == "iwae" else "moving_average"
 
 

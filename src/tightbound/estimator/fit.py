@@ -22,7 +22,8 @@ from tightbound.estimator.fitted import FittedModel, TrainingSummary, add_to_bou
 from tightbound.estimator.initialisation import choose_encoding, start_of
 from tightbound.estimator.resume import Checkpointing, Keeper, fingerprint, json_settings, read_checkpoint
 from tightbound.estimator.settings import DEFAULTS
-from tightbound.model import GenerativeModel, Specification, build, make_prior
+from tightbound.model import GenerativeModel, Specification, build
+from tightbound.model.building import prior_of
 from tightbound.model.streams import Stream
 
 EpochListener = Callable[[learn.EpochRecord, int, int], None]
@@ -59,22 +60,17 @@ def fit_table(
     table, encoding, sentence = choose_encoding(table, settings)
     rows = encoding.encode(table, dtype=settings["dtype"], draw=True)
     held_out = None if validation is None else encoding.encode(validation, dtype=settings["dtype"], draw=True)
-    plan = make_plan(settings, encoding, rows, held_out, seed, custom=_custom(encoder_network, decoder_network))
+    factories = {"encoder": encoder_network, "decoder": decoder_network}
+    plan = make_plan(settings, encoding, rows, held_out, seed, factories=factories)
     messages = [sentence, *encoding.messages, *plan_messages(plan, table, settings)]
     if on_plan is not None:
         on_plan(plan, tuple(messages))
     with precision(settings["dtype"]):
         prepare_compiler()
         key_weights, key_fit = jax.random.split(jax.random.key(seed))
-        parts = build(
-            plan.specification,
-            start=start_of(plan, encoding, rows, seed),
-            encoder_network=encoder_network,
-            decoder_network=decoder_network,
-            key=key_weights,
-        )
         spec = plan.specification
-        q = learn.make_inference(spec, parts, learning_steps=plan.inner_steps, through=plan.through)
+        parts = build(spec, start=start_of(plan, encoding, rows, seed), key=key_weights)
+        q = learn.make_inference(spec, parts)
         train, guard, shifts = _datasets(plan, rows, held_out)
         identity = fingerprint((table,) if validation is None else (table, validation), settings, seed)
         pair = learn.Pair(parts.p, q)
@@ -197,11 +193,11 @@ def _second_stage(
 
     Its likelihood under draws of q is the part of the bound that the prior is in, so the loop is the same.
     """
-    name, past = str(plan.second_stage), len(first.history)
-    spec = dataclasses.replace(plan.specification, prior=name)
+    past = len(first.history)
+    spec = dataclasses.replace(plan.specification, prior=plan.second_stage)
     settled: Any = learn.tied(first.pair)
     key_prior, key_fit = jax.random.split(Stream.SECOND_STAGE.of(key))
-    pair = learn.Pair(GenerativeModel(make_prior(name, spec, key=key_prior), settled.p.decoder), settled.q)
+    pair = learn.Pair(GenerativeModel(prior_of(spec, key=key_prior), settled.p.decoder), settled.q)
     steps, _ = learn.batch_shape(train.n_rows, plan.recipe.batch_size)
     total = steps * plan.epochs_of_second_stage
     recipe = learn.Recipe(
@@ -263,10 +259,6 @@ def prepare_compiler() -> None:
         jax.config.update("jax_compilation_cache_dir", place)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
-
-
-def _custom(*factories: Callable[..., Any] | None) -> tuple[str, ...]:
-    return tuple(name for name, factory in zip(("encoder", "decoder"), factories, strict=True) if factory is not None)
 
 
 def check_factories(*factories: Callable[..., Any] | None) -> None:

@@ -24,12 +24,12 @@ from tightbound.learn import (
     PerDatum,
     Refinement,
 )
-from tightbound.model import AbstractFamily, ConditionedHead, Specification, make_family
+from tightbound.model import AbstractFamily, ConditionedHead, Specification, axes, make_family
 
 _ROWS_AT_ONCE = 256
 MOST_CELLS_AT_ONCE = 2**24
 """Of a sparse table, when its rows are scored."""
-REFINABLE = ("diagonal", "full", "mixture", "planar")
+REFINABLE = tuple(each.word for each in axes.posteriors.MEMBERS if each.owned and not each.discrete)
 """Families all of whose numbers belong to the row."""
 
 
@@ -146,7 +146,7 @@ class FittedModel:
         """
         family = _family_for(self, posterior)
         with precision(self.specification.dtype):
-            loop = Refinement(steps, self.specification.inner_rate, tolerance=CONVERGED)
+            loop = Refinement(steps, self.specification.inference.rate, tolerance=CONVERGED)
             own, wanted = self.pair.q, str(jax.tree.structure(family))
             if start == "encoder" and wanted == str(jax.tree.structure(own.own_family)):
                 q = own.refined(self.pair.p, loop)
@@ -204,16 +204,16 @@ def _family_for(model: FittedModel, posterior: str | None) -> AbstractFamily:
         raise ValueError(
             "Only a q that is not exact can be refined, but this model's is the posterior itself; use it as it is."
         )
-    if posterior is None or (posterior == spec.posterior and model.refined_by is None):
+    if posterior is None or (posterior == spec.posterior.word and model.refined_by is None):
         return own
-    legal = (spec.posterior,) if spec.discrete else REFINABLE
+    legal = (spec.posterior.word,) if spec.discrete else REFINABLE
     if posterior not in legal:
         raise ValueError(
             f"The family of a refined q must be one of {', '.join(legal)}; got {posterior!r}; a flow with networks "
             "must be learnt with the model (posterior='iaf')."
         )
-    options: dict[str, Any] = {"n_components": spec.n_components, "dtype": spec.dtype, "key": jax.random.key(0)}
-    return make_family(str(posterior), spec.latent_dim, **options)
+    member = spec.posterior if posterior == spec.posterior.word else posterior
+    return make_family(member, spec.latent_dim, dtype=spec.dtype, key=jax.random.key(0))
 
 
 def _keys(seed: int, n: int) -> NDArray[Any]:

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,14 @@ from safetensors.numpy import save as save_arrays
 from tightbound import learn
 from tightbound.data import DataError, Encoding, encoding_from_json
 from tightbound.estimator.fitted import FittedModel, TrainingSummary, precision
-from tightbound.model import Specification, Start, build
+from tightbound.model import Specification, Start, axes, build
 
 FORMAT = "tightbound model"
-FORMAT_VERSION = 2
-_RECORD_OF_VERSION_1 = 4
+FORMAT_VERSION = 3
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
+OWN = ("network", "prior", "posterior")
+"""Axes of which a model may have members of the user's own making."""
 
 
 def save_model(
@@ -84,15 +84,11 @@ def check_target(path: str | os.PathLike[str], overwrite: bool) -> None:
         )
 
 
-def load_model(
-    path: str | os.PathLike[str],
-    *,
-    encoder_network: Callable[..., Any] | None = None,
-    decoder_network: Callable[..., Any] | None = None,
-) -> tuple[FittedModel, dict[str, Any]]:
+def load_model(path: str | os.PathLike[str], **own: Any) -> tuple[FittedModel, dict[str, Any]]:
     """The model in a folder, and the `extra` values it was saved with.
 
-    A model with custom networks needs the same factories again; nothing that the folder holds is executed.
+    A model with members of the user's own making (`network`, `prior`, `posterior`) needs the same again, by name of the
+    axis; nothing that the folder holds is executed.
     Raises `ValueError` (one sentence) for a folder that is missing, foreign, newer or damaged.
     """
     folder = Path(path)
@@ -101,20 +97,14 @@ def load_model(
         spec = Specification.from_json(description["specification"])
         encoding = encoding_from_json(description["encoding"])
         summary = _summary_from_json(description["training"])
-        if spec.n_features != encoding.n_features or spec.likelihood != encoding.likelihood:
+        if spec.n_features != encoding.n_features or spec.likelihood.word != encoding.likelihood:
             raise ValueError("specification and encoding do not belong together")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _damaged(folder / MODEL_FILE, error) from error
-    factories = {"encoder": encoder_network, "decoder": decoder_network}
-    absent = [f"{name}_network" for name in spec.custom if factories[name] is None]
-    if absent:
-        raise ValueError(
-            f"The model in {folder} was built with custom networks, whose code is not saved; "
-            f"give load the same {' and '.join(absent)}."
-        )
+    spec = _with_own(spec, own, folder)
     with precision(spec.dtype):
         try:
-            template, static = _template(spec, encoding, encoder_network, decoder_network)
+            template, static = _template(spec, encoding)
         except ValueError as error:
             raise _damaged(folder / MODEL_FILE, error) from error
         try:
@@ -127,27 +117,29 @@ def load_model(
     return FittedModel(pair, spec, encoding, summary), description.get("extra", {})
 
 
-def _template(
-    spec: Specification,
-    encoding: Encoding,
-    encoder_network: Callable[..., Any] | None,
-    decoder_network: Callable[..., Any] | None,
-) -> tuple[Any, Any]:
+def _with_own(spec: Specification, own: dict[str, Any], folder: Path) -> Specification:
+    """The specification with the user's own members in their places; refuses to do without them (`ValueError`)."""
+    given = {axis: axes.as_member(axis, value) for axis, value in own.items() if value is not None}
+    absent = [f"{axis}={name}" for axis in OWN for name in getattr(spec, axis).asked_for(given.get(axis))]
+    if absent:
+        raise ValueError(
+            f"The model in {folder} was built with members of your own, whose code is not saved; give load the same "
+            f"again: {', '.join(absent)}."
+        )
+    return dataclasses.replace(spec, **{axis: getattr(spec, axis).with_own(each) for axis, each in given.items()})
+
+
+def _template(spec: Specification, encoding: Encoding) -> tuple[Any, Any]:
     """The shapes of a model's arrays, and all that is no array."""
 
     def built(key: PRNGKeyArray) -> learn.Pair:
-        parts = build(
-            spec,
-            start=Start.template(spec.n_features, encoding.floor),
-            encoder_network=encoder_network,
-            decoder_network=decoder_network,
-            key=key,
-        )
+        parts = build(spec, start=Start.template(spec.n_features, encoding.floor), key=key)
         return learn.tied(learn.Pair(parts.p, learn.make_inference(spec, parts)))
 
     # Nothing is drawn that would be overwritten at once: a command starts two seconds sooner. A user's own factory may
     # need numbers, not shapes.
-    shapes = built(jax.random.key(0)) if spec.custom else eqx.filter_eval_shape(built, jax.random.key(0))
+    own = any(getattr(spec, axis).own for axis in OWN)
+    shapes = built(jax.random.key(0)) if own else eqx.filter_eval_shape(built, jax.random.key(0))
     return eqx.partition(shapes, lambda leaf: eqx.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct))
 
 
@@ -179,8 +171,6 @@ def _description(model: FittedModel, extra: dict[str, Any]) -> dict[str, Any]:
 
 def _summary_from_json(values: dict[str, Any]) -> TrainingSummary:
     records: list[list[Any]] = [[float("nan") if v is None else v for v in record] for record in values["history"]]
-    # Records of format version 1 end before what was maximised.
-    records = [[*record, float("nan")] if len(record) == _RECORD_OF_VERSION_1 else record for record in records]
     return TrainingSummary(
         **{
             **values,
@@ -210,10 +200,10 @@ def _read_description(folder: Path) -> dict[str, Any]:
             f"{folder / MODEL_FILE} must describe a tightbound model, but it is something else; check the path."
         )
     version = description.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
+    if version != FORMAT_VERSION:
         raise DataError(
-            f"The model in {folder} must have format version {FORMAT_VERSION} or older; it has {version!r}, written by "
-            f"tightbound {description.get('tightbound_version')}; install that version or a newer one."
+            f"The model in {folder} must have format version {FORMAT_VERSION}; it has {version!r}, written by "
+            f"tightbound {description.get('tightbound_version')}; install that version."
         )
     return description
 

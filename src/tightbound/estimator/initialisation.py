@@ -126,14 +126,14 @@ def start_of(plan: Plan, encoding: Encoding, rows: Rows, seed: int) -> Start:
     center, spread = moments_of(x, seen, columns, None if exposure is None else relative)
     own = list(spec.cells)
     modelled = x[:, own]
-    if spec.likelihood == "columns":
+    if spec.likelihood.word == "columns":
         scaled = modelled.astype(float)
         if exposure is not None:
             # Counts start at the moments that they would have under a typical exposure.
             counts = [i for i, j in enumerate(own) if columns[j].is_count]
             scaled[:, counts] /= np.exp(relative.astype(float))[:, None]
         first: Any = columns_head([columns[j].cells() for j in own], scaled, seen[:, own]).first
-    elif spec.likelihood in BAGS:
+    elif spec.likelihood.of_sums:
         first = np.log((modelled.sum(axis=0) + 0.5) / (modelled.sum() + 0.5 * len(own)))
     else:
         first = None
@@ -154,11 +154,10 @@ def _some_of(train: NDArray[np.intp], n_columns: int, *, sparse: bool) -> NDArra
 
 def _pseudo_inputs(plan: Plan, rows: Rows, seed: int) -> NDArray[np.float64] | None:
     """Where a VampPrior starts: at training rows drawn at random."""
-    if plan.specification.prior != "vamp":
+    if not plan.specification.prior.needs_encoder:
         return None
     rng = np.random.default_rng(seed)
-    chosen = rng.choice(
-        plan.train, plan.specification.n_components, replace=len(plan.train) < plan.specification.n_components
-    )
+    n = plan.specification.prior.n_components
+    chosen = rng.choice(plan.train, n, replace=len(plan.train) < n)
     x = rows.x[chosen].astype(np.float64) / (255 if rows.binary_intensity else 1)
     return x if rows.observed is None else np.where(rows.observed[chosen], x, 0)

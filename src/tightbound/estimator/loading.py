@@ -8,6 +8,7 @@ from tightbound.estimator.fit import check_factories
 from tightbound.estimator.folder import load_model
 from tightbound.estimator.settings import DEFAULTS
 from tightbound.estimator.vae import VAE
+from tightbound.model import axes
 
 
 def load(
@@ -22,7 +23,8 @@ def load(
     Raises `ValueError` (one sentence) for a folder that is missing, foreign, newer or damaged.
     """
     check_factories(encoder_network, decoder_network)
-    model, _ = load_model(path, encoder_network=encoder_network, decoder_network=decoder_network)
+    own = axes.networks.Custom(encoder=encoder_network, decoder=decoder_network)
+    model, _ = load_model(path, network=own)
     settings = {name: value for name, value in model.summary.settings.items() if name in DEFAULTS}
     if isinstance(settings.get("hidden_sizes"), list):
         settings["hidden_sizes"] = tuple(settings["hidden_sizes"])

@@ -1,156 +1,17 @@
 """What is believed: distributions, networks, priors, decoders, encoders, the generative model."""
 
-from tightbound.model.build import Parts, Start, build, make_prior
-from tightbound.model.decoders import (
-    BernoulliHead,
-    Decoder,
-    DiagonalGaussianHead,
-    FixedScaleGaussianHead,
-    FullGaussianHead,
-    LowRankGaussianHead,
-    gaussian_head,
-)
-from tightbound.model.discrete import MOST_STATES, Categorical, Tabulated, all_states, check_enumerable, n_states
-from tightbound.model.distributions import (
-    AbstractDistribution,
-    Bernoulli,
-    DiagonalGaussian,
-    FullGaussian,
-    LowRankGaussian,
-    StandardGaussian,
-)
-from tightbound.model.divergences import has_closed_form_kl, has_kl_terms, kl_divergence, kl_per_dimension, kl_terms
-from tightbound.model.encoders import Encoder
-from tightbound.model.families import (
-    POSTERIORS,
-    AbstractFamily,
-    BernoulliFamily,
-    CategoricalFamily,
-    DiagonalGaussianFamily,
-    FlowFamily,
-    FullGaussianFamily,
-    MixtureFamily,
-    first_parameters,
-    make_family,
-)
-from tightbound.model.flows.transformed import Transformed, sample_and_log_prob
-from tightbound.model.generative import GenerativeModel
-from tightbound.model.likelihoods import (
-    AbstractCells,
-    BernoulliCells,
-    BetaCells,
-    CategoricalCells,
-    CellWords,
-    CumulativeLogitCells,
-    GammaCells,
-    GaussianCells,
-    GaussianMixtureCells,
-    HurdleCells,
-    LogisticMixtureCells,
-    NegativeBinomialCells,
-    PoissonCells,
-    SpikeAndSlabCells,
-    StudentTCells,
-    ZeroInflatedCells,
-)
-from tightbound.model.likelihoods.columns import ColumnsHead, ProductOfCells, columns_head
-from tightbound.model.likelihoods.covariates import TOTAL, Conditioned, ConditionedHead, conditioned_decoder
-from tightbound.model.likelihoods.missingness import with_strength
-from tightbound.model.likelihoods.multinomial_counts import (
-    DirichletMultinomial,
-    DirichletMultinomialHead,
-    Multinomial,
-    MultinomialHead,
-)
-from tightbound.model.likelihoods.words import COUNTS
-from tightbound.model.mixtures import GaussianMixture, Mixture
-from tightbound.model.networks.dense import MLP
-from tightbound.model.networks.inputs import AbstractInputs, CentredInputs, ColumnsInputs, log_totals, moments_of
-from tightbound.model.priors import LearnedPrior, VampPrior
-from tightbound.model.specification import BAGS, Specification
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "BAGS",
-    "COUNTS",
-    "MLP",
-    "MOST_STATES",
-    "POSTERIORS",
-    "TOTAL",
-    "AbstractCells",
-    "AbstractDistribution",
-    "AbstractFamily",
-    "AbstractInputs",
-    "Bernoulli",
-    "BernoulliCells",
-    "BernoulliFamily",
-    "BernoulliHead",
-    "BetaCells",
-    "Categorical",
-    "CategoricalCells",
-    "CategoricalFamily",
-    "CellWords",
-    "CentredInputs",
-    "ColumnsHead",
-    "ColumnsInputs",
-    "Conditioned",
-    "ConditionedHead",
-    "CumulativeLogitCells",
-    "Decoder",
-    "DiagonalGaussian",
-    "DiagonalGaussianFamily",
-    "DiagonalGaussianHead",
-    "DirichletMultinomial",
-    "DirichletMultinomialHead",
-    "Encoder",
-    "FixedScaleGaussianHead",
-    "FlowFamily",
-    "FullGaussian",
-    "FullGaussianFamily",
-    "FullGaussianHead",
-    "GammaCells",
-    "GaussianCells",
-    "GaussianMixture",
-    "GaussianMixtureCells",
-    "GenerativeModel",
-    "HurdleCells",
-    "LearnedPrior",
-    "LogisticMixtureCells",
-    "LowRankGaussian",
-    "LowRankGaussianHead",
-    "Mixture",
-    "MixtureFamily",
-    "Multinomial",
-    "MultinomialHead",
-    "NegativeBinomialCells",
-    "Parts",
-    "PoissonCells",
-    "ProductOfCells",
-    "Specification",
-    "SpikeAndSlabCells",
-    "StandardGaussian",
-    "Start",
-    "StudentTCells",
-    "Tabulated",
-    "Transformed",
-    "VampPrior",
-    "ZeroInflatedCells",
-    "all_states",
-    "build",
-    "check_enumerable",
-    "columns_head",
-    "conditioned_decoder",
-    "first_parameters",
-    "gaussian_head",
-    "has_closed_form_kl",
-    "has_kl_terms",
-    "kl_divergence",
-    "kl_per_dimension",
-    "kl_terms",
-    "log_totals",
-    "make_family",
-    "make_prior",
-    "moments_of",
-    "n_states",
-    "sample_and_log_prob",
-    "with_strength",
-]
+from tightbound.model import axes as axes
+
+if TYPE_CHECKING:
+    from tightbound.model.names import *  # noqa: F403
+
+
+def __getattr__(name: str) -> Any:
+    # Fetched when the first of them is used: the registry, which help reads, must not bring JAX along.
+    names = importlib.import_module("tightbound.model.names")
+    if name not in names.__all__:
+        raise AttributeError(f"module 'tightbound.model' has no attribute {name!r}")
+    return getattr(names, name)

@@ -3,8 +3,8 @@
 A family is the last step of every encoder (network, then family) and of every set of per-row variational parameters.
 """
 
+import dataclasses
 from abc import abstractmethod
-from collections.abc import Callable
 from typing import Any, final
 
 import equinox as eqx
@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from tightbound.model import axes
 from tightbound.model.discrete import Categorical
 from tightbound.model.distributions import AbstractDistribution, Bernoulli, DiagonalGaussian, FullGaussian
 from tightbound.model.flows.bijections import (
@@ -252,55 +253,95 @@ class CategoricalFamily(AbstractFamily):
         return jnp.log(jnp.maximum(mean, 1e-4))
 
 
-CONTINUOUS = ("diagonal", "full", "mixture", "planar", "iaf", "coupling", "spline")
-DISCRETE = ("bernoulli", "categorical")
-POSTERIORS = CONTINUOUS + DISCRETE
+POSTERIORS = tuple(each.word for each in axes.posteriors.MEMBERS)
 
 
-def make_family(
-    name: str,
-    dim: int,
-    *,
-    n_components: int = 10,
-    n_levels: int = 10,
-    flow_layers: int = 2,
-    flow_sizes: tuple[int, ...] = (64,),
-    context_size: int = 16,
-    density_first: bool = False,
-    dtype: str | None = None,
-    key: PRNGKeyArray,
-) -> AbstractFamily:
-    """The family with this name (one of `POSTERIORS`).
+@final
+@dataclasses.dataclass(frozen=True)
+class Making:
+    """What a family or a prior is made for, whatever it is."""
+
+    dim: int
+    """Length of z; of discrete latents the number of variables."""
+    key: PRNGKeyArray
+    """Draws the weights of a flow's networks."""
+    dtype: str | None = None
+    flow_sizes: tuple[int, ...] = (64,)
+    """Widths of the networks inside a flow."""
+    context_size: int = 16
+    """Numbers that the encoder hands to a flow's networks."""
+    density_first: bool = False
+    """Make autoregressive flows fast for log_prob (a prior's need) and not for draws (a posterior's)."""
+    pseudo_inputs: Float[Array, "c d"] | None = None
+    """Where those of a VampPrior start."""
+
+    def flow(self, n_layers: int) -> dict[str, Any]:
+        """What a flow with networks is made with."""
+        return {"n_layers": n_layers, "hidden_sizes": self.flow_sizes, "dtype": self.dtype, "key": self.key}
+
+
+def diagonal(making: Making) -> AbstractFamily:
+    """Gaussians with independent latents."""
+    return DiagonalGaussianFamily(making.dim)
+
+
+def full(making: Making) -> AbstractFamily:
+    """Gaussians with a full covariance."""
+    return FullGaussianFamily(making.dim)
+
+
+def mixture(making: Making, *, n_components: int) -> AbstractFamily:
+    """Mixtures of diagonal Gaussians."""
+    return MixtureFamily(DiagonalGaussianFamily(making.dim), n_components)
+
+
+def planar(making: Making, *, flow_layers: int) -> AbstractFamily:
+    """Planar flows, whose numbers belong to the row."""
+    return FlowFamily(making.dim, planar_flow(making.dim, flow_layers))
+
+
+def iaf(making: Making, *, flow_layers: int) -> AbstractFamily:
+    """Autoregressive flows."""
+    options = {**making.flow(flow_layers), "transformer": Affine(), "inverted": making.density_first}
+    return FlowFamily(making.dim, autoregressive_flow(making.dim, making.context_size, **options))
+
+
+def coupling(making: Making, *, flow_layers: int) -> AbstractFamily:
+    """Flows of affine couplings."""
+    options = {**making.flow(flow_layers), "transformer": Affine()}
+    return FlowFamily(making.dim, coupling_flow(making.dim, making.context_size, **options))
+
+
+def spline(making: Making, *, flow_layers: int) -> AbstractFamily:
+    """Flows of rational-quadratic splines."""
+    options = {**making.flow(flow_layers), "transformer": RationalQuadraticSpline()}
+    return FlowFamily(making.dim, coupling_flow(making.dim, making.context_size, **options))
+
+
+def bernoulli(making: Making) -> AbstractFamily:
+    """Independent bits."""
+    return BernoulliFamily(making.dim)
+
+
+def categorical(making: Making, *, n_levels: int = 10) -> AbstractFamily:
+    """Independent categories."""
+    return CategoricalFamily(making.dim, n_levels)
+
+
+def make_family(posterior: Any, dim: int, *, key: PRNGKeyArray, **making: Any) -> AbstractFamily:
+    """The family that a member of the axis, or its word, stands for.
 
     Args:
-        name: "diagonal", "full", "mixture", "planar", "iaf" (inverse autoregressive flow), "coupling" (affine) or
-            "spline" (rational-quadratic coupling) for continuous z; "bernoulli" or "categorical" for discrete z.
-        dim: length of z (for "categorical": number of variables).
-        n_components: of a mixture; n_levels: of each categorical variable.
-        flow_layers, flow_sizes: depth, and widths of the networks inside a flow.
-        context_size: numbers that the encoder hands to a flow's networks.
-        density_first: make autoregressive flows fast for log_prob (a prior's need) and not for draws (a posterior's).
+        posterior: `posteriors.Mixture(n_components=5)`, say, or "mixture(n_components=5)".
+        dim: length of z (of discrete latents: number of variables).
         key: draws the weights of a flow's networks.
+        making: further fields of `Making`.
     """
-    simple: dict[str, Callable[[int], AbstractFamily]] = {
-        "diagonal": DiagonalGaussianFamily,
-        "full": FullGaussianFamily,
-        "bernoulli": BernoulliFamily,
-    }
-    if name in simple:
-        return simple[name](dim)
-    if name == "mixture":
-        return MixtureFamily(DiagonalGaussianFamily(dim), n_components)
-    if name == "categorical":
-        return CategoricalFamily(dim, n_levels)
-    sizes: dict[str, Any] = {"n_layers": flow_layers, "hidden_sizes": flow_sizes, "dtype": dtype, "key": key}
-    if name == "planar":
-        return FlowFamily(dim, planar_flow(dim, flow_layers))
-    if name == "iaf":
-        return FlowFamily(
-            dim, autoregressive_flow(dim, context_size, transformer=Affine(), inverted=density_first, **sizes)
-        )
-    if name in ("coupling", "spline"):
-        transformer = Affine() if name == "coupling" else RationalQuadraticSpline()
-        return FlowFamily(dim, coupling_flow(dim, context_size, transformer=transformer, **sizes))
-    raise ValueError(f"posterior must be one of {', '.join(POSTERIORS)}; got {name!r}; choose one of those.")
+    return made(axes.as_member("posterior", posterior), Making(dim, key, **making))
+
+
+def made(member: Any, making: Making) -> Any:
+    """What a member's maker, or the user's own, makes."""
+    if isinstance(member, axes.Own):
+        return member.value(making.dim, key=making.key)
+    return axes.maker(member.home)(making, **member.get_params())

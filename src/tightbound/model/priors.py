@@ -1,15 +1,16 @@
 """Priors with parameters of their own: a family with one set of parameters, and the VampPrior."""
 
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tightbound.model.distributions import AbstractDistribution, Mask, Scalar, Vector
+from tightbound.model import axes
+from tightbound.model.distributions import AbstractDistribution, Mask, Scalar, StandardGaussian, Vector
 from tightbound.model.encoders import Encoder
-from tightbound.model.families import AbstractFamily, MixtureFamily
+from tightbound.model.families import AbstractFamily, Making, MixtureFamily, first_parameters, made
 
 
 @final
@@ -94,3 +95,35 @@ class VampPrior(AbstractDistribution):
 
 
 _UNTIED = "A VampPrior must be tied to an encoder first: use learn.tied(pair), or VampPrior.tied(encoder)."
+
+
+def standard(making: Making) -> AbstractDistribution:
+    """N(0, I)."""
+    return StandardGaussian(making.dim, making.dtype)
+
+
+def vamp(making: Making, *, n_components: int) -> AbstractDistribution:
+    """The mixture of posteriors at pseudo-inputs, which start where they are given."""
+    if making.pseudo_inputs is None or len(making.pseudo_inputs) != n_components:
+        raise ValueError(
+            f"A VampPrior must start at as many rows as it has components; got {making.pseudo_inputs!r} for "
+            f"{n_components}; give Start.pseudo_inputs."
+        )
+    return VampPrior(making.pseudo_inputs, making.dim)
+
+
+def make_prior(prior: Any, dim: int, *, key: PRNGKeyArray, **making: Any) -> AbstractDistribution:
+    """The prior that a member of the axis, or its word, stands for; a family becomes one with parameters of its own.
+
+    Args:
+        prior: `priors.Mixture(n_components=5)`, say, or "mixture(n_components=5)".
+        dim: length of z (of discrete latents: number of variables).
+        key: draws the weights of a flow's networks.
+        making: further fields of `families.Making`.
+    """
+    options: dict[str, Any] = {"context_size": 0, "density_first": True, **making}
+    member = prior if isinstance(prior, axes.Member) else axes.as_member("prior", prior)
+    found = made(member, Making(dim, key, **options))
+    if isinstance(found, AbstractFamily):
+        return LearnedPrior(found, first_parameters(found, options.get("dtype")))
+    return found

@@ -14,6 +14,8 @@ from tightbound.estimator.evaluation import CHECKS, THIS_MODEL, Examination, exa
 from tightbound.estimator.fitted import FittedModel
 from tightbound.estimator.progress import WorkProgress, duration
 from tightbound.evidence import Evidence, Latents, Mean, mean_over_rows
+from tightbound.model import axes
+from tightbound.model.specification import AXES
 from tightbound.report import EvidenceRow, ReportContent, exhibits, table_exhibits
 from tightbound.report.words import plural, with_error
 
@@ -28,34 +30,6 @@ FEWEST_HELD_OUT = 20
 PATIENCE = 20.0
 """Seconds for which difficult rows are taken further, for a person who waits; `tightbound score` takes all the way."""
 NATS = "nats a row"
-
-_PRIORS = {
-    "standard": "a standard Gaussian prior",
-    "mixture": "a mixture prior",
-    "vamp": "a VampPrior",
-    "maf": "an autoregressive-flow prior",
-    "coupling": "a coupling-flow prior",
-    "spline": "a spline-flow prior",
-    "bernoulli": "a learned Bernoulli prior",
-    "categorical": "a learned categorical prior",
-}
-_POSTERIORS = {
-    "diagonal": "a diagonal Gaussian posterior",
-    "full": "a full-covariance Gaussian posterior",
-    "mixture": "a Gaussian-mixture posterior",
-    "planar": "a planar-flow posterior",
-    "iaf": "an inverse autoregressive-flow posterior",
-    "coupling": "a coupling-flow posterior",
-    "spline": "a spline-flow posterior",
-    "bernoulli": "a Bernoulli posterior",
-    "categorical": "a categorical posterior",
-}
-_INFERENCES = {
-    "amortised": "{}",
-    "per_datum": "{} found for every row by an inner loop",
-    "semi_amortised": "{} that a network proposes and an inner loop refines",
-    "exact": "the exact posterior",
-}
 
 
 @final
@@ -229,27 +203,13 @@ class Overview:
     def paragraph(self) -> str:
         """What was fitted, on what, in one paragraph."""
         spec, summary = self.model.specification, self.model.summary
-        likelihood = spec.likelihood
-        if likelihood == "gaussian":
-            words = {
-                "shared": "one learned scale",
-                "feature": "one learned scale a feature",
-                "diagonal": "scales that depend on z",
-                "low_rank": f"a rank-{spec.rank} plus diagonal covariance that depends on z",
-                "full": "a full covariance that depends on z",
-            }
-            decoder = f"a Gaussian decoder with {words[spec.covariance]}"
-        elif likelihood == "columns":
-            decoder = "a decoder that gives every column its own distribution"
-        else:
-            decoder = "a Bernoulli decoder"
         n_rows = summary.n_train + summary.n_validation
         held = f" ({summary.n_validation:,} of them held out for early stopping)" if summary.n_validation else ""
         seen = "" if self.held_out is None else ", training rows included"
-        prior, posterior = _PRIORS[spec.prior], _INFERENCES[spec.inference].format(_POSTERIORS[spec.posterior])
+        members = axes.sentence(spec.likelihood, spec.prior, spec.posterior, spec.inference)
         return (
-            f"A variational autoencoder with {plural(spec.latent_dim, 'latent dimension')}, {prior}, {decoder} and "
-            f"{posterior}, fitted to {n_rows:,} rows of {summary.source}{held} with "
+            f"A variational autoencoder with {plural(spec.latent_dim, 'latent dimension')}, {members}, "
+            f"fitted to {n_rows:,} rows of {summary.source}{held} with "
             f"{plural(spec.n_features, 'modelled column')}, in {duration(summary.seconds)} "
             f"({plural(len(summary.history), 'epoch')}; the parameters of epoch {summary.best_epoch} are kept). "
             f"{summary.detail} The figures below are for {plural(self.evidence.n_rows, 'row')} of "
@@ -262,7 +222,8 @@ class Overview:
 
     def _settings(self) -> dict[str, str]:
         # What was left to the program to choose is shown as it was chosen, where the model says so.
-        chosen = self.model.specification.to_json()
+        spec = self.model.specification
+        chosen = {**spec.to_json(), **{axis: str(getattr(spec, axis)) for axis in AXES}}
         settings = {**self.model.summary.settings, "random_state": self.model.summary.seed}
         return {
             name: f"{_words(chosen[name])} ({_words(value)})"

@@ -22,6 +22,7 @@ from tightbound.model import (
     Specification,
     Tabulated,
     all_states,
+    axes,
     first_parameters,
     n_states,
 )
@@ -398,20 +399,48 @@ class NoInference(AbstractInference):
         return None, jnp.zeros((), x.dtype)
 
 
-def make_inference(
-    spec: Specification, parts: Parts, *, learning_steps: int | None = None, through: bool = False
-) -> AbstractInference:
-    """The way of inference that a specification names; the last two matter while learning alone."""
-    if spec.inference == "exact":
-        return Exact()
-    loop = Refinement(spec.steps_on_new_rows, spec.inner_rate, tolerance=CONVERGED)
+def make_inference(spec: Specification, parts: Parts) -> AbstractInference:
+    """The way of inference that a specification names."""
+    made: AbstractInference = axes.maker(spec.inference.home)(parts, spec.inference)
+    return made
+
+
+def amortised(parts: Parts, member: axes.inference.Inference) -> AbstractInference:
+    """One network for all rows."""
+    del member
+    return Amortised(_encoder(parts))
+
+
+def per_datum(parts: Parts, member: axes.inference.PerDatum) -> AbstractInference:
+    """An inner loop for every row; a row that was never seen has more steps."""
+    return PerDatum(parts.family, _loop(member.steps, member), None, _brief(member))
+
+
+def semi_amortised(parts: Parts, member: axes.inference.SemiAmortised) -> AbstractInference:
+    """A network, then an inner loop."""
+    loop = _loop(member.inner_steps, member)
+    return SemiAmortised(_encoder(parts), loop, _brief(member), bool(member.through))
+
+
+def exact(parts: Parts, member: axes.inference.Exact) -> AbstractInference:
+    """The posterior itself."""
+    del parts, member
+    return Exact()
+
+
+def _loop(steps: int, member: axes.inference.InnerLoop) -> Refinement:
+    return Refinement(int(steps), member.rate, tolerance=CONVERGED)
+
+
+def _brief(member: axes.inference.PerDatum | axes.inference.SemiAmortised) -> Refinement:
     # One draw a step while learning: the noise averages out over steps and rows, as it does for the networks.
-    brief = Refinement(learning_steps or spec.steps_on_new_rows, spec.inner_rate, n_samples=1, tolerance=CONVERGED)
+    return Refinement(int(member.inner_steps), member.rate, n_samples=1, tolerance=CONVERGED)
+
+
+def _encoder(parts: Parts) -> Encoder:
     if parts.encoder is None:
-        return PerDatum(parts.family, loop, None, brief)
-    if spec.inference == "semi_amortised":
-        return SemiAmortised(parts.encoder, loop, brief, through)
-    return Amortised(parts.encoder)
+        raise TypeError("This way of inference must have an encoder; got parts without one; build them for it.")
+    return parts.encoder
 
 
 _NO_POSTERIOR = "A model without latents has no posterior; use its log_prob."

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from tightbound.model.axes import networks
 from tightbound.model.decoders import AbstractHead, BernoulliHead, Decoder, gaussian_head
 from tightbound.model.distributions import AbstractDistribution, StandardGaussian
 from tightbound.model.encoders import Encoder
-from tightbound.model.families import AbstractFamily, first_parameters, make_family
+from tightbound.model.families import AbstractFamily, make_family
 from tightbound.model.generative import GenerativeModel
 from tightbound.model.likelihoods.columns import ColumnsHead, FixedSpread, spreads_of
 from tightbound.model.likelihoods.covariates import TOTAL, conditioned_decoder
@@ -25,8 +26,8 @@ from tightbound.model.likelihoods.multinomial_counts import DirichletMultinomial
 from tightbound.model.networks.dense import MLP, Network
 from tightbound.model.networks.inputs import AbstractInputs, CentredInputs, ColumnsInputs
 from tightbound.model.networks.sets import set_inputs
-from tightbound.model.priors import LearnedPrior, VampPrior
-from tightbound.model.specification import BAGS, SELF_MASKING, Specification
+from tightbound.model.priors import make_prior
+from tightbound.model.specification import SELF_MASKING, Specification
 from tightbound.model.streams import Stream
 
 NetworkFactory = Callable[..., Network]
@@ -80,34 +81,25 @@ class Parts:
     """Family of q; the encoder's own, where there is one."""
 
 
-def build(
-    spec: Specification,
-    *,
-    start: Start,
-    encoder_network: NetworkFactory | None = None,
-    decoder_network: NetworkFactory | None = None,
-    key: PRNGKeyArray,
-) -> Parts:
+def build(spec: Specification, *, start: Start, key: PRNGKeyArray) -> Parts:
     """A freshly drawn generative model and the parts of its inference.
 
     Args:
         spec: what to build.
         start: what is known of the data.
-        encoder_network, decoder_network: factories f(in_size, out_size, key=...) -> network that replace the default.
         key: draws the weights.
     """
     key_encoder, key_decoder, key_family, key_prior = jax.random.split(key, 4)
-    default = default_network(spec)
-    family = make_family(spec.posterior, spec.latent_dim, key=key_family, **_family_options(spec))
+    family = make_family(spec.posterior, spec.latent_dim, key=key_family, flow_sizes=FLOW_SIZES, dtype=spec.dtype)
     encoder = None
-    if spec.inference in ("amortised", "semi_amortised"):
+    if spec.inference.has_encoder:
         inputs = _inputs(spec, start, key=key_encoder)
-        network = (encoder_network or default)(inputs.size, family.n_parameters, key=key_encoder)
+        network = network_factory(spec, "encoder")(inputs.size, family.n_parameters, key=key_encoder)
         encoder = Encoder(_cast(network, spec.dtype), family, inputs)
-    decoder = _decoder(spec, start, decoder_network, key=key_decoder)
+    decoder = _decoder(spec, start, key=key_decoder)
     if spec.missing_columns:
-        return _selected(spec, start, decoder, encoder_network or default, key=key_encoder)
-    return Parts(GenerativeModel(_prior(spec, start, key=key_prior), decoder), encoder, family)
+        return _selected(spec, start, decoder, network_factory(spec, "encoder"), key=key_encoder)
+    return Parts(GenerativeModel(prior_of(spec, start, key=key_prior), decoder), encoder, family)
 
 
 def _selected(
@@ -137,7 +129,7 @@ def _cells_seen(spec: Specification, start: Start, with_mask: bool) -> CentredIn
     if not spec.columns:
         return CentredInputs(jnp.asarray(start.center, spec.dtype), with_mask)
     typical = 0.0 if start.given is None or spec.exposure is None else float(np.mean(start.given[:, -1]))
-    exposure = TOTAL if spec.likelihood in BAGS else spec.exposure
+    exposure = TOTAL if spec.likelihood.of_sums else spec.exposure
     return ColumnsInputs(
         spec.columns, _moments(spec, start), exposure=exposure, log_typical=typical, with_mask=with_mask
     )
@@ -156,49 +148,33 @@ def _inputs_of_conditions(spec: Specification, start: Start) -> ColumnsInputs | 
     return ColumnsInputs([spec.columns[j] for j in where], _moments(spec, start)[:, np.array(where)])
 
 
-def _family_options(spec: Specification) -> dict[str, Any]:
-    return {
-        "n_components": spec.n_components,
-        "n_levels": spec.n_levels,
-        "flow_layers": spec.flow_layers,
-        "flow_sizes": FLOW_SIZES,
-        "dtype": spec.dtype,
-    }
-
-
 def _head(spec: Specification, start: Start) -> AbstractHead:
     """The distribution of the modelled cells."""
     own = list(spec.cells)
-    if spec.likelihood == "columns":
+    likelihood = spec.likelihood
+    if likelihood.word == "columns":
         first = None if start.first is None else jnp.asarray(start.first, spec.dtype)
         head: AbstractHead = _cast(ColumnsHead([spec.columns[j].cells() for j in own], first), spec.dtype)
         return head
-    if spec.likelihood == "bernoulli":
+    if likelihood.word == "bernoulli":
         return BernoulliHead(len(own))
-    if spec.likelihood in BAGS:
-        return MultinomialHead(len(own)) if spec.likelihood == "multinomial" else DirichletMultinomialHead(len(own))
-    return gaussian_head(spec.covariance, jnp.asarray(start.floor[own], spec.dtype), rank=spec.rank)
+    if likelihood.of_sums:
+        return MultinomialHead(len(own)) if likelihood.word == "multinomial" else DirichletMultinomialHead(len(own))
+    rank = min(likelihood.rank, spec.n_features)
+    return gaussian_head(likelihood.covariance, jnp.asarray(start.floor[own], spec.dtype), rank=rank)
 
 
-def _decoder(
-    spec: Specification,
-    start: Start,
-    decoder_network: NetworkFactory | None,
-    *,
-    key: PRNGKeyArray,
-) -> Decoder:
+def _decoder(spec: Specification, start: Start, *, key: PRNGKeyArray) -> Decoder:
     head, conditions = _head(spec, start), _inputs_of_conditions(spec, start)
     key_network, key_spread = jax.random.split(key)
-    # With a flexible decoder a mechanism of missingness is not identified (Ipsen, Mattei and Frellsen, 2021).
-    linear = dataclasses.replace(spec, network="linear") if spec.missing_columns else spec
-    factory = decoder_network or default_network(linear)
+    factory, own = network_factory(spec, "decoder"), "decoder" in spec.custom
     z_size = spec.z_size - len(spec.missing_columns)
     in_size = z_size + (0 if conditions is None else conditions.size)
     network: Any = _cast(factory(in_size, head.n_inputs, key=key_network), spec.dtype)
-    if decoder_network is None:
+    if not own:
         network = _begun(_calmed(network, head, key=key_spread), head, start, list(spec.cells))
-    if isinstance(head, ColumnsHead) and decoder_network is None:
-        if spec.spread == "column":
+    if isinstance(head, ColumnsHead) and not own:
+        if spec.likelihood.spread == "column":
             network = FixedSpread(network, spreads_of(head))
         elif spec.missing_columns:  # else a spread that depends on z explains the edge of what is missing
             network = FixedSpread(network, spreads_of(head, gaussian_alone=True))
@@ -232,29 +208,33 @@ def _quiet(network: Any, cells: np.ndarray) -> Any:
     return eqx.tree_at(lambda a: a.layers[-1].weight, network, weight.at[:, cells].multiply(_QUIET))
 
 
-def make_prior(name: str, spec: Specification, *, key: PRNGKeyArray) -> AbstractDistribution:
-    """The prior with this name that needs no data: all of `PRIORS` but "vamp"."""
-    if name == "standard":
-        return StandardGaussian(spec.latent_dim, spec.dtype)
-    options = {**_family_options(spec), "context_size": 0, "density_first": True}
-    family = make_family("iaf" if name == "maf" else name, spec.latent_dim, key=key, **options)
-    return LearnedPrior(family, first_parameters(family, spec.dtype))
+def prior_of(spec: Specification, start: Start | None = None, *, key: PRNGKeyArray) -> AbstractDistribution:
+    """The prior that a specification names; a VampPrior starts at the mean row unless `start` says where."""
+    making: dict[str, Any] = {"flow_sizes": FLOW_SIZES, "dtype": spec.dtype}
+    if spec.discrete:
+        return make_prior(spec.posterior, spec.latent_dim, key=key, **making)  # of as many levels
+    if spec.prior.needs_encoder:
+        n = spec.prior.n_components
+        known = Start.template(spec.n_features) if start is None else start
+        rows = np.tile(known.center, (n, 1)) if known.pseudo_inputs is None else known.pseudo_inputs
+        making["pseudo_inputs"] = jnp.asarray(rows, spec.dtype)
+    return make_prior(spec.prior, spec.latent_dim, key=key, **making)
 
 
-def _prior(spec: Specification, start: Start, *, key: PRNGKeyArray) -> AbstractDistribution:
-    if spec.prior != "vamp":
-        return make_prior(spec.prior, spec, key=key)
-    rows = np.tile(start.center, (spec.n_components, 1)) if start.pseudo_inputs is None else start.pseudo_inputs
-    return VampPrior(jnp.asarray(rows, spec.dtype), spec.latent_dim)
-
-
-def default_network(spec: Specification) -> NetworkFactory:
-    """The factory f(in_size, out_size, key=...) of the network that the specification names."""
-    hidden = () if spec.network == "linear" else spec.hidden_sizes
+def network_factory(spec: Specification, side: str) -> NetworkFactory:
+    """The factory f(in_size, out_size, key=...) of the network of the "encoder" or the "decoder"."""
+    if side in spec.custom:
+        own: NetworkFactory = getattr(spec.network, side)
+        return own
+    network = spec.network.made_here
+    # With a flexible decoder a mechanism of missingness is not identified (Ipsen, Mattei and Frellsen, 2021).
+    if side == "decoder" and spec.missing_columns:
+        network = networks.Linear()
+    hidden = network.sizes(spec.n_features)
 
     def make(in_size: int, out_size: int, *, key: PRNGKeyArray) -> MLP:
-        residual = spec.network == "residual"
-        return MLP(in_size, out_size, hidden, activation=spec.activation, residual=residual, dtype=spec.dtype, key=key)
+        options: dict[str, Any] = {"activation": network.activity, "residual": network.residual}
+        return MLP(in_size, out_size, hidden, **options, dtype=spec.dtype, key=key)
 
     return make
 

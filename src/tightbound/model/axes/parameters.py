@@ -1,0 +1,76 @@
+"""What a parameter may be: its help, its bounds, and the sentence that refuses anything else."""
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Iterable
+from typing import Any, final
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """One parameter of a member or of a fit: default, meaning, and what it may be."""
+
+    default: Any
+    help: str
+    kind: type = int
+    choices: tuple[str, ...] = ()
+    least: float | None = None
+    """The smallest number it may be; None where a number has no bounds, or where it is none."""
+    most: float = math.inf
+    usual: str = ""
+    """What to do when it is something else."""
+    group: str = ""
+    """The heading that it stands under in help."""
+
+    def check(self, name: str, value: Any) -> None:
+        """Refuse a value that it may not have (`ValueError`); None stands for a default that depends on the data."""
+        if value is None and self.default is None:
+            return
+        if self.choices:
+            check_choice(name, value, self.choices)
+        elif self.kind is bool:
+            check_flag(name, value)
+        elif self.kind is tuple:
+            check_sizes(name, value)
+        elif self.least is not None:
+            check_number(name, value, self.least, self.most, self.usual, whole=self.kind is int)
+
+
+def parameter(default: Any, help: str, **rest: Any) -> Any:
+    """A field of a dataclass that is such a parameter."""
+    return dataclasses.field(default=default, metadata={"parameter": Parameter(default, help, **rest)})
+
+
+def parameters_of(owner: Any) -> dict[str, Parameter]:
+    """The parameters of a dataclass, by name."""
+    return {each.name: each.metadata["parameter"] for each in dataclasses.fields(owner)}
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Refuse a value that is not one of these words (`ValueError`)."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}; choose one of those.")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Refuse what is neither true nor false (`ValueError`)."""
+    if value not in (True, False):
+        raise ValueError(f"{name} must be True or False; got {value!r}; choose one of the two.")
+
+
+def check_number(name: str, value: Any, least: float, most: float, advice: str, whole: bool = True) -> None:
+    """Refuse a value that is not a (whole) number between `least` and `most` (`ValueError`)."""
+    number = isinstance(value, numbers.Real) and value is not True and value is not False and math.isfinite(value)
+    if not (number and least <= value <= most and (not whole or value == int(value))):
+        kind = "a whole number" if whole else "a number"
+        span = f"between {least:.10g} and {most:.10g}" if most != math.inf else f"of at least {least:.10g}"
+        raise ValueError(f"{name} must be {kind} {span}; got {value!r}; {advice}.")
+
+
+def check_sizes(name: str, sizes: Any) -> None:
+    """Refuse widths of layers that are not whole numbers of at least 1 (`ValueError`)."""
+    several = isinstance(sizes, Iterable) and not isinstance(sizes, str)
+    for size in sizes if several else (sizes,):
+        check_number(f"A layer of {name}", size, 1, math.inf, "(300, 300) is usual")
