@@ -13,8 +13,8 @@ import tiny
 from tiny import run
 
 import tightbound
-from tightbound.cli.commands import judging
 from tightbound.estimator.evaluation import CHECKS, THIS_MODEL
+from tightbound.estimator.score_file import ScoreKeeper
 from tightbound.evidence import Method, Reliability
 
 ROWS = 120
@@ -153,7 +153,7 @@ def test_an_interrupted_scoring_goes_on_without_losing_rows(place, monkeypatch):
     command = ("score", place / "m", big, "--method=adaptive", "--tolerance=0.02", "-s", 30, "--quiet")
     whole, cut = place / "whole.csv", place / "cut.csv"
     assert run(*command, "-o", whole).status == 0
-    keep = judging.ScoreKeeper.__call__
+    keep = ScoreKeeper.__call__
     seen = []
 
     def stop(self, partial):
@@ -162,9 +162,9 @@ def test_an_interrupted_scoring_goes_on_without_losing_rows(place, monkeypatch):
         if len(seen) == 2:
             raise Stopped
 
-    monkeypatch.setattr(judging.ScoreKeeper, "__call__", stop)
+    monkeypatch.setattr(ScoreKeeper, "__call__", stop)
     done = run(*command, "-o", cut)
-    assert done.status == 2 and "Interrupted" in done.err and not cut.exists()
+    assert done.status == 130 and "Interrupted" in done.err and not cut.exists()
     monkeypatch.undo()
     assert seen == [256, 512] and (place / "cut.csv.partial").exists()
     assert "interrupted scoring" in run(*command, "-o", cut).failed()

@@ -99,9 +99,9 @@ class Done:
     def out(self) -> str:
         return self.stdout.decode()
 
-    def failed(self) -> str:
+    def failed(self, status: int = 2) -> str:
         """The one sentence of a command that failed as it should."""
-        assert self.status == 2, (self.status, self.err, self.out)
+        assert self.status == status, (self.status, self.err, self.out)
         assert self.stdout == b""
         assert self.err.startswith("tightbound: ") and self.err.endswith(".\n"), self.err
         assert self.err.count("\n") == 1, self.err

@@ -1,18 +1,4 @@
-"""What the commands do: read, fit or load, compute, write. Each module is imported when one of its commands runs."""
+"""The commands, one a file: a typed function whose parameters are its options and whose docstring is its help.
 
-import importlib
-from typing import Any
-
-_MODULES = {
-    "answering": ("detect", "impute"),
-    "describing": ("schema",),
-    "judging": ("compare", "evaluate", "report", "score"),
-    "learning": ("demo", "fit"),
-    "using": ("encode", "info", "reconstruct", "sample"),
-}
-COMMANDS = {name: module for module, names in _MODULES.items() for name in names}
-
-
-def run(name: str, **arguments: Any) -> None:
-    """Run the command of that name."""
-    getattr(importlib.import_module(f"tightbound.cli.commands.{COMMANDS[name]}"), name)(**arguments)
+What takes long to import is imported when a command runs, so that help answers at once.
+"""

@@ -1,0 +1,52 @@
+"""`tightbound demo`."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tightbound.cli.shared import REPORT_FILE
+
+if TYPE_CHECKING:
+    from tightbound.estimator.config import Plan
+
+
+def demo(
+    folder: Annotated[
+        str, typer.Argument(metavar="FOLDER", help="Where to put the model and the report.")
+    ] = "tightbound-demo",
+) -> None:
+    """Fit the embedded handwritten digits, evaluate on held-out ones and write a report, in about two minutes."""
+    from tightbound.data import read_table, split
+    from tightbound.estimator.fit import fit_table
+    from tightbound.estimator.folder import check_target, save_model
+    from tightbound.estimator.progress import FitProgress, duration
+    from tightbound.report import render
+    from tightbound.report.overview import overview
+
+    target = Path(folder) / "digits"
+    check_target(target, overwrite=True)
+    digits = read_table("digits")
+    fitting_rows, held_out_rows = split(digits.n_rows, 0.2, 0)
+    train, held_out = digits.take(fitting_rows), digits.take(held_out_rows)
+    print(f"Fitting {train.n_rows} handwritten digits of 8x8 pixels; {held_out.n_rows} more are held out.")
+    plans: list[Plan] = []
+    with FitProgress(True) as progress:
+
+        def announce(plan: "Plan", messages: tuple[str, ...]) -> None:
+            plans.append(plan)
+            progress.message(messages[0])
+
+        model = fit_table(
+            train,
+            {"latent_dim": 10, "epochs": 200, "binarize": True},
+            seed=0,
+            on_plan=announce,
+            on_epoch=progress.epoch,
+        )
+    shown = overview(model, held_out, train=train.take(plans[0].train), progress=True)
+    shown = dataclasses.replace(shown, row_numbers=held_out_rows)
+    page = render(shown.content("tightbound demo: handwritten digits")).encode()
+    save_model(target, model, overwrite=True, files={REPORT_FILE: page})
+    print(f"{shown}\n\nFitted in {duration(model.summary.seconds)}. Saved {target}; open {target / REPORT_FILE}")

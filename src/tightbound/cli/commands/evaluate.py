@@ -1,0 +1,49 @@
+"""`tightbound evaluate`."""
+
+from typing import Annotated
+
+import typer
+
+from tightbound.cli.options import Checks, Data, Json, Model, Quiet, ReadOptions, Refine, ScoringOptions, TrainOptions
+from tightbound.cli.shared import evaluation, load, print_json
+
+MOST_ROWS = 2_000
+"""A mean over so many is known to a few tenths of a nat where rows differ by ten; more rows take longer."""
+
+
+def evaluate(
+    model: Model,
+    data: Data,
+    reading: ReadOptions,
+    training: TrainOptions,
+    scoring: ScoringOptions,
+    checks: Checks = True,
+    rows: Annotated[
+        int,
+        typer.Option(
+            "--rows", metavar="N", min=0, help="Of a longer table use so many rows, spread evenly over it (0: all)."
+        ),
+    ] = MOST_ROWS,
+    refine: Refine = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say how far to trust a model on DATA: log p(x) with its error, both sides, the gap in its parts, its health."""
+    from tightbound.estimator.evaluation import CHECKS
+    from tightbound.report.overview import overview
+
+    options = scoring.checked()
+    fitted = load(model, refine)
+    shown = overview(
+        fitted,
+        reading.read_for(fitted, data),
+        most_rows=rows,
+        train=training.read_for(fitted),
+        checks=CHECKS if checks else (),
+        progress=not quiet,
+        **options,
+    )
+    if as_json:
+        print_json({"model": model, **evaluation(shown)})
+    else:
+        print(shown)

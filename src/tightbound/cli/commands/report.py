@@ -1,0 +1,39 @@
+"""`tightbound report`."""
+
+from pathlib import Path
+
+from tightbound.cli.options import Checks, Data, Model, Page, Quiet, ReadOptions, ScoringOptions, TrainOptions
+from tightbound.cli.shared import PAGES, load, write_bytes
+
+
+def report(
+    model: Model,
+    data: Data,
+    reading: ReadOptions,
+    training: TrainOptions,
+    scoring: ScoringOptions,
+    output: Page = "report.html",
+    checks: Checks = True,
+    quiet: Quiet = False,
+) -> None:
+    """Write the report of a model on DATA: one self-contained HTML page of tables and pictures."""
+    from tightbound.data import check_place
+    from tightbound.estimator.evaluation import CHECKS
+    from tightbound.report import render
+    from tightbound.report.overview import MOST_REPORTED_ROWS, overview
+
+    check_place(output, PAGES)
+    options = scoring.checked()
+    fitted = load(model)
+    table = reading.read_for(fitted, data)
+    shown = overview(
+        fitted,
+        table,
+        most_rows=MOST_REPORTED_ROWS,
+        train=training.read_for(fitted),
+        checks=CHECKS if checks else (),
+        progress=not quiet,
+        **options,
+    )
+    write_bytes(output, render(shown.content(f"{Path(model).name}: {table.source}")).encode())
+    print(f"Wrote {output}")

@@ -1,0 +1,35 @@
+"""`tightbound schema`, which needs neither JAX nor a model, and is quick to start."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from tightbound.cli.options import Data, Json, ReadOptions
+from tightbound.cli.shared import write_bytes
+
+
+def schema(
+    data: Data,
+    reading: ReadOptions,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="SCHEMA", help="A .json file to write the schema to.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what each column of DATA holds, and why; the file it writes can be edited and given to fit --schema."""
+    from tightbound.data import check_place, coded
+
+    if output is not None:
+        check_place(output, (".json",))
+    table = reading.read(data)
+    found: Any = coded(table, table.coded).coded
+    text = json.dumps(found.to_json(), indent=1)
+    if output is not None:
+        write_bytes(output, text.encode())
+    if as_json:
+        print(text)
+        return
+    print(found)
+    if output is not None:
+        print(f"Wrote {output}; edit it, and fit with --schema {output}.")

@@ -1,0 +1,109 @@
+"""What several commands do: load a model, print JSON, write a page or rows like the data."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tightbound.estimator.fitted import FittedModel
+    from tightbound.report.overview import Overview
+
+REPORT_FILE = "report.html"
+PAGES = (".html", ".htm")
+ARRAYS = (".npy", ".npz")
+
+
+def load(path: str, refine: int = 0) -> "FittedModel":
+    """A saved model, with a q refined by so many steps (0: its own)."""
+    from tightbound.estimator.fit import prepare_compiler
+    from tightbound.estimator.folder import load_model
+
+    prepare_compiler()
+    fitted = load_model(path)[0]
+    return fitted.refined(refine) if refine else fitted
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """A file, whole or not at all."""
+    from tightbound.data import atomic_write
+
+    def write(stream: Any) -> None:
+        stream.write(data)
+
+    atomic_write(path, write)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One object on standard output."""
+    print(json.dumps(_finite(value), indent=1, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    # JSON knows neither NaN nor infinity: they become null.
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def evaluation(shown: "Overview") -> dict[str, Any]:
+    """An overview as plain values."""
+    evidence, held_out = shown.evidence, shown.held_out
+    return {
+        "data": shown.table.source,
+        "rows": evidence.n_rows,
+        "unit": shown.unit(),
+        "log_evidence": dataclasses.asdict(evidence.mean()),
+        "held_out_log_evidence": None if held_out is None else dataclasses.asdict(held_out.mean()),
+        "elbo": dataclasses.asdict(evidence.mean_elbo()),
+        "method": evidence.how,
+        "unreliable_rows": evidence.n_unreliable,
+        "active_units": int(shown.latents.active.sum()),
+        "kl_per_dimension": shown.latents.kl_per_dimension.tolist(),
+        "table": [dataclasses.asdict(row) for row in shown.evidence_rows()],
+        "health": [
+            {**dataclasses.asdict(finding), "verdict": finding.verdict.name.lower()}
+            for finding in (shown.examined.health.findings if shown.examined.health is not None else ())
+        ],
+        "conclusions": list(shown.conclusions()),
+    }
+
+
+def write_like_data(output: str, model: "FittedModel", values: "np.ndarray", *, rounded: bool) -> None:
+    """Rows of the model in the columns of the data."""
+    from tightbound.data import write_table
+
+    if model.specification.columns:
+        write_frame(output, model, model.encoding.give_back(values, container="polars"))
+        return
+    schema: Any = model.encoding.schema
+    if Path(output).suffix.lower() in ARRAYS:
+        write_table(output, model.encoding.give_back(values, container="numpy", rounded=rounded))
+        return
+    flat = model.encoding.give_back(values, container="polars", rounded=rounded)
+    write_table(output, {name: flat[name].to_numpy() for name in schema.names})
+
+
+def write_frame(output: str, model: "FittedModel", frame: Any) -> None:
+    """Rows in the columns of the data, whatever they came in."""
+    import narwhals as nw
+    import numpy as np
+    import polars as pl
+
+    from tightbound.data import write_polars, write_table
+
+    if isinstance(frame, np.ndarray):
+        write_table(output, frame, names=model.encoding.names)
+        return
+    native = nw.from_native(frame)
+    numbers = all(native[name].dtype.is_numeric() for name in native.columns)
+    if numbers and Path(output).suffix.lower() in ARRAYS:
+        write_table(output, native.to_numpy(), names=model.encoding.names)
+        return
+    own = native.to_native()
+    write_polars(output, own if native.implementation.is_polars() else pl.from_pandas(own))
