@@ -93,7 +93,7 @@ def test_an_interrupted_scoring_goes_on_to_the_same_bits(setting: Setting, score
 def test_pieces_change_nothing(setting: Setting, scored: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two rows at a time: interruptions now fall between rows of one rung."""
     found, _, _ = scored
-    monkeypatch.setattr(automatic, "_ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(automatic, "ROWS_AT_ONCE", 2)
     partials: list[Partial] = []
     more = log_evidence(setting.p, setting.q, setting.x, tolerance=TIGHT, on_partial=partials.append, **SMALL)
     same(more, found)
@@ -195,7 +195,7 @@ class Clock:
 def test_a_limit_that_leaves_rows_without_an_estimate_is_refused(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(automatic, "_ROWS_AT_ONCE", 4)
+    monkeypatch.setattr(automatic, "ROWS_AT_ONCE", 4)
     monkeypatch.setattr(automatic, "time", Clock(1.0))
     # The clock is read at the start and before each piece: the second piece begins in time, the third does not.
     with pytest.raises(ValueError, match=r"^time_limit must .*; 2.5 s were enough for 8 of 9 rows; allow more"):
@@ -222,7 +222,7 @@ def test_rows_that_time_does_not_reach_are_flagged(setting: Setting, scored: Any
 def test_patience_begins_when_every_row_has_an_estimate(setting: Setting, scored: Any, monkeypatch: Any) -> None:
     """It never cuts the first rung short, however many pieces that has, and flags what it leaves."""
     _, partials, _ = scored
-    monkeypatch.setattr(automatic, "_ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(automatic, "ROWS_AT_ONCE", 2)
     monkeypatch.setattr(automatic, "time", Clock(1.0))
     first = log_evidence(setting.p, setting.q, setting.x, tolerance=TIGHT, patience=0.5, **SMALL)
     same(first, partials[0].evidence)

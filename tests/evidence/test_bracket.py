@@ -26,7 +26,7 @@ CASES: dict[str, tuple[GenerativeModel, AbstractInference]] = {
 @pytest.fixture(autouse=True)
 def ragged_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces that do not divide the rows: their ragged ends are seen too."""
-    monkeypatch.setattr(bracket_module, "ROWS_AT_ONCE", 12)
+    monkeypatch.setattr(bracket_module, "CHAIN_ROWS_AT_ONCE", 12)
 
 
 def made(p: GenerativeModel, n: int) -> np.ndarray:

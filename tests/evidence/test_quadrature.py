@@ -71,7 +71,7 @@ def _joint(p: GenerativeModel, x: jax.Array, z: jax.Array, observed: jax.Array |
 def found_by(p: GenerativeModel, x: np.ndarray, loc: float, scale: float) -> tuple[np.ndarray, ...]:
     """Estimate, error, work and discarded points, with a q that is N(loc, scale^2 I)."""
     shape = (len(x), p.prior.dim)
-    return integrals(p, jnp.full(shape, loc), jnp.full(shape, scale), x, None, len(x))
+    return integrals(p, jnp.full(shape, loc), jnp.full(shape, scale), jnp.asarray(x), None, len(x))
 
 
 def square(z: jax.Array) -> jax.Array:

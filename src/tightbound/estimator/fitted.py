@@ -8,7 +8,6 @@ from typing import Any, final
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from tightbound.data import Encoding, Rows, Table
 from tightbound.estimator.settings import DEFAULTS
 from tightbound.evidence import Evidence, Latents, encode, joined, log_evidence, nothing_observed
+from tightbound.evidence.chunks import by_chunks
 from tightbound.evidence.simulation import simulate
 from tightbound.learn import (
     CONVERGED,
@@ -26,7 +26,6 @@ from tightbound.learn import (
 )
 from tightbound.model import AbstractFamily, ConditionedHead, Specification, axes, make_family
 
-_ROWS_AT_ONCE = 256
 MOST_CELLS_AT_ONCE = 2**24
 """Of a sparse table, when its rows are scored."""
 REFINABLE = tuple(each.word for each in axes.posteriors.MEMBERS if each.owned and not each.discrete)
@@ -154,10 +153,15 @@ class FittedModel:
                 q = PerDatum(family, loop, own if start == "encoder" else None)
         return dataclasses.replace(self, pair=Pair(self.pair.p, q), refined_by=steps)
 
+    def _by_rows(self, function: Callable[..., Array], *arrays: NDArray[Any]) -> NDArray[Any]:
+        """A compiled function of the pair and rows, for all rows."""
+        found: NDArray[Any] = by_chunks(lambda *rows: function(self.pair, *rows), *arrays)
+        return found
+
     def decode(self, z: NDArray[Any]) -> NDArray[np.float64]:
         """E[x | z] as codes of the modelled columns, (n, m) for z of shape (n, k)."""
         with precision(self.specification.dtype):
-            x = in_chunks(_mean_of_x, self.pair, np.asarray(z, self.specification.dtype))
+            x = self._by_rows(_mean_of_x, np.asarray(z, self.specification.dtype))
         return self.encoding.decode(x)
 
     def reconstruct(self, table: Table) -> NDArray[np.float64]:
@@ -167,7 +171,7 @@ class FittedModel:
         rows, z = self.rows(table), self.latents(table).mean
         with precision(self.specification.dtype):
             observed = np.ones(rows.x.shape, bool) if rows.observed is None else rows.observed
-            return self.encoding.decode(in_chunks(_mean_at, self.pair, z, np.asarray(rows.x), observed))
+            return self.encoding.decode(self._by_rows(_mean_at, z, np.asarray(rows.x), observed))
 
     def sample(self, n: int, seed: int) -> tuple[NDArray[np.float64], NDArray[Any]]:
         """n draws (x, z) from p(x, z): x as codes (n, m), z (n, k)."""
@@ -179,7 +183,7 @@ class FittedModel:
         """A row of p(x | c) for each row of what is given, as `ConditionedHead.reference` holds it; user's units."""
         with precision(self.specification.dtype):
             keys = _keys(seed, len(given))
-            x = in_chunks(_under, self.pair, np.asarray(given, self.specification.dtype), keys)
+            x = self._by_rows(_under, np.asarray(given, self.specification.dtype), keys)
         return self.encoding.decode(x, on_grid=True)
 
     def sample_posterior(self, table: Table, n: int, seed: int) -> NDArray[Any]:
@@ -188,7 +192,7 @@ class FittedModel:
         with precision(self.specification.dtype):
             keys = np.asarray(jax.random.key_data(jax.random.split(jax.random.key(seed), (len(rows.x), n))))
             observed = np.ones(rows.x.shape, bool) if rows.observed is None else rows.observed
-            return np.asarray(in_chunks(_posterior_draws, self.pair, rows.x, observed, keys))
+            return self._by_rows(_posterior_draws, rows.x, observed, keys)
 
 
 def _blocks(table: Table) -> list[Table]:
@@ -218,19 +222,6 @@ def _family_for(model: FittedModel, posterior: str | None) -> AbstractFamily:
 
 def _keys(seed: int, n: int) -> NDArray[Any]:
     return np.asarray(jax.random.key_data(jax.random.split(jax.random.key(seed), n)))
-
-
-def in_chunks(function: Callable[..., Any], pair: Pair, *arrays: NDArray[Any]) -> Any:
-    """Apply a compiled function of (pair, rows...) to chunks of one shape, and join what it returns."""
-    n = len(arrays[0])
-    parts = []
-    for start in range(0, max(n, 1), _ROWS_AT_ONCE):
-        chunk = [a[start : start + _ROWS_AT_ONCE] for a in arrays]
-        missing = _ROWS_AT_ONCE - len(chunk[0])
-        if missing:
-            chunk = [np.concatenate([a, np.zeros((missing, *a.shape[1:]), a.dtype)]) for a in chunk]
-        parts.append(jax.device_get(function(pair, *chunk)))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:n], *parts)
 
 
 @eqx.filter_jit
@@ -272,7 +263,7 @@ def columns_at_floor(pair: Pair, encoding: Encoding, z: NDArray[Any]) -> list[st
     """Names of the columns whose scale given z lies within 5 % of its floor for at least a twentieth of the rows."""
     if encoding.likelihood != "gaussian" or encoding.given:
         return []
-    sd = in_chunks(_sd_of_x, pair, z)
+    sd = by_chunks(lambda z: _sd_of_x(pair, z), z)
     share = np.mean(sd <= 1.05 * encoding.floor, axis=0)
     return [name for name, much in zip(encoding.modelled_names, share > 0.05, strict=True) if much]
 
@@ -298,9 +289,3 @@ def add_to_bounds(history: tuple[EpochRecord, ...], train: float, validation: fl
         )
         for record in history
     )
-
-
-def as_device_rows(rows: Rows, indices: NDArray[Any]) -> tuple[Array, Array | None]:
-    """The rows with these numbers as device arrays (values, mask)."""
-    observed = rows.observed
-    return jnp.asarray(rows.x[indices]), None if observed is None else jnp.asarray(observed[indices])

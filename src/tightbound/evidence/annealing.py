@@ -7,20 +7,18 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 from numpy.typing import NDArray
 
+from tightbound.evidence.chunks import CHAIN_ROWS_AT_ONCE, by_chunks
 from tightbound.evidence.hmc_chains import GROUP, N_LEAPFROG, N_SCOUTS, Walkers
-from tightbound.evidence.pareto import pareto_khat, tail_length
 from tightbound.evidence.result import Evidence, Method
-from tightbound.evidence.rows import chunks, mask_of, members_of, together
+from tightbound.evidence.rows import members_of, rows_of
 from tightbound.evidence.simulation import simulate
+from tightbound.evidence.weights import ess_and_khat, logmeanexp
 from tightbound.learn import AbstractInference, plain_prior
 from tightbound.model import GenerativeModel, n_states
 from tightbound.model.streams import Stream
 
 CHAINS_AT_ONCE = 2000
 """Chains in flight, those of all rows together."""
-ROWS_AT_ONCE = 16
-"""Where not every row is annealed: few, for a piece costs as much as a full one however few rows are left; and as many
-everywhere, for one program."""
 N_CHAINS = 16
 _USUAL = {
     "n_steps": 50,
@@ -30,6 +28,7 @@ _USUAL = {
     "n_moves": 200,
 }
 _PILOT_ROWS, _PILOT_STEPS = 32, 32
+_FEWEST_FOR_KHAT = 25
 
 Schedule = NDArray[np.float64]
 
@@ -86,16 +85,14 @@ def annealed_evidence(
     rows_at_once = max(1, chains_at_once // (at_once + N_SCOUTS))
     options: dict[str, Any] = {"n_chains": at_once, "n_leapfrog": n_leapfrog, "resample": resample}
     options["key"] = Stream.ANNEALING.of(key)
-    observed = mask_of(p, x, observed)
-    parts = []
-    for start, size in chunks(len(x), rows_at_once):
-        rows = together(x, observed, start, size, rows_at_once)
+
+    def annealed(*rows: Any) -> list[NDArray[Any]]:
         members = members_of(p, q, *rows, key=key)
         found = [_annealed(Walkers(p, members, *rows, which=i, **options), b) for i in range(passes)]
-        parts.append([np.concatenate(each, axis=1)[:size, :n_chains] for each in zip(*found, strict=True)])
-        if on_progress is not None:
-            on_progress(start + size)
-    log_w, first, odd = (np.concatenate([part[j] for part in parts]) for j in range(3))
+        return [np.concatenate(each, axis=1)[:, :n_chains] for each in zip(*found, strict=True)]
+
+    rows = rows_of(p, x, observed)
+    log_w, first, odd = by_chunks(annealed, *rows, rows_at_once=rows_at_once, on_progress=on_progress)
     # The scouts' gradients count too, and those of the look at the start: they are work that was done.
     work = (n_chains + passes * N_SCOUTS) * 3 * n_leapfrog * (len(b) - 1)
     return summarised(log_w, first, odd, group=unit, work=work)
@@ -128,13 +125,13 @@ def information_length(p: GenerativeModel, q: AbstractInference, *, key: PRNGKey
     """
     grid = np.linspace(0, 1, _PILOT_STEPS + 1)
     made, _ = simulate(p, _PILOT_ROWS, key=Stream.PILOT_ROWS.of(key))
-    mask, keyed = mask_of(p, made, None), Stream.PILOT.of(key)
-    parts = []
-    for start, size in chunks(len(made), ROWS_AT_ONCE):
-        rows = together(made, mask, start, size, ROWS_AT_ONCE)
+    keyed = Stream.PILOT.of(key)
+
+    def increments(*rows: Any) -> NDArray[np.float64]:
         members = members_of(p, q, *rows, key=keyed)
-        parts.append(Walkers(p, members, *rows, n_chains=N_CHAINS, key=keyed).forward(grid).increments[:size])
-    values = np.concatenate(parts)
+        return Walkers(p, members, *rows, n_chains=N_CHAINS, key=keyed).forward(grid).increments
+
+    values = by_chunks(increments, *rows_of(p, made, None), rows_at_once=CHAIN_ROWS_AT_ONCE)
     # (rows, steps, chains); a robust spread, for a single chain far out would take all steps for itself.
     finite = np.isfinite(values)
     known = np.where(finite, values, np.where(finite.any(axis=2, keepdims=True), np.nan, 0))
@@ -161,37 +158,24 @@ def summarised(
     level = log_w if group == 1 else logmeanexp(log_w.reshape(n, -1, group), axis=2)
     units = level.shape[1]
     estimate = logmeanexp(level, axis=1)
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+    ess, khat = ess_and_khat(level)
+    with np.errstate(invalid="ignore", over="ignore"):
         w = np.exp(level - np.where(np.isfinite(estimate), estimate, 0)[:, None])
-        ess = w.sum(axis=1) ** 2 / (w**2).sum(axis=1)
         error = np.sqrt(w.var(axis=1, ddof=1) / units) if units > 1 else np.full(n, np.nan)
         first = np.where(odd, -np.inf, first)
         elbo_error = first.std(axis=1, ddof=1) / np.sqrt(c) if c > 1 else np.full(n, np.nan)
-    khat = np.full(n, np.nan)
-    if units >= 25:
-        finite = np.isfinite(estimate)
-        tail = np.sort(level[finite], axis=1)[:, -tail_length(units) - 1 :]
-        khat[finite] = pareto_khat(np.maximum(tail, tail[:, -1:] - 700))
     return Evidence(
         log_evidence=estimate,
         standard_error=np.where(np.isfinite(estimate), error, np.nan),
         elbo=first.mean(axis=1),
         elbo_standard_error=elbo_error,
         ess=ess,
-        khat=khat,
+        khat=khat if units >= _FEWEST_FOR_KHAT else np.full(n, np.nan),
         n_samples=np.full(n, units),
         method=np.full(n, Method.ANNEALED, dtype=object),
         work=np.full(n, work),
         n_discarded=odd.sum(axis=1),
     )
-
-
-def logmeanexp(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    """log of the mean of exp(values) along an axis; -inf where all are."""
-    top = values.max(axis=axis, keepdims=True)
-    safe = np.where(np.isfinite(top), top, 0)
-    with np.errstate(divide="ignore", over="ignore"):
-        return np.asarray(np.log(np.mean(np.exp(values - safe), axis=axis)) + np.squeeze(safe, axis=axis))
 
 
 def check_continuous(p: GenerativeModel) -> None:

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from tightbound.evidence.annealing import (
     CHAINS_AT_ONCE,
     N_CHAINS,
-    ROWS_AT_ONCE,
     annealed_evidence,
     equal_steps,
     information_length,
 )
+from tightbound.evidence.chunks import CHAIN_ROWS_AT_ONCE, ROWS_AT_ONCE
 from tightbound.evidence.exact import FEW_STATES, exact_evidence, exact_method
 from tightbound.evidence.hmc_chains import FULL_UP_TO, N_SCOUTS
 from tightbound.evidence.importance import importance_evidence
@@ -37,7 +37,6 @@ _LEAST_DRAWS = 8
 _MORE = 10
 _HOPEFUL = 1.5
 """A rung is tried when the error that it promises is at most so many tolerances; the last one always is."""
-_ROWS_AT_ONCE = 256
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, rows done, and rows to do."""
@@ -170,15 +169,15 @@ def ladder(p: GenerativeModel, q: AbstractInference, *, n_samples: int, n_chains
     better = closer_q(p, q)
     more = _MORE * n_samples
     rungs = [
-        Rung("importance sampling", importance(q, n_samples, 0), _ROWS_AT_ONCE, _nothing_known),
-        Rung(f"{more:,} importance samples", importance(q, more, 1), _ROWS_AT_ONCE, _with_more_samples),
+        Rung("importance sampling", importance(q, n_samples, 0), ROWS_AT_ONCE, _nothing_known),
+        Rung(f"{more:,} importance samples", importance(q, more, 1), ROWS_AT_ONCE, _with_more_samples),
     ]
     if better is q:
         return rungs
-    rungs.append(Rung("refining q", closer(n_samples, 2), _ROWS_AT_ONCE, _nothing_known))
+    rungs.append(Rung("refining q", closer(n_samples, 2), ROWS_AT_ONCE, _nothing_known))
     if n_states(plain_prior(p)) is not None:
         words = f"{more:,} importance samples of a refined q"
-        return [*rungs, Rung(words, closer(more, 3), _ROWS_AT_ONCE, _with_more_samples)]
+        return [*rungs, Rung(words, closer(more, 3), ROWS_AT_ONCE, _with_more_samples)]
     length: list[NDArray[np.float64]] = []
 
     def annealed(k: int) -> Callable[..., Evidence]:
@@ -191,7 +190,7 @@ def ladder(p: GenerativeModel, q: AbstractInference, *, n_samples: int, n_chains
         return estimate
 
     keys = {k: jax.random.fold_in(Stream.STAGE.of(key), k) for k in LADDER}
-    at_once = max(1, min(ROWS_AT_ONCE, CHAINS_AT_ONCE // (n_chains + N_SCOUTS)))
+    at_once = max(1, min(CHAIN_ROWS_AT_ONCE, CHAINS_AT_ONCE // (n_chains + N_SCOUTS)))
     for k in LADDER:
         rungs.append(Rung(f"annealing, {k} temperatures", annealed(k), at_once, _with_longer_chains(k)))
     return rungs
@@ -318,7 +317,7 @@ def _by_quadrature(p: GenerativeModel, q: AbstractInference, *, key: PRNGKeyArra
     def estimate(x: NDArray[Any], observed: NDArray[np.bool_] | None) -> Evidence:
         return exact_evidence(p, q, x, observed, key=key)
 
-    return Rung("adaptive quadrature", estimate, _ROWS_AT_ONCE, _nothing_known)
+    return Rung("adaptive quadrature", estimate, ROWS_AT_ONCE, _nothing_known)
 
 
 def _check_adaptive(n_samples: Any, n_chains: Any, partial: Partial | None, n_rows: int) -> None:

@@ -4,16 +4,17 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, final
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 from numpy.typing import NDArray
 
-from tightbound.evidence.annealing import ROWS_AT_ONCE, check_continuous, check_counts, information_schedule, logmeanexp
+from tightbound.evidence.annealing import check_continuous, check_counts, information_schedule
+from tightbound.evidence.chunks import CHAIN_ROWS_AT_ONCE, by_chunks
 from tightbound.evidence.hmc_chains import Walkers
 from tightbound.evidence.result import Mean, mean_over_rows
-from tightbound.evidence.rows import chunks, mask_of, members_of, take, together
+from tightbound.evidence.rows import members_of, rows_of
 from tightbound.evidence.simulation import simulate
+from tightbound.evidence.weights import logmeanexp
 from tightbound.learn import AbstractInference
 from tightbound.model import GenerativeModel
 from tightbound.model.streams import Stream
@@ -131,7 +132,7 @@ def bidirectional(
             "samples, or fit it again."
         )
     schedule = information_schedule(p, q, n_steps, key=key)
-    return _run(p, q, x[usable], mask_of(p, x[usable], None), z[usable], schedule, n_chains, 0, key, on_progress)
+    return _run(p, q, x[usable], None, z[usable], schedule, n_chains, 0, key, on_progress)
 
 
 def approximate_bracket(
@@ -159,7 +160,6 @@ def approximate_bracket(
     # Fewer, and R-hat says nothing.
     check_counts(least=4, n_chains=n_chains)
     check_counts(least=8, n_moves=n_moves)
-    observed = mask_of(p, x, observed)
     schedule = information_schedule(p, q, n_steps, key=key)
     return _run(p, q, x, observed, None, schedule, n_chains, n_moves, key, on_progress)
 
@@ -176,24 +176,24 @@ def _run(
     key: PRNGKeyArray,
     on_progress: Callable[[int], None] | None,
 ) -> Bracket:
-    there, back, rhat = [], [], []
-    for start, size in chunks(len(x), ROWS_AT_ONCE):
-        rows = together(x, observed, start, size, ROWS_AT_ONCE)
+    def both_ways(x: Any, observed: Any, hashes: Any, z: Any) -> tuple[NDArray[Any], ...]:
+        rows = (x, observed, hashes)
         walkers = Walkers(p, members_of(p, q, *rows, key=key), *rows, n_chains=n_chains, key=key)
         step_size = walkers.forward(schedule).step_size
-        there.append(walkers.log_weight[:size])
+        there, rhat = walkers.log_weight, np.full(len(x), np.nan)
         if z is None:
-            long = walkers.onward(n_moves).quantities[:size, 1:]
-            rhat.append([np.max(_split_rhat(trace[n_moves // 2 :])) for trace in long.astype(float)])
+            long = walkers.onward(n_moves).quantities[:, 1:]
+            rhat = np.array([np.max(_split_rhat(trace[n_moves // 2 :])) for trace in long.astype(float)])
             walkers.stay()
         else:
-            walkers.place(jnp.asarray(take(z, start, size, ROWS_AT_ONCE)))
+            walkers.place(z)
         walkers.backward(schedule, step_size)
-        back.append(walkers.log_weight[:size])
-        if on_progress is not None:
-            on_progress(start + size)
-    lower, upper = logmeanexp(np.concatenate(there), axis=1), -logmeanexp(-np.concatenate(back), axis=1)
-    return Bracket(lower, upper, len(schedule) - 1, n_chains, None if z is not None else np.concatenate(rhat))
+        return there, walkers.log_weight, rhat
+
+    rows = (*rows_of(p, x, observed), z)
+    there, back, rhat = by_chunks(both_ways, *rows, rows_at_once=CHAIN_ROWS_AT_ONCE, on_progress=on_progress)
+    lower, upper = logmeanexp(there, axis=1), -logmeanexp(-back, axis=1)
+    return Bracket(lower, upper, len(schedule) - 1, n_chains, rhat if z is None else None)
 
 
 def _split_rhat(trace: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,12 +11,13 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from numpy.typing import NDArray
 
+from tightbound.evidence.chunks import Chunk, chunks, joined
 from tightbound.evidence.quadrature import quadrature
 from tightbound.evidence.result import Evidence, Method
-from tightbound.evidence.rows import chunks, mask_of, row_hashes, take
+from tightbound.evidence.rows import Members, members_of, rows_of
+from tightbound.evidence.weights import draw
 from tightbound.learn import AbstractInference, check_linear_gaussian, exact_posterior, plain_prior
-from tightbound.model import MOST_STATES, GenerativeModel, all_states, n_states, sample_and_log_prob
-from tightbound.model.streams import Stream
+from tightbound.model import MOST_STATES, GenerativeModel, all_states, n_states
 
 FEW_STATES = 2**12
 """Up to so many states a sum over all of them is no dearer than sampling, and is what "auto" does."""
@@ -61,25 +62,9 @@ def exact_evidence(
             "Method exact must have a linear-Gaussian model, discrete latents that can be enumerated, or at most two "
             f"latent dimensions; this model has {_latents(p)}; use method auto."
         )
-    observed = mask_of(p, x, observed)
-    parts = []
-    for start, size in chunks(len(x), _ROWS_AT_ONCE):
-        rows = take(x, start, size, _ROWS_AT_ONCE)
-        mask = None if observed is None else take(observed, start, size, _ROWS_AT_ONCE)
-        given = (jnp.asarray(rows), None if mask is None else jnp.asarray(mask), jnp.asarray(row_hashes(rows, mask)))
-        bound = [np.asarray(a, float)[:size] for a in _elbo(p, q, *given, key=key)]
-        if method is Method.QUADRATURE:
-            found = quadrature(p, *_middle_of_q(p, q, *given, key=key), rows, mask, size)
-        else:
-            function = _summed if method is Method.ENUMERATION else _closed_form
-            values = np.asarray(function(p, *given[:2]), float)[:size]
-            work = n_states(plain_prior(p)) or 1
-            found = (values, np.zeros(size), np.full(size, work), np.zeros(size, np.int64))
-        parts.append((*found, *bound))
-        if on_progress is not None:
-            on_progress(start + size)
-    log_evidence, error, work_done, odd, elbo, elbo_error = (
-        np.concatenate([part[j] for part in parts]) for j in range(6)
+    walk = chunks(*rows_of(p, x, observed), rows_at_once=_ROWS_AT_ONCE, on_progress=on_progress)
+    log_evidence, error, work, n_odd, elbo, elbo_error = joined(
+        [_exactly(p, q, method, chunk, key=key) for chunk in walk]
     )
     n = len(x)
     return Evidence(
@@ -91,9 +76,24 @@ def exact_evidence(
         khat=np.full(n, -np.inf),
         n_samples=np.zeros(n, np.int64),
         method=np.full(n, method, dtype=object),
-        work=work_done.astype(np.int64) + _ELBO_DRAWS,
-        n_discarded=odd,
+        work=work.astype(np.int64) + _ELBO_DRAWS,
+        n_discarded=n_odd,
     )
+
+
+def _exactly(
+    p: GenerativeModel, q: AbstractInference, method: Method, chunk: Chunk, *, key: PRNGKeyArray
+) -> list[NDArray[Any]]:
+    """log p(x), its error, the work, weights that are none, the ELBO and its error, of a chunk's own rows."""
+    x, observed, hashes = chunk.arrays
+    members = members_of(p, q, *chunk.arrays, key=key)
+    bound = [np.asarray(a, float) for a in chunk.own(_elbo(p, members, x, observed, hashes, key=key))]
+    if method is Method.QUADRATURE:
+        return [*quadrature(p, *_middle_of_q(p, members), x, observed, chunk.size), *bound]
+    function = _summed if method is Method.ENUMERATION else _closed_form
+    values = np.asarray(chunk.own(function(p, x, observed)), float)
+    work = np.full(chunk.size, n_states(plain_prior(p)) or 1)
+    return [values, np.zeros(chunk.size), work, np.zeros(chunk.size, np.int64), *bound]
 
 
 def _latents(p: GenerativeModel) -> str:
@@ -107,7 +107,7 @@ def _closed_form(p: GenerativeModel, x: Float[Array, "n d"], observed: Bool[Arra
         posterior: Any = exact_posterior(p, x, mask)
         return p.log_joint(x, posterior.mean, mask) - posterior.log_prob(posterior.mean)
 
-    return jax.vmap(one, in_axes=(0, None if observed is None else 0))(x, observed)
+    return jax.vmap(one)(x, observed)
 
 
 @eqx.filter_jit
@@ -128,32 +128,27 @@ def _summed(p: GenerativeModel, x: Float[Array, "n d"], observed: Bool[Array, "n
         start = jnp.full((), -jnp.inf, x.dtype)
         return jax.lax.scan(block, start, (blocks, counts.reshape(blocks.shape[:2])))[0]
 
-    return jax.vmap(one, in_axes=(0, None if observed is None else 0))(x, observed)
+    return jax.vmap(one)(x, observed)
 
 
 @eqx.filter_jit
 def _elbo(
-    p: GenerativeModel, q: AbstractInference, x: Array, observed: Array | None, hashes: Array, *, key: PRNGKeyArray
+    p: GenerativeModel, members: Members, x: Array, observed: Array | None, hashes: Array, *, key: PRNGKeyArray
 ) -> tuple[Array, Array]:
-    def one(x: Array, mask: Array | None, h: Array) -> tuple[Array, Array]:
-        found = q.numbers(p, x, mask, key=jax.random.fold_in(Stream.INNER_LOOP.of(key), h))
-
+    def one(x: Array, mask: Array | None, found: Any, h: Array) -> tuple[Array, Array]:
         def log_weight(key: PRNGKeyArray) -> Array:
-            z, log_q = sample_and_log_prob(q.member(p, found), key=key)
-            return p.log_joint(x, z, mask) - log_q
+            return draw(p, members.member(p, found), x, mask, key=key).log_weight
 
         values = jax.vmap(log_weight)(jax.random.split(jax.random.fold_in(key, h), _ELBO_DRAWS))
         return jnp.mean(values), jnp.std(values, ddof=1) / _ELBO_DRAWS**0.5
 
-    return jax.vmap(one, in_axes=(0, None if observed is None else 0, 0))(x, observed, hashes)
+    return jax.vmap(one)(x, observed, members.found, hashes)
 
 
 @eqx.filter_jit
-def _middle_of_q(
-    p: GenerativeModel, q: AbstractInference, x: Array, observed: Array | None, hashes: Array, *, key: PRNGKeyArray
-) -> tuple[Array, Array]:
-    def one(x: Array, mask: Array | None, h: Array) -> tuple[Array, Array]:
-        found = q(p, x, mask, key=jax.random.fold_in(Stream.INNER_LOOP.of(key), h))
-        return found.mean, found.variance**0.5
+def _middle_of_q(p: GenerativeModel, members: Members) -> tuple[Array, Array]:
+    def one(found: Any) -> tuple[Array, Array]:
+        q = members.member(p, found)
+        return q.mean, q.variance**0.5
 
-    return jax.vmap(one, in_axes=(0, None if observed is None else 0, 0))(x, observed, hashes)
+    return jax.vmap(one)(members.found)

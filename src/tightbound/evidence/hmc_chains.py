@@ -280,8 +280,7 @@ def _begin(
         path = path_of(p, members.member(p, found), x, mask)
         return keys, jax.vmap(lambda k: path.draw(key=k))(jax.random.split(keys[_START], n_chains))
 
-    axes = (0, None if observed is None else 0, 0, 0)
-    keys, start = jax.vmap(one, in_axes=axes)(x, observed, members.found, hashes)
+    keys, start = jax.vmap(one)(x, observed, members.found, hashes)
     return members, keys, start
 
 
@@ -299,7 +298,7 @@ def _coordinates(
     def one(x: Array, mask: Array | None, found: Any, z: Array) -> Array:
         return jnp.tile(path_of(p, members.member(p, found), x, mask).coordinates(z), (n_chains, 1))
 
-    return jax.vmap(one, in_axes=(0, None if observed is None else 0, 0, 0))(x, observed, members.found, z)
+    return jax.vmap(one)(x, observed, members.found, z)
 
 
 @eqx.filter_jit
@@ -347,8 +346,7 @@ def _walk(
         empty = jax.tree.map(lambda a: jnp.zeros((AT_ONCE, *a.shape), a.dtype), empty)
         return jax.lax.fori_loop(0, moves.length, step, (chains, empty))
 
-    axes = (0, None if observed is None else 0, 0, 0, 0, 0)
-    return jax.vmap(one, in_axes=axes)(x, observed, members.found, keys, chains, sizes)
+    return jax.vmap(one)(x, observed, members.found, keys, chains, sizes)
 
 
 def _moved(

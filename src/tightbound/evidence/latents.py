@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 from numpy.typing import NDArray
 
+from tightbound.evidence.chunks import by_chunks
 from tightbound.evidence.rows import mask_of
 from tightbound.learn import AbstractInference
 from tightbound.model import (
@@ -23,7 +24,6 @@ from tightbound.model import (
 
 ACTIVE_ABOVE = 0.01
 """A unit is active when the variance over rows of its posterior mean is above this (Burda et al., 2016)."""
-_ROWS_AT_ONCE = 256
 _KL_DRAWS = 100
 
 
@@ -60,11 +60,7 @@ def encode(
 ) -> Latents:
     """Posterior mean, standard deviation and KL of each latent dimension, for every row of `x` (n, d)."""
     observed = mask_of(p, x, observed)
-    parts = []
-    for i in range(0, len(x), _ROWS_AT_ONCE):
-        mask = None if observed is None else _padded(observed[i : i + _ROWS_AT_ONCE])
-        parts.append(jax.device_get(_encode(p, q, _padded(x[i : i + _ROWS_AT_ONCE]), mask)))
-    mean, sd, kl, total = (np.concatenate([part[j] for part in parts])[: len(x)] for j in range(4))
+    mean, sd, kl, total = by_chunks(lambda *rows: _encode(p, q, *rows), x, observed)
     return Latents(mean, sd, kl, total, exact_kl=_has_formula(p, q, x, observed))
 
 
@@ -84,7 +80,7 @@ def _encode(p: GenerativeModel, q: AbstractInference, x: Array, observed: Array 
         total = _total_kl(posterior, p.prior)
         return posterior.mean, posterior.variance**0.5, kl_per_dimension(posterior, p.prior), total
 
-    return jax.vmap(one, in_axes=(0, None if observed is None else 0))(x, observed)
+    return jax.vmap(one)(x, observed)
 
 
 def _total_kl(posterior: AbstractDistribution, prior: AbstractDistribution) -> Array:
@@ -96,9 +92,3 @@ def _total_kl(posterior: AbstractDistribution, prior: AbstractDistribution) -> A
         return log_q - prior.log_prob(z)
 
     return jnp.mean(jax.vmap(difference)(jax.random.split(jax.random.key(1), _KL_DRAWS)))
-
-
-def _padded(rows: NDArray[Any]) -> Array:
-    # One shape for every table length, so that one compiled program serves all.
-    missing = _ROWS_AT_ONCE - len(rows)
-    return jnp.asarray(np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)]) if missing else rows)

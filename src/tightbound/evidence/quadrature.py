@@ -1,16 +1,16 @@
 """Adaptive quadrature of p(x, z) over one or two latents: cells are halved where their halves say otherwise."""
 
 import itertools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 from numpy.polynomial import Legendre
 from numpy.typing import NDArray
 
+from tightbound.evidence.chunks import by_chunks
 from tightbound.model import GenerativeModel
 
 TOLERANCE = 1e-5
@@ -76,8 +76,8 @@ def quadrature(
     p: GenerativeModel,
     middle: Array,
     scale: Array,
-    x: NDArray[Any],
-    observed: NDArray[np.bool_] | None,
+    x: Array,
+    observed: Array | None,
     size: int,
 ) -> tuple[Floats, Floats, NDArray[np.int64], NDArray[np.int64]]:
     """log p(x) of the first `size` rows, the estimated error of each in nats, the points spent, and those discarded.
@@ -96,11 +96,10 @@ def quadrature(
     """
     k = p.prior.dim
     rule = _rule(k)
-    rows = jnp.asarray(x), None if observed is None else jnp.asarray(observed)
     precision = float(np.finfo(x.dtype).eps)
     corners = _first_cells(p, np.asarray(middle, float)[:size], np.asarray(scale, float)[:size])
     work, odd = np.zeros(size, np.int64), np.zeros(size, np.int64)
-    cells = _integrated(p, rows, *corners, *rule)
+    cells = _integrated(p, (x, observed), *corners, *rule)
     cells.add_to(work, odd, len(rule[0]))
     kept, error = np.full(size, -np.inf), np.full(size, -np.inf)
     for _ in range(_MOST_HALVINGS):
@@ -108,7 +107,7 @@ def quadrature(
         if not len(parents.row):
             cells = parents
             break
-        cells = _integrated(p, rows, *_halved(parents, k), *rule)
+        cells = _integrated(p, (x, observed), *_halved(parents, k), *rule)
         cells.add_to(work, odd, len(rule[0]))
         difference, agrees = _agreement(parents, cells, total[parents.row], precision)
         fine = np.repeat(agrees, 2**k)
@@ -217,15 +216,9 @@ def _integrated(
     m = len(nodes)
     z = (low[:, None, :] + nodes * width[:, None, :]).reshape(-1, low.shape[1])
     owner = np.repeat(row, m)
-    values = np.empty(len(z))
-    for start in range(0, len(z), _POINTS_AT_ONCE):
-        part, of = z[start : start + _POINTS_AT_ONCE], owner[start : start + _POINTS_AT_ONCE]
-        blank = _POINTS_AT_ONCE - len(part)
-        padded = (
-            np.concatenate([part, np.repeat(part[:1], blank, axis=0)]),
-            np.concatenate([of, np.repeat(of[:1], blank)]),
-        )
-        values[start : start + len(part)] = _log_joint(p, *rows, *map(jnp.asarray, padded))[: len(part)]
+    values = by_chunks(lambda z, row: _log_joint(p, *rows, z, row), z, owner, rows_at_once=_POINTS_AT_ONCE).astype(
+        float
+    )
     odd = np.isnan(values) | (values == np.inf)
     at_nodes = np.where(odd, -np.inf, values).reshape(-1, m)
     highest = at_nodes.max(axis=1)
@@ -246,8 +239,7 @@ def _log_joint(
     row: Int[Array, " m"],
 ) -> Float[Array, " m"]:
     mask = None if observed is None else observed[row]
-    axes = (0, 0, None if observed is None else 0)
-    return jax.vmap(p.log_joint, in_axes=axes)(x[row], z.astype(x.dtype), mask)
+    return jax.vmap(p.log_joint)(x[row], z.astype(x.dtype), mask)
 
 
 def _per_row(value: Floats, row: NDArray[np.int64], size: int) -> Floats:

@@ -1,12 +1,10 @@
-"""Rows as the compiled programs of this package take them: in pieces of one shape, each with its noise and its q."""
+"""Rows as the compiled programs of this package take them: each with its mask, its noise and its q."""
 
 import zlib
-from collections.abc import Iterator
 from typing import Any, final
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 from numpy.typing import NDArray
@@ -53,21 +51,24 @@ def _found(
     p: GenerativeModel, q: AbstractInference, x: Array, observed: Array | None, hashes: Array, *, key: PRNGKeyArray
 ) -> Any:
     def one(x: Array, mask: Array | None, row_hash: Array) -> Any:
-        inner = jax.random.fold_in(Stream.INNER_LOOP.of(key), row_hash)
-        numbers = q.numbers(p, x, mask, key=inner)
+        numbers = q.numbers(p, x, mask, key=inner_key(key, row_hash))
         member = q.member(p, numbers)
         return member if isinstance(member, DiagonalGaussian | FullGaussian) else numbers
 
-    return jax.vmap(one, in_axes=(0, None if observed is None else 0, 0))(x, observed, hashes)
+    return jax.vmap(one)(x, observed, hashes)
 
 
-def together(
-    x: NDArray[Any], observed: NDArray[np.bool_] | None, start: int, size: int, padded: int
-) -> tuple[Array, Array | None, Array]:
-    """Rows of one piece on the device, with their mask and what their noise is drawn from."""
-    rows = take(x, start, size, padded)
-    mask = None if observed is None else take(observed, start, size, padded)
-    return jnp.asarray(rows), None if mask is None else jnp.asarray(mask), jnp.asarray(row_hashes(rows, mask))
+def inner_key(key: PRNGKeyArray, row_hash: Array) -> PRNGKeyArray:
+    """Of the inner loop that finds a row's q."""
+    return jax.random.fold_in(Stream.INNER_LOOP.of(key), row_hash)
+
+
+def rows_of(
+    p: GenerativeModel, x: NDArray[Any], observed: NDArray[np.bool_] | None
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None, NDArray[np.uint32]]:
+    """Rows, their mask, and what their noise is drawn from: what the programs of this package take, chunk by chunk."""
+    mask = mask_of(p, x, observed)
+    return x, mask, row_hashes(x, mask)
 
 
 def mask_of(p: GenerativeModel, x: NDArray[Any], observed: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
@@ -78,18 +79,6 @@ def mask_of(p: GenerativeModel, x: NDArray[Any], observed: NDArray[np.bool_] | N
     if isinstance(getattr(getattr(p, "decoder", None), "head", None), ColumnsHead | ConditionedHead):
         return np.ones(x.shape, bool) if observed is None else observed
     return None if observed is None or observed.all() else observed
-
-
-def chunks(n_rows: int, size: int) -> Iterator[tuple[int, int]]:
-    """Start and length of each chunk of at most `size` rows."""
-    return ((start, min(size, n_rows - start)) for start in range(0, n_rows, size))
-
-
-def take(a: NDArray[Any], start: int, size: int, padded: int) -> NDArray[Any]:
-    """`padded` rows from `start` on, of which `size` are the array's own."""
-    # The ragged end is filled up with copies of its first row and cut off again: one shape, one program.
-    rows = a[start : start + size]
-    return rows if size == padded else np.concatenate([rows, np.repeat(rows[:1], padded - size, axis=0)])
 
 
 def row_hashes(x: NDArray[Any], observed: NDArray[np.bool_] | None) -> NDArray[np.uint32]:

@@ -10,19 +10,19 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import NDArray
 
+from tightbound.evidence.chunks import Progress, by_chunks
 from tightbound.learn import Pair
 from tightbound.tasks.constraints import before
 from tightbound.tasks.sampling import (
     Batch,
     Mask,
-    Progress,
     Row,
     Term,
     Values,
-    batches,
     check_arguments,
     expectation,
     found_rows,
+    rows_of,
     shape_of,
     sizes,
     weighted,
@@ -62,16 +62,13 @@ def conditional_cells(
     """
     check_arguments(pair, x, observed, n_samples, defensive)
     rows_at_once, at_once = sizes(n_samples)
-    levels, parts = shape_of(pair.p).nominal_levels(binary=True), []
-    for start, size, batch in batches(pair, x, observed, rows_at_once):
-        below = jnp.asarray(before(np.asarray(batch.x)))
-        found = _cells(pair, batch, below, levels, int(n_samples), at_once, float(defensive), key=key)
-        parts.append([np.asarray(a)[:size] for a in jax.device_get(found)])
-        if on_progress is not None:
-            on_progress(start + size)
-    if not parts:
-        return ConditionalCells(np.zeros(x.shape, x.dtype), np.zeros(x.shape, x.dtype))
-    log_p, surprise = (np.concatenate([part[i] for part in parts]) for i in range(2))
+    levels, rows = shape_of(pair.p).nominal_levels(binary=True), rows_of(pair, x, observed)
+
+    def cells(below: Array, *arrays: Array) -> tuple[Array, Array]:
+        return _cells(pair, Batch(*arrays), below, levels, int(n_samples), at_once, float(defensive), key=key)
+
+    arrays = (before(rows[0]), *rows)
+    log_p, surprise = by_chunks(cells, *arrays, rows_at_once=rows_at_once, on_progress=on_progress)
     own = observed & shape_of(pair.p).modelled
     return ConditionalCells(np.where(own, log_p, np.nan), np.where(own, surprise, np.nan))
 

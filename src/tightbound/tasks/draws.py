@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from numpy.typing import NDArray
 
+from tightbound.evidence.chunks import Progress, chunks
+from tightbound.evidence.weights import ess_and_khat
 from tightbound.learn import Pair
 from tightbound.model import AbstractDistribution
 from tightbound.model.streams import Stream
@@ -18,16 +20,14 @@ from tightbound.tasks.constraints import Constraints, Region, region_of
 from tightbound.tasks.sampling import (
     Batch,
     Mask,
-    Progress,
     Row,
     Term,
     Values,
-    batches,
     check_arguments,
     check_count,
-    ess_and_khat,
     expectation,
     found_rows,
+    rows_of,
     shape_of,
     sizes,
     weighted,
@@ -90,12 +90,9 @@ def conditional_draws(
     check_count("n_draws", n_draws, 0, "20 is usual")
     samples = (n_samples, max(n_samples, most_samples or 0))
     parts = list(_parts(pair, x, observed, n_draws, samples, constraints, defensive, key, on_progress))
-    if not parts:
-        nothing = np.zeros(0)
-        return ConditionalDraws(np.zeros((0, n_draws, x.shape[1]), x.dtype), x.copy(), nothing, nothing, nothing > 0)
     fields = [field.name for field in dataclasses.fields(ConditionalDraws)]
     joined = ConditionalDraws(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in fields})
-    if constraints and joined.impossible.all():
+    if constraints and len(x) and joined.impossible.all():
         raise ValueError(
             f"The constraints must leave some row that the model can make; none of {len(x)} row(s) has a latent, of "
             f"{n_samples} tried, under which they have a probability; widen the sets on the columns "
@@ -121,12 +118,13 @@ def _parts(
     region = region_of(constraints, x.shape[1], x.dtype)
     rows_at_once, at_once = sizes(max(most, n_draws))
     nominal = shape_of(pair.p).nominal_levels()
-    for start, size, batch in batches(pair, x, observed, rows_at_once):
+    for chunk in chunks(*rows_of(pair, x, observed), rows_at_once=rows_at_once, on_progress=on_progress):
         counts = (jnp.int32(n_samples), int(most), int(n_draws), at_once)
-        found = _draws(pair, batch, region, *counts, float(defensive), key=key)
-        log_w, mean, values = (np.asarray(a)[:size] for a in jax.device_get(found))
+        found = _draws(pair, Batch(*chunk.arrays), region, *counts, float(defensive), key=key)
+        log_w, mean, values = chunk.own(found)
         log_w = log_w[:, :n_samples]
-        own, seen = x[start : start + size], observed[start : start + size]
+        rows = slice(chunk.start, chunk.start + chunk.size)
+        own, seen = x[rows], observed[rows]
         impossible = ~np.isfinite(log_w.max(axis=1))
         mean = np.where(seen, own, _modes(mean, nominal)).astype(x.dtype)
         values = np.where(seen[:, None], own[:, None], values).astype(x.dtype)
@@ -134,8 +132,6 @@ def _parts(
             mean[impossible[:, None] & ~seen] = np.nan
             values[np.broadcast_to((impossible[:, None] & ~seen)[:, None], values.shape)] = np.nan
         yield ConditionalDraws(values, mean, *ess_and_khat(log_w), impossible)
-        if on_progress is not None:
-            on_progress(start + size)
 
 
 @eqx.filter_jit

@@ -8,19 +8,19 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import NDArray
 
+from tightbound.evidence.chunks import Progress, by_chunks
 from tightbound.learn import Pair
 from tightbound.tasks.sampling import (
     Batch,
     Mask,
-    Progress,
     Row,
     Term,
     Values,
-    batches,
     check_arguments,
     check_count,
     expectation,
     found_rows,
+    rows_of,
     sizes,
     weighted,
 )
@@ -51,12 +51,13 @@ def level_probabilities(
     observed = observed & (np.arange(x.shape[1]) != column)
     rows_at_once, at_once = sizes(n_samples)
     counts = (int(column), int(n_levels), int(n_samples), at_once)
-    parts = [np.zeros((0, n_levels), x.dtype)]
-    for start, size, batch in batches(pair, x, observed, rows_at_once):
-        parts.append(np.asarray(_average(pair, batch, *counts, float(defensive), key=key))[:size])
-        if on_progress is not None:
-            on_progress(start + size)
-    return np.concatenate(parts)
+
+    def average(*arrays: Array) -> Array:
+        return _average(pair, Batch(*arrays), *counts, float(defensive), key=key)
+
+    rows = rows_of(pair, x, observed)
+    found: NDArray[Any] = by_chunks(average, *rows, rows_at_once=rows_at_once, on_progress=on_progress)
+    return found
 
 
 @eqx.filter_jit

@@ -10,10 +10,11 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import ArrayLike, NDArray
 
+from tightbound.evidence.chunks import Progress, by_chunks
 from tightbound.learn import Pair, Refinement
 from tightbound.model import sample_and_log_prob
 from tightbound.model.streams import Stream
-from tightbound.tasks.sampling import Batch, Mask, Progress, Row, Values, batches, check_arguments, found_rows, sizes
+from tightbound.tasks.sampling import Batch, Mask, Row, Values, check_arguments, found_rows, rows_of, sizes
 
 
 def likelihood_regret(
@@ -73,12 +74,9 @@ def typicality(log_prob: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]
 def _by_rows(
     pair: Pair, x: Values, observed: Mask, n_samples: int, score: Callable[[Batch], Array], on_progress: Progress | None
 ) -> NDArray[Any]:
-    parts = []
-    for start, size, batch in batches(pair, x, observed, sizes(n_samples)[0]):
-        parts.append(np.asarray(score(batch))[:size])
-        if on_progress is not None:
-            on_progress(start + size)
-    return np.concatenate(parts) if parts else np.zeros(0, x.dtype)
+    rows, at_once = rows_of(pair, x, observed), sizes(n_samples)[0]
+    found: NDArray[Any] = by_chunks(lambda *a: score(Batch(*a)), *rows, rows_at_once=at_once, on_progress=on_progress)
+    return found
 
 
 @eqx.filter_jit

@@ -4,8 +4,7 @@ z_s ~ q(z | x_observed), w_s = p(x_observed, z_s) / q(z_s | x_observed); whateve
 weights w_s / sum w. Memory grows with neither rows nor samples.
 """
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -15,19 +14,13 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 from numpy.typing import NDArray
 
-from tightbound.evidence import pareto_khat
-from tightbound.evidence.importance import DRAWS_AT_ONCE, MIN_ROWS_AT_ONCE
-from tightbound.evidence.pareto import tail_length
-from tightbound.evidence.rows import chunks, row_hashes, take
+from tightbound.evidence.chunks import DRAWS_AT_ONCE, MIN_ROWS_AT_ONCE, rows_and_samples
+from tightbound.evidence.rows import inner_key, row_hashes
+from tightbound.evidence.weights import draw, odd
 from tightbound.learn import Pair
-from tightbound.model import AbstractDistribution, GenerativeModel, sample_and_log_prob
+from tightbound.model import AbstractDistribution, GenerativeModel
 from tightbound.model.streams import Stream
 
-MANY_SAMPLES = DRAWS_AT_ONCE
-"""From here on one row fills the machine."""
-_LEAST_LOG_RATIO = -700.0
-
-Progress = Callable[[int], None]
 Values = NDArray[Any]
 Mask = NDArray[np.bool_]
 
@@ -116,53 +109,37 @@ def check_count(name: str, value: int, least: int, usual: str) -> None:
         raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}; {usual}.")
 
 
-def sizes(n_samples: int, at_once: int = DRAWS_AT_ONCE) -> tuple[int, int]:
-    """Rows and samples at once: of the number of samples alone, so that any table runs the same program."""
-    rows = 1 if n_samples >= MANY_SAMPLES else min(max(MIN_ROWS_AT_ONCE, at_once // n_samples), at_once)
-    return rows, min(n_samples, max(at_once // rows, 1))
+def sizes(n_samples: int) -> tuple[int, int]:
+    """Rows and samples at once, where weights are kept: many samples of one row fill the machine."""
+    return rows_and_samples(n_samples, least=1 if n_samples >= DRAWS_AT_ONCE else MIN_ROWS_AT_ONCE)
 
 
-def batches(pair: Pair, x: Values, observed: Mask, rows_at_once: int) -> Iterator[tuple[int, int, Batch]]:
-    """Start, own length and the padded rows of each chunk; what is not observed is 0.
+def rows_of(pair: Pair, x: Values, observed: Mask) -> tuple[Values, Mask, NDArray[np.uint32], NDArray[np.uint32]]:
+    """The arrays of a `Batch` for all rows; what is not observed is 0.
 
     Unless a row's exposure is its own total: then cells that are only hidden count into it.
     """
     x = np.nan_to_num(x) if pair.p.decoder.head.by_total else np.where(observed, x, 0).astype(x.dtype)
-    copies = _copies(x, observed)
-    for start, size in chunks(len(x), rows_at_once):
-        rows, mask = take(x, start, size, rows_at_once), take(observed, start, size, rows_at_once)
-        number = take(copies, start, size, rows_at_once)
-        yield start, size, Batch(*map(jnp.asarray, (rows, mask, row_hashes(rows, mask), number)))
+    return x, observed, row_hashes(x, observed), _copies(x, observed)
 
 
 def found_rows(pair: Pair, batch: Batch, *, key: PRNGKeyArray) -> Row:
     """The rows with what inference finds for them, inside a program."""
     keys = jax.vmap(lambda h: jax.random.fold_in(key, h))(batch.hashes)
-    inner = jax.vmap(lambda h: jax.random.fold_in(Stream.INNER_LOOP.of(key), h))(batch.hashes)
     copy_keys = jax.vmap(lambda k, c: jax.random.fold_in(Stream.COPIES.of(k), c))(keys, batch.copies)
+
     # Numbers, not distributions: those of a flow would carry a copy of its networks for every row.
-    numbers = jax.vmap(lambda x, mask, key: pair.q.numbers(pair.p, x, mask, key=key))(batch.x, batch.observed, inner)
-    return Row(batch.x, batch.observed, numbers, keys, copy_keys)
+    def numbers(x: Array, mask: Array, h: Array) -> Array:
+        return pair.q.numbers(pair.p, x, mask, key=inner_key(key, h))
+
+    return Row(batch.x, batch.observed, jax.vmap(numbers)(batch.x, batch.observed, batch.hashes), keys, copy_keys)
 
 
 def weighted(pair: Pair, row: Row, s: Array, defensive: float) -> tuple[AbstractDistribution, Float[Array, ""]]:
-    """p(x | z_s) of the s-th draw and its log weight; the same s gives the same draw again.
-
-    `defensive`: share a of the draws that comes from the prior, with weights p(x, z) / ((1 - a) q + a p(z)), which
-    never exceed p(x | z) / a (Hesterberg, 1995).
-    """
-    p, q = pair.p, pair.q.member(pair.p, row.numbers)
-    key = jax.random.fold_in(row.key, s)
-    z, log_q = sample_and_log_prob(q, key=key)
-    if defensive:
-        key_which, key_prior = jax.random.split(Stream.PRIOR_DRAWS.of(key))
-        from_q = jax.random.uniform(key_which) >= defensive
-        z = jnp.where(from_q, z, p.prior.sample(key=key_prior))
-        log_q = jnp.where(from_q, log_q, q.log_prob(z))
-        # Python's own numbers: NumPy's would raise a float32 model to the precision of the process.
-        log_q = jnp.logaddexp(math.log1p(-defensive) + log_q, math.log(defensive) + p.prior.log_prob(z))
-    d = p.decoder(z)
-    return d, d.log_prob(row.x, row.observed) + p.prior.log_prob(z) - log_q
+    """p(x | z_s) of the s-th draw and its log weight; the same s gives the same draw again."""
+    q, key = pair.q.member(pair.p, row.numbers), jax.random.fold_in(row.key, s)
+    drawn = draw(pair.p, q, row.x, row.observed, defensive=defensive, key=key)
+    return drawn.given_z, drawn.log_weight
 
 
 def expectation(
@@ -191,8 +168,7 @@ def expectation(
         maximum, sum_w, total, log_total = carry
         s = start + jnp.arange(samples_at_once)
         log_w, values, logs = over_rows(rows, s)
-        odd = jnp.isnan(log_w) | (log_w == jnp.inf)
-        log_w = jnp.where((s < most)[None, :] & ~odd, log_w, -jnp.inf)
+        log_w = jnp.where((s < most)[None, :] & ~odd(log_w), log_w, -jnp.inf)
         new = jnp.maximum(maximum, jnp.max(log_w, axis=1))
         safe = jnp.where(jnp.isfinite(new), new, 0)
         shrink, w = jnp.exp(maximum - safe), jnp.exp(log_w - safe[:, None])
@@ -212,22 +188,6 @@ def expectation(
     log_sum = jnp.where(sum_w > 0, maximum + jnp.log(sum_w), jnp.nan)
     log_weights = jnp.moveaxis(log_w, 0, 1).reshape(n, -1)[:, :n_samples]
     return Expectation(log_weights, total / sum_w[:, None], log_total - log_sum[:, None])
-
-
-def ess_and_khat(log_weights: Values) -> tuple[Values, Values]:
-    """Effective sample size (sum w)^2 / sum w^2 and Pareto k-hat of each row's weights; 0 and NaN where all are 0."""
-    log_w = np.asarray(log_weights, np.float64)
-    maximum = log_w.max(axis=1)
-    some = np.isfinite(maximum)
-    ess, khat = np.zeros(len(log_w)), np.full(len(log_w), np.nan)
-    if some.any():
-        ratios = log_w[some] - maximum[some, None]
-        w = np.exp(ratios)
-        ess[some] = w.sum(axis=1) ** 2 / (w**2).sum(axis=1)
-        length = min(tail_length(log_w.shape[1]) + 1, log_w.shape[1])
-        tail = np.partition(ratios, -length, axis=1)[:, -length:]
-        khat[some] = pareto_khat(np.maximum(tail, _LEAST_LOG_RATIO))
-    return ess, khat
 
 
 def _copies(x: Values, observed: Mask) -> NDArray[np.uint32]:

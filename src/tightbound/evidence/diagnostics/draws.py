@@ -1,7 +1,6 @@
 """The draws that the checks rest on: from the model with the ranks of what was drawn, and from q on held-out rows."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, final
 
 import equinox as eqx
@@ -12,6 +11,7 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Array, PRNGKeyArray
 from numpy.typing import NDArray
 
+from tightbound.evidence.chunks import by_chunks
 from tightbound.evidence.simulation import simulate as rows_of_model
 from tightbound.learn import AbstractInference
 from tightbound.model import (
@@ -31,7 +31,6 @@ N_POSTERIOR = 100
 """Importance draws of z for every held-out row."""
 MIXTURE_ROWS = 512
 """Rows whose mixture stands for the aggregated posterior; information is capped at their logarithm, 6.2 nats."""
-_SIMULATED_AT_ONCE = 256
 _ROWS_AT_ONCE = 64
 WIDTHS = (0.6744897501960817, 1.6448536269514722)
 """The half-widths of the central 50 % and 90 % intervals of a standard Gaussian."""
@@ -86,11 +85,9 @@ def simulate(p: GenerativeModel, q: AbstractInference, n: int, observed: Mask, *
     key_joint, key_ranks = jax.random.split(key)
     x, z = rows_of_model(p, n, key=key_joint)
 
-    def run(rows: NDArray[np.int64]) -> tuple[Array, ...]:
-        mask = None if observed is None else jnp.asarray(observed[rows % len(observed)])
-        return (_ranks(p, q, jnp.asarray(x[rows]), jnp.asarray(z[rows]), mask, jnp.asarray(rows), key=key_ranks),)
-
-    return Simulated(x, z, *_in_chunks(run, n, _SIMULATED_AT_ONCE))
+    masks = None if observed is None else observed[np.arange(n) % len(observed)]
+    pit = by_chunks(lambda *rows: _ranks(p, q, *rows, key=key_ranks), x, z, masks, np.arange(n))
+    return Simulated(x, z, pit)
 
 
 def draw(
@@ -99,11 +96,10 @@ def draw(
     """What q says of every held-out row and, where cells are to be judged, how they lie in the decoder's distributions
     (else zeros: moments of all kinds of cells take longer to compile than all the rest)."""
 
-    def run(rows: NDArray[np.int64]) -> tuple[Array, ...]:
-        mask = None if observed is None else jnp.asarray(observed[rows])
-        return _draw(p, q, jnp.asarray(x[rows]), mask, jnp.asarray(rows), judged, key=key)
+    def of_rows(x: Array, observed: Array | None, which: Array) -> tuple[Array, ...]:
+        return _draw(p, q, x, observed, which, judged, key=key)
 
-    return Drawn(*_in_chunks(run, len(x), _ROWS_AT_ONCE))
+    return Drawn(*by_chunks(of_rows, x, observed, np.arange(len(x)), rows_at_once=_ROWS_AT_ONCE))
 
 
 def log_aggregated(p: GenerativeModel, q: AbstractInference, drawn: Drawn) -> NDArray[Any]:
@@ -115,17 +111,10 @@ def log_aggregated(p: GenerativeModel, q: AbstractInference, drawn: Drawn) -> ND
     rows = np.minimum(np.arange(MIXTURE_ROWS), n - 1)
     numbers, valid = jnp.asarray(drawn.numbers[rows]), jnp.arange(MIXTURE_ROWS) < n
 
-    def run(rows: NDArray[np.int64]) -> tuple[Array, ...]:
-        return (_log_mixture(p, q, numbers, valid, jnp.asarray(drawn.z[rows])),)
-
-    return _in_chunks(run, n, _ROWS_AT_ONCE)[0]
-
-
-def _in_chunks(run: Callable[[NDArray[np.int64]], tuple[Array, ...]], n: int, size: int) -> tuple[NDArray[Any], ...]:
-    # The ragged end is filled up with its last row and cut off again: one shape, one program.
-    starts = range(0, n, size)
-    parts = [jax.device_get(run(np.minimum(np.arange(start, start + size), n - 1))) for start in starts]
-    return tuple(np.concatenate([part[j] for part in parts])[:n] for j in range(len(parts[0])))
+    values: NDArray[Any] = by_chunks(
+        lambda z: _log_mixture(p, q, numbers, valid, z), drawn.z[:n], rows_at_once=_ROWS_AT_ONCE
+    )
+    return values
 
 
 @eqx.filter_jit
@@ -146,7 +135,7 @@ def _ranks(
         below, ties = jnp.sum(draws < z[None, :], axis=0), jnp.sum(draws == z[None, :], axis=0)
         return (below + jax.random.uniform(key_ties, z.shape) * (ties + 1)) / (N_RANKS + 1)
 
-    return jax.vmap(one, in_axes=(0, 0, None if observed is None else 0, 0))(x, z, observed, which)
+    return jax.vmap(one)(x, z, observed, which)
 
 
 @eqx.filter_jit
@@ -167,7 +156,7 @@ def _draw(
         def weighed(key: PRNGKeyArray) -> tuple[Array, ...]:
             z, log_q = sample_and_log_prob(q.member(p, numbers), key=key)
             cells = p.decoder(z).at(x, observed)
-            log_w = cells.log_prob(x, observed) + p.prior.log_prob(z) - log_q
+            log_w = p.log_weight(x, z, log_q, observed, cells).total
             return z, log_q, log_w, *((cells.mean, cells.variance) if judged else ())
 
         z, log_q, log_w, *moments = jax.vmap(weighed)(jax.random.split(key_q, N_POSTERIOR))
@@ -184,7 +173,7 @@ def _draw(
         chosen = jax.random.choice(key_choice, N_POSTERIOR, p=w)
         return *found, uncertain, inside, jax.scipy.stats.norm.cdf(score[chosen])
 
-    return jax.vmap(one, in_axes=(0, None if observed is None else 0, 0))(x, observed, which)
+    return jax.vmap(one)(x, observed, which)
 
 
 @eqx.filter_jit
