@@ -19,7 +19,8 @@ from tightbound import learn
 from tightbound.data import Table, as_table
 from tightbound.estimator.fit import fit_table
 from tightbound.estimator.fitted import FittedModel
-from tightbound.estimator.resume import Checkpointing, read_checkpoint
+from tightbound.estimator.resume import Checkpointing
+from tightbound.estimator.resume import kept as kept_at
 from tightbound.learn import loop
 
 
@@ -162,7 +163,7 @@ def test_a_damaged_checkpoint_is_refused(damage: Callable[[bytes], bytes], kept:
 
 
 def test_no_checkpoint_is_no_error(tmp_path: Path) -> None:
-    assert read_checkpoint(tmp_path / "none", None, "mine") is None
+    assert kept_at(tmp_path / "none", bytes, "be one") is None
 
 
 # Compilation.

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ from tightbound.estimator.compiler import compile_quickly
 from tightbound.estimator.config import Plan, make_plan, plan_messages
 from tightbound.estimator.fitted import FittedModel, TrainingSummary, add_to_bounds, columns_at_floor, precision
 from tightbound.estimator.initialisation import choose_encoding, start_of
-from tightbound.estimator.resume import Checkpointing, Keeper, fingerprint, json_settings, read_checkpoint
+from tightbound.estimator.resume import Checkpointing, Keeper, fingerprint, json_settings, kept
 from tightbound.estimator.settings import DEFAULTS
 from tightbound.model import GenerativeModel, Specification, build
 from tightbound.model.building import prior_of
@@ -137,10 +138,11 @@ def _run(
     resume_from, keep = None, None
     if checkpointing is not None:
         if checkpointing.resume:
-            resume_from = read_checkpoint(
-                checkpointing.path, learn.initial_state(pair, plan.recipe, *train.x.shape), identity
-            )
-        keep = Keeper(checkpointing, identity)
+            template = learn.initial_state(pair, plan.recipe, *train.x.shape)
+            must = "be one of this very fit (same data, settings and seed)"
+            resume_from = kept(checkpointing.path, lambda data: learn.from_bytes(data, template, identity), must)
+        pack: Any = functools.partial(learn.to_bytes, identity=identity)
+        keep = Keeper(checkpointing.path, pack, checkpointing.every_seconds)
 
     shown = 0 if resume_from is None else len(resume_from[1])
     listener = _listener(plan, shifts, keep, on_epoch, shown)

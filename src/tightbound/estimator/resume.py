@@ -1,19 +1,25 @@
-"""Checkpoints of a running fit or scoring: when they are written, and whether one may be gone on from."""
+"""Work that can be gone on from: the state of a fit or a scoring in a file, when it is written, and whose it is."""
 
 import dataclasses
 import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, final
+from types import TracebackType
+from typing import Any, Self, TypeVar, final
 
+import equinox as eqx
 import numpy as np
 
 from tightbound import learn
 from tightbound.data import Table, atomic_write
+from tightbound.estimator.fitted import FittedModel
 from tightbound.estimator.settings import DEFAULTS, SETTINGS
+from tightbound.evidence import Partial
+
+T = TypeVar("T")
 
 
 @final
@@ -38,40 +44,78 @@ def checkpointing_at(path: str | os.PathLike[str] | None, resume: bool) -> Check
 
 
 class Keeper:
-    """Writes the state of a fit to disk, at most once every so many seconds."""
+    """Keeps the latest state of some work in a file, at most once every so many seconds.
 
-    def __init__(self, checkpointing: Checkpointing, identity: str):
-        self._checkpointing = checkpointing
-        self._identity = identity
+    As a context it also keeps what it has not yet written when the work is interrupted.
+
+    Args:
+        path: the file; it appears whole or not at all.
+        pack: the bytes of a state.
+    """
+
+    def __init__(self, path: Path, pack: Callable[..., bytes], every_seconds: float = 10.0):
+        self._path, self._pack, self._every = path, pack, every_seconds
         self._last = -float("inf")
+        self._unsaved: tuple[Any, ...] | None = None
 
-    def __call__(self, state: learn.FitState, history: tuple[learn.EpochRecord, ...]) -> None:
-        now = time.monotonic()
-        if now - self._last >= self._checkpointing.every_seconds:
-            data = learn.to_bytes(state, history, self._identity)
-            atomic_write(self._checkpointing.path, lambda stream: _write(stream, data))
-            self._last = now
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and self._unsaved is not None:
+            self._write()
+
+    def __call__(self, *state: Any) -> None:
+        """A piece of work has ended."""
+        self._unsaved = state
+        if time.monotonic() - self._last >= self._every:
+            self._write()
+
+    def _write(self) -> None:
+        data = self._pack(*self._unsaved or ())
+        atomic_write(self._path, lambda stream: _put(stream, data))
+        self._last, self._unsaved = time.monotonic(), None
 
 
-def _write(stream: Any, data: bytes) -> None:
+def _put(stream: Any, data: bytes) -> None:
     stream.write(data)
 
 
-def read_checkpoint(
-    path: Path, template: learn.FitState, identity: str
-) -> tuple[learn.FitState, tuple[learn.EpochRecord, ...]] | None:
+def kept(path: Path, unpack: Callable[[bytes], T], must: str) -> T | None:
     """The state kept at `path`; None where there is none yet. Raises `ValueError` when it cannot be gone on from."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return None
     try:
-        return learn.from_bytes(data, template, identity)
+        return unpack(data)
     except ValueError as error:
         raise ValueError(
-            f"The checkpoint {path} must be one of this very fit (same data, settings and seed), but {error}; "
-            "repeat the original command, or remove the checkpoint to start again."
+            f"The checkpoint {path} must {must}, but {error}; repeat the original command, or remove the checkpoint to "
+            "start again."
         ) from error
+
+
+def scoring_identity(model: FittedModel, table: Table, options: Mapping[str, Any]) -> str:
+    """Identifies model, rows and options, so that no scoring is gone on with by another."""
+    settings = {**DEFAULTS, **model.summary.settings}  # a model of an earlier version lacks what is new
+    digest = hashlib.sha256(fingerprint((table,), settings, model.summary.seed).encode())
+    digest.update(learn.digest(learn.named_arrays(eqx.filter(model.pair, eqx.is_array))).encode())
+    digest.update(json.dumps([dict(options), model.refined_by], sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def score_keeper(path: Path, identity: str) -> Keeper:
+    """Keeps the rows of a scoring."""
+    return Keeper(path, lambda partial: learn.packed(partial.arrays, identity))
+
+
+def kept_scores(path: Path, identity: str) -> Partial | None:
+    """The rows of a scoring that are kept at `path`, with the errors of `kept`."""
+    must = "hold rows of this very scoring (same model, data and options)"
+    return kept(path, lambda data: Partial.of(learn.unpacked(data, identity)[0]), must)
 
 
 def fingerprint(tables: Sequence[Table], settings: Mapping[str, Any], seed: int) -> str:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, final
 
 import jax
@@ -33,6 +33,7 @@ DEFENSIVE_SHARE = 0.1
 REFINING_STEPS = 50
 LADDER = (50, 200, 800)
 """Temperatures of the annealing that hard rows go through, one after the other."""
+_METHODS = tuple(Method)
 _LEAST_DRAWS = 8
 _MORE = 10
 _HOPEFUL = 1.5
@@ -51,6 +52,28 @@ class Partial:
     """Of all rows; those never reached have a NaN estimate."""
     rung: NDArray[np.int64]
     """(n,) the last rung that each row has been through; -1: none."""
+
+    @property
+    def n_done(self) -> int:
+        """How many rows have an estimate."""
+        return int(np.sum(self.rung >= 0))
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All of it as arrays of numbers."""
+        columns = {name: np.ascontiguousarray(getattr(self.evidence, name)) for name in PER_ROW if name != "method"}
+        codes = np.array([_METHODS.index(method) for method in self.evidence.method], np.int64)
+        tolerance = np.array([self.evidence.tolerance], np.float64)
+        return {**columns, "method": codes, "rung": np.ascontiguousarray(self.rung), "tolerance": tolerance}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> "Partial":
+        """The inverse of `arrays`; raises `ValueError` for others."""
+        if set(arrays) != {*PER_ROW, "rung", "tolerance"}:
+            raise ValueError("it holds something else")
+        columns: dict[str, Any] = {name: arrays[name] for name in PER_ROW}
+        columns["method"] = np.array([_METHODS[i] for i in arrays["method"]], dtype=object)
+        return cls(Evidence(**columns, tolerance=float(arrays["tolerance"][0])), arrays["rung"])
 
 
 @final
@@ -249,7 +272,7 @@ class _Climb:
         if self._limit is None or now - self._start < self._limit:
             return False
         if number == 0:
-            reached = int(np.sum(at.rung >= 0))
+            reached = at.n_done
             raise ValueError(
                 f"time_limit must leave time for the first importance samples of every row; {self._limit:g} s were "
                 f"enough for {reached:,} of {n:,} rows; allow more, or score fewer rows."

@@ -1,6 +1,6 @@
 """How it is learnt: objectives, gradients, inference, the compiled training loop, checkpoints."""
 
-from tightbound.learn.checkpoint import digest, from_bytes, named_arrays, to_bytes, with_arrays
+from tightbound.learn.checkpoint import digest, from_bytes, named_arrays, packed, to_bytes, unpacked, with_arrays
 from tightbound.learn.dataset import Dataset, batch_shape, binarise
 from tightbound.learn.epoch import mean_bound, mutual_information
 from tightbound.learn.gradients.control_variates import LearnedBaseline, LeaveOneOut, MovingAverage, NoBaseline
@@ -122,9 +122,11 @@ __all__ = [
     "mean_bound",
     "mutual_information",
     "named_arrays",
+    "packed",
     "plain_prior",
     "sparse_rows",
     "tied",
     "to_bytes",
+    "unpacked",
     "with_arrays",
 ]

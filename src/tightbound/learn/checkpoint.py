@@ -1,4 +1,4 @@
-"""A fit's state as bytes: safetensors with the history in its header. Writing them to disk is the caller's business."""
+"""Unfinished work as bytes: safetensors, with words in the header. Writing them to disk is the caller's business."""
 
 import dataclasses
 import hashlib
@@ -14,7 +14,7 @@ from safetensors.numpy import load, save
 from tightbound.learn.loop import EpochRecord
 from tightbound.learn.state import FitState
 
-_FORMAT = "tightbound checkpoint 2"
+_FORMAT = "tightbound checkpoint 3"
 
 
 def named_arrays(tree: Any) -> dict[str, np.ndarray]:
@@ -41,16 +41,46 @@ def with_arrays(template: Any, arrays: dict[str, np.ndarray]) -> Any:
     return jax.tree_util.tree_unflatten(treedef, [jnp.asarray(arrays[name]) for name in names])
 
 
-def to_bytes(state: FitState, history: tuple[EpochRecord, ...], fingerprint: str) -> bytes:
-    """The state and the history; `fingerprint` identifies the data and the settings they belong to."""
-    arrays = named_arrays(state)
-    header = {
-        "format": _FORMAT,
-        "fingerprint": fingerprint,
-        "history": json.dumps([dataclasses.astuple(record) for record in history]),
-        "digest": digest(arrays),
-    }
+def packed(arrays: dict[str, np.ndarray], identity: str, **words: str) -> bytes:
+    """Arrays and words as bytes; `identity` says which work they belong to."""
+    header = {"format": _FORMAT, "identity": identity, "digest": digest(arrays), **words}
     return save(arrays, metadata=header)
+
+
+def unpacked(data: bytes, identity: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays and words of `packed`.
+
+    Raises `ValueError` for bytes that are no checkpoint, are damaged, or belong to other work.
+    """
+    try:
+        length = int.from_bytes(data[:8], "little")
+        header: dict[str, str] = json.loads(data[8 : 8 + length])["__metadata__"]
+        arrays = load(data)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"it is no checkpoint or is damaged ({error})") from error
+    if header.get("format") != _FORMAT:
+        raise ValueError(f"its format must be {_FORMAT!r}; it is {header.get('format')!r}")
+    if header.get("digest") != digest(arrays):
+        raise ValueError("it is damaged (its numbers do not have the digest that was written with them)")
+    if header.get("identity") != identity:
+        raise ValueError("it belongs to other data or other settings")
+    return arrays, header
+
+
+def to_bytes(state: FitState, history: tuple[EpochRecord, ...], identity: str) -> bytes:
+    """The state and the history of a fit; `identity` identifies the data and the settings they belong to."""
+    records = json.dumps([dataclasses.astuple(record) for record in history])
+    return packed(named_arrays(state), identity, history=records)
+
+
+def from_bytes(data: bytes, template: FitState, identity: str) -> tuple[FitState, tuple[EpochRecord, ...]]:
+    """The inverse of `to_bytes`, with its errors and those of `with_arrays`."""
+    arrays, words = unpacked(data, identity)
+    try:
+        history = tuple(EpochRecord(*record) for record in json.loads(words["history"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"it is no checkpoint or is damaged ({error})") from error
+    return with_arrays(template, arrays), history
 
 
 def digest(arrays: dict[str, np.ndarray]) -> str:
@@ -60,24 +90,3 @@ def digest(arrays: dict[str, np.ndarray]) -> str:
         total.update(name.encode())
         total.update(np.ascontiguousarray(arrays[name]).tobytes())
     return total.hexdigest()
-
-
-def from_bytes(data: bytes, template: FitState, fingerprint: str) -> tuple[FitState, tuple[EpochRecord, ...]]:
-    """The inverse of `to_bytes`.
-
-    Raises `ValueError` for bytes that are no checkpoint, are damaged, or belong to other data or settings.
-    """
-    try:
-        length = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + length])["__metadata__"]
-        arrays = load(data)
-        history = tuple(EpochRecord(*record) for record in json.loads(header["history"]))
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"it is no checkpoint or is damaged ({error})") from error
-    if header.get("format") != _FORMAT:
-        raise ValueError(f"its format must be {_FORMAT!r}; it is {header.get('format')!r}")
-    if header.get("digest") != digest(arrays):
-        raise ValueError("it is damaged (its numbers do not have the digest that was written with them)")
-    if header.get("fingerprint") != fingerprint:
-        raise ValueError("it belongs to other data or other settings")
-    return with_arrays(template, arrays), history

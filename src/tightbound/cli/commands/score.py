@@ -31,7 +31,7 @@ def score(
     """Write log p(x) of every row with standard error, ELBO, effective sample size, k-hat, method and reliability."""
     from tightbound.data import check_place
     from tightbound.estimator.progress import WorkProgress
-    from tightbound.estimator.score_file import ScoreKeeper, done_rows, read_scores, scoring_identity
+    from tightbound.estimator.resume import kept_scores, score_keeper, scoring_identity
 
     check_place(output)
     options = scoring.checked()
@@ -45,10 +45,10 @@ def score(
     fitted = load(model, refine)
     table = reading.read_for(fitted, data)
     identity = scoring_identity(fitted, table, {name: o for name, o in options.items() if name != "time_limit"})
-    partial = read_scores(place, identity) if resume else None
-    with WorkProgress(not quiet) as progress, ScoreKeeper(place, identity) as keeper:
+    partial = kept_scores(place, identity) if resume else None
+    with WorkProgress(not quiet) as progress, score_keeper(place, identity) as keeper:
         if partial is not None:
-            progress.message(f"Going on from {place}: {done_rows(partial):,} of {table.n_rows:,} rows have a number.")
+            progress.message(f"Going on from {place}: {partial.n_done:,} of {table.n_rows:,} rows have a number.")
         on_partial = keeper if keeping else None
         evidence = fitted.evidence(table, **options, partial=partial, on_partial=on_partial, on_progress=progress)
     _write(output, evidence)
