@@ -204,9 +204,9 @@ import sys
 from pathlib import Path
 import numpy as np
 from tightbound.data import as_table
-from tightbound.fitting import fit_table
-from tightbound.resuming import Checkpointing
-from tightbound.persistence import save_model
+from tightbound.estimator.fit import fit_table
+from tightbound.estimator.resume import Checkpointing
+from tightbound.estimator.folder import save_model
 
 folder = Path(sys.argv[1])
 x = np.random.default_rng(1).normal(size=(300, 4)) @ np.random.default_rng(2).normal(size=(4, 4))
