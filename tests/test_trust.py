@@ -14,7 +14,7 @@ from tiny import run
 
 import tightbound
 from tightbound.estimator.evaluation import CHECKS, THIS_MODEL
-from tightbound.estimator.score_file import ScoreKeeper
+from tightbound.estimator.resume import Keeper
 from tightbound.evidence import Method, Reliability
 
 ROWS = 120
@@ -153,7 +153,7 @@ def test_an_interrupted_scoring_goes_on_without_losing_rows(place, monkeypatch):
     command = ("score", place / "m", big, "--method=adaptive", "--tolerance=0.02", "-s", 30, "--quiet")
     whole, cut = place / "whole.csv", place / "cut.csv"
     assert run(*command, "-o", whole).status == 0
-    keep = ScoreKeeper.__call__
+    keep = Keeper.__call__
     seen = []
 
     def stop(self, partial):
@@ -162,7 +162,7 @@ def test_an_interrupted_scoring_goes_on_without_losing_rows(place, monkeypatch):
         if len(seen) == 2:
             raise Stopped
 
-    monkeypatch.setattr(ScoreKeeper, "__call__", stop)
+    monkeypatch.setattr(Keeper, "__call__", stop)
     done = run(*command, "-o", cut)
     assert done.status == 130 and "Interrupted" in done.err and not cut.exists()
     monkeypatch.undo()
