@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tightbound.data import DataError, as_table, decide_likelihood, infer_schema, split
+from tightbound.data import DataError, Preprocessing, as_table, split
 
 BINARY = np.array([[0, 1], [1, 0]])
 GREY = np.arange(48).reshape(4, 3, 4).astype(np.uint8) * 5
@@ -15,8 +15,8 @@ REAL = np.array([[0.5, -1.0], [2.0, 3.0]])
 
 
 def _decide(values, *arguments):
-    table = as_table(values, source="t.csv")
-    return decide_likelihood(table, infer_schema(table), *arguments)
+    _, encoding, sentence = Preprocessing(*arguments)(as_table(values, source="t.csv"))
+    return encoding, sentence
 
 
 @pytest.mark.parametrize(
@@ -37,10 +37,10 @@ def _decide(values, *arguments):
     ],
 )
 def test_decisions(values, arguments, likelihood, binarize, words):
-    decision = _decide(values, *arguments)
-    assert (decision.likelihood, decision.binarize) == (likelihood, binarize)
-    assert decision.sentence.endswith(".") and all(word in decision.sentence for word in words)
-    assert ("of 255" in decision.sentence) == ("of 255" in "".join(words))
+    encoding, sentence = _decide(values, *arguments)
+    assert (encoding.likelihood, encoding.binarize) == (likelihood, binarize)
+    assert sentence.endswith(".") and all(word in sentence for word in words)
+    assert ("of 255" in sentence) == ("of 255" in "".join(words))
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ class ReadOptions:
             data,
             known=encoding.aside,
             beside=encoding.given_names,
-            schema=encoding.table_schema,
+            schema=encoding.schema,
             unseen="missing" if unseen_as_missing else "error",
         )
 

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from tightbound.data.columns import ColumnPlan, ColumnwiseEncoding, Roles, make_columns_encoding
     from tightbound.data.encoding import Encoding, Numbers, Rows
     from tightbound.data.filling import filled_text, write_frame
-    from tightbound.data.likelihood import Decision, decide_likelihood
     from tightbound.data.names import Aside, column_position
-    from tightbound.data.preprocessing import encoding_from_json
+    from tightbound.data.preprocessing import Preprocessing, encoding_from_json
     from tightbound.data.read.files import read_table
     from tightbound.data.read.memory import as_table
-    from tightbound.data.schema import Column, Schema, infer_schema
     from tightbound.data.sparse import SparseMatrix
+    from tightbound.data.summary import Summary, summarised
+    from tightbound.data.support import first_outside
     from tightbound.data.table import Table
     from tightbound.data.types import Kind, TableColumn, TableSchema, infer_table_schema
     from tightbound.data.write import atomic_write, check_place, write_polars, write_table
@@ -25,18 +25,17 @@ if TYPE_CHECKING:
 __all__ = [
     "Aside",
     "BlockEncoding",
-    "Column",
     "ColumnPlan",
     "ColumnwiseEncoding",
     "DataError",
-    "Decision",
     "Encoding",
     "Kind",
     "Numbers",
+    "Preprocessing",
     "Roles",
     "Rows",
-    "Schema",
     "SparseMatrix",
+    "Summary",
     "Table",
     "TableColumn",
     "TableSchema",
@@ -46,15 +45,15 @@ __all__ = [
     "coded",
     "column_position",
     "counted",
-    "decide_likelihood",
     "encoding_from_json",
     "filled_text",
-    "infer_schema",
+    "first_outside",
     "infer_table_schema",
     "make_columns_encoding",
     "make_encoding",
     "read_table",
     "split",
+    "summarised",
     "write_frame",
     "write_polars",
     "write_table",
@@ -66,12 +65,12 @@ _HOMES = {
     "columns": ("ColumnPlan", "ColumnwiseEncoding", "Roles", "make_columns_encoding"),
     "encoding": ("Encoding", "Numbers", "Rows"),
     "filling": ("filled_text", "write_frame"),
-    "likelihood": ("Decision", "decide_likelihood"),
     "names": ("Aside", "column_position"),
-    "preprocessing": ("encoding_from_json",),
+    "preprocessing": ("Preprocessing", "encoding_from_json"),
     "read.files": ("read_table",),
     "read.memory": ("as_table",),
-    "schema": ("Column", "Schema", "infer_schema"),
+    "summary": ("Summary", "summarised"),
+    "support": ("first_outside",),
     "sparse": ("SparseMatrix",),
     "table": ("Table",),
     "types": ("Kind", "TableColumn", "TableSchema", "infer_table_schema"),

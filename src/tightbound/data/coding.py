@@ -9,24 +9,31 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 
-from tightbound.data.errors import DataError, complain, shorten
+from tightbound.data.errors import DataError, complain, listing, shorten
 from tightbound.data.names import column_position
 from tightbound.data.sparse import SparseMatrix
 from tightbound.data.table import Table
 from tightbound.data.types import Kind, TableColumn, TableSchema, infer_table_schema
 
 
-def coded(table: Table, schema: TableSchema | None = None, *, unseen: str = "error") -> Table:
-    """The table's cells as codes of a schema.
+def coded(
+    table: Table, schema: TableSchema | None = None, *, unseen: str = "error", expected_by: str = "the model"
+) -> Table:
+    """The table's cells as codes of a schema; of a block of numbers as they are, its columns in the schema's order.
 
     Args:
-        table: any but images.
+        table: any but images, unless the schema is that of a block.
         schema: what is still open in it is read from this table; None: inferred from this table.
         unseen: "error" or "missing", for levels that the schema does not know.
+        expected_by: who expects the columns, for messages.
 
     Raises:
-        DataError: for images, and for cells that the schema has no place for.
+        DataError: for images, for other columns, and for cells that the schema has no place for.
     """
+    if schema is not None and schema.block:
+        return _as_block(table, schema, expected_by)
+    if schema is not None and table.coded == schema:
+        return table
     if len(table.shape) > 1:
         raise complain(
             table.source,
@@ -50,7 +57,55 @@ def coded(table: Table, schema: TableSchema | None = None, *, unseen: str = "err
     return replace(table, values=codes, names=names, shape=shape, dtypes=dtypes, coded=schema, native=native)
 
 
-def require_numbers(table: Table) -> None:
+def _as_block(table: Table, schema: TableSchema, expected_by: str) -> Table:
+    """Numbers in the order and shape of the schema's columns, by name where both sides have the user's names."""
+    _require_numbers(table)
+    if schema.named and table.named:
+        return _in_order(table, schema, expected_by)
+    d = len(schema.columns)
+    if table.n_columns != d:
+        raise DataError(
+            f"{table.source} must have the {d} columns of the fitted data, but X has {table.n_columns} features, "
+            f"but {expected_by} is expecting {d} features as input: give the same columns in the same order."
+        )
+    if table.shape != schema.shape and len(table.shape) > 1 and len(schema.shape) > 1:
+        raise complain(
+            table.source,
+            f"hold data of shape {schema.shape}, as those {expected_by} was fitted on",
+            f"each datum has the shape {table.shape}",
+            "give images of the same size",
+        )
+    return replace(table, names=schema.names, shape=schema.shape, named=schema.named)
+
+
+def _in_order(table: Table, schema: TableSchema, expected_by: str) -> Table:
+    names, known = schema.names, set(schema.names)
+    if table.names == names:
+        return table
+    position = {name: j for j, name in enumerate(table.names)}
+    missing = [name for name in names if name not in position]
+    extra = [name for name in table.names if name not in known]
+    if missing:
+        added = f" (it has {listing(extra)}, which the fitted data had not)" if extra else ""
+        raise complain(
+            table.source,
+            f"have the columns {expected_by} was fitted on",
+            f"it lacks {listing(missing)}{added}",
+            "add them (empty cells are allowed), or rename the columns that stand for them",
+        )
+    if extra:
+        raise complain(
+            table.source,
+            f"have only the columns {expected_by} was fitted on",
+            f"it also has {listing(extra)}",
+            "drop these",
+        )
+    order = [position[name] for name in names]
+    dtypes = tuple(table.dtypes[j] for j in order)
+    return replace(table, values=table.values[:, order], names=names, dtypes=dtypes, shape=schema.shape)
+
+
+def _require_numbers(table: Table) -> None:
     """Refuses a table of several kinds where numbers alone were fitted, naming the first column that is none."""
     if table.coded is None:
         return
@@ -93,8 +148,6 @@ def _coded_counts(table: Table, schema: TableSchema | None, *, unseen: str = "er
     """
     if schema is None:
         return counted(table)
-    if table.coded == schema:
-        return table
     others = [j for j, column in enumerate(schema.columns) if column.kind is not Kind.COUNT]
     if len(schema.columns) != table.n_columns or any(column.dropped or column.is_open for column in schema.columns):
         return coded(table.dense(), schema, unseen=unseen)

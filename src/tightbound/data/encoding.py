@@ -8,15 +8,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, final
 
 import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
+from tightbound.data.coding import coded
 from tightbound.data.errors import DataError
 from tightbound.data.names import Aside
+from tightbound.data.saved import plain
 from tightbound.data.table import Table
+from tightbound.data.types import TableSchema
 
 Numbers = NDArray[np.float64]
 
@@ -54,7 +58,7 @@ class Encoding(ABC):
         messages: what the user should be told about the columns and rows; nobody has told it yet.
     """
 
-    schema: Any
+    schema: TableSchema
     likelihood: str
     binarize: bool
     floor: Numbers
@@ -63,24 +67,29 @@ class Encoding(ABC):
     # Of all columns
 
     @property
-    @abstractmethod
     def names(self) -> tuple[str, ...]:
         """Names of all columns that new data must have, in order."""
+        return self.schema.names if self.schema.block else self.modelled_names
 
     @property
-    @abstractmethod
     def modelled_names(self) -> tuple[str, ...]:
         """Names of the modelled columns, (m,)."""
+        return tuple(column.name for column in self.schema.modelled)
 
     @property
-    @abstractmethod
+    def named(self) -> bool:
+        """Whether the names are the user's."""
+        return self.schema.named
+
+    @property
     def aside(self) -> Aside:
         """Columns that the data had beside these."""
+        return self.schema.aside
 
-    @property
-    @abstractmethod
-    def table_schema(self) -> Any:
-        """The schema that new cells are read by; None: as numbers."""
+    @cached_property
+    def kept(self) -> NDArray[np.intp]:
+        """(m,) where the modelled columns stand among all that the data had."""
+        return np.flatnonzero([not column.dropped for column in self.schema.columns])
 
     @property
     @abstractmethod
@@ -90,18 +99,7 @@ class Encoding(ABC):
     @property
     def n_features(self) -> int:
         """Number of modelled columns, m."""
-        return len(self.modelled_names)
-
-    @property
-    def named(self) -> bool:
-        """Whether the names are the user's."""
-        return bool(self.schema.named)
-
-    @property
-    def places(self) -> list[int]:
-        """Where the modelled columns stand among all that the data had."""
-        at = {name: j for j, name in enumerate(self.schema.names)}
-        return [at[name] for name in self.modelled_names]
+        return len(self.schema.modelled)
 
     @property
     def given(self) -> tuple[int, ...]:
@@ -138,13 +136,13 @@ class Encoding(ABC):
 
     # Tables to rows and back
 
-    @abstractmethod
     def check(self, table: Table, *, expected_by: str = "the model") -> Table:
         """New data in the order and shape of the fitted columns, by name where both sides have names.
 
         Raises:
             DataError: for other columns, and for cells that no column has a place for.
         """
+        return coded(table, self.schema, expected_by=expected_by)
 
     @abstractmethod
     def encode(
@@ -220,7 +218,7 @@ class Encoding(ABC):
         container: Any = self.schema.container
         if container == "numpy":
             full = np.full((len(values), len(self.schema.columns)), np.nan)
-            full[:, self.places] = values
+            full[:, self.kept] = values
             return full
         columns = {name: np.ascontiguousarray(values[:, j]) for j, name in enumerate(self.modelled_names)}
         frame = nw.from_dict(columns, backend=container).to_native()
@@ -228,12 +226,11 @@ class Encoding(ABC):
 
     def with_means(self, filled: Any, holes: NDArray[np.bool_], means: Numbers) -> Any:
         """The filled table with means in the holes of columns whose levels are numbers: 2.6 between levels 2 and 3."""
-        places = self.places
         wanted = [j for j in range(self.n_features) if self.numbers(j) is not None and holes[:, j].any()]
         if isinstance(filled, np.ndarray):
             values = filled.astype(np.float64) if wanted else filled
             for j in wanted:
-                values[holes[:, j], places[j]] = means[holes[:, j], j]
+                values[holes[:, j], self.kept[j]] = means[holes[:, j], j]
             return values
         frame = nw.from_native(filled)
         for j in wanted:
@@ -260,13 +257,14 @@ class Encoding(ABC):
             )
         return names.index(str(name))
 
-    @abstractmethod
     def described(self, j: int) -> tuple[str, str, str, tuple[str, ...]]:
         """Name, kind, family (or what it is given as) and levels, as words."""
+        column = self.schema.modelled[j]
+        return column.name, column.kind.value, self.likelihood, tuple(map(str, self.levels(j)))
 
-    @abstractmethod
     def levels(self, j: int) -> tuple[Any, ...]:
         """The levels of a column that has them; () for numbers."""
+        return self.schema.modelled[j].levels or ()
 
     def numbers(self, j: int) -> Numbers | None:
         """The levels of a column as numbers, where they are numbers; None for words and for columns without levels."""
@@ -310,9 +308,9 @@ class Encoding(ABC):
             return levels[int(code)]
         return int(code) if code == np.rint(code) and abs(code) < 2**53 else float(code)
 
-    @abstractmethod
     def to_json(self) -> dict[str, Any]:
         """The encoding as a dictionary that `json` can write; numbers survive exactly."""
+        return {"schema": self.schema.to_json(), **plain(self, but="schema")}
 
 
 def number_of(name: str, value: Any) -> float:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from tightbound.data import Table, as_table, coded, decide_likelihood, infer_schema, split
+from tightbound.data import Table, as_table, coded, first_outside, split
 from tightbound.estimator.arguments import seed_of
 from tightbound.estimator.checking import check_number
 from tightbound.estimator.detection import (
@@ -162,6 +162,6 @@ def _of_numbers(table: Table) -> dict[str, Any]:
     usual = {"likelihood": "auto", "covariance": "low_rank"}
     if table.n_rows > MANY_ROWS or table.sparse:
         return usual
-    if decide_likelihood(table, infer_schema(table), "auto", False).likelihood != "gaussian":
+    if first_outside(table, "binary") is None:
         return usual
     return {**usual, "smoothing": SMOOTHING * min(1.0, FEW_ROWS / table.n_rows)}

@@ -6,109 +6,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tightbound.data import (
-    ColumnwiseEncoding,
-    DataError,
-    Encoding,
-    Roles,
-    Rows,
-    Table,
-    coded,
-    column_position,
-    counted,
-    decide_likelihood,
-    infer_schema,
-    make_columns_encoding,
-    make_encoding,
-)
+from tightbound.data import Encoding, Preprocessing, Rows, Table
 from tightbound.estimator.checking import names_of
 from tightbound.estimator.config import Plan
-from tightbound.model import BAGS, COUNTS, TOTAL, Start, columns_head, log_totals, moments_of
+from tightbound.model import BAGS, TOTAL, Start, columns_head, log_totals, moments_of
 
-TOTAL_EXPOSURE = "total"
 MOST_CELLS_TO_BEGIN = 2**24
 
 
 def choose_encoding(table: Table, settings: Mapping[str, Any]) -> tuple[Table, Encoding, str]:
     """The table (coded, if it is mixed), how a model sees it, and a sentence on what was decided."""
-    likelihood, exposure = settings["likelihood"], settings["exposure"]
-    given = [*names_of(settings["condition"]), *([] if exposure in (None, TOTAL_EXPOSURE) else [exposure])]
-    of_counts = exposure is not None or likelihood in BAGS or settings["counts"] != "auto"
-    by_itself = likelihood == "auto" and not settings["binarize"] and _is_sparse_of_counts(table)
-    if table.coded is None and not (given or of_counts or likelihood == "columns" or by_itself):
-        table = table.dense()
-        decision = decide_likelihood(table, infer_schema(table), likelihood, settings["binarize"])
-        return (
-            table,
-            make_encoding(table, decision.likelihood, decision.binarize, settings["scaling"]),
-            decision.sentence,
-        )
-    if likelihood in BAGS and exposure not in (None, TOTAL_EXPOSURE):
-        raise ValueError(
-            f"exposure must be {TOTAL_EXPOSURE!r} (or nothing) for the likelihood {likelihood!r}, which is "
-            f"that of counts given their sum; got {exposure!r}; leave it out."
-        )
-    if settings["binarize"] or (likelihood in ("gaussian", "bernoulli") and not given):
-        asked = "binarize" if settings["binarize"] else f"likelihood {likelihood!r}"
-        raise DataError(
-            f"{table.source} must hold numbers alone, without exposure and conditions, for the {asked}; leave one of "
-            "the two out, or drop the columns that are no numbers."
-        )
-    if table.coded is None and table.container == "numpy" and likelihood != "gaussian":
-        others = tuple(column_position(key, table.names, table.source) for key in given)
-        if of_counts or (table.sparse and table.values.are_counts(others)):
-            table = counted(table, given)
-    table = table.dense() if table.coded is None else table
-    positions = [] if table.coded else [column_position(key, table.names, table.source) for key in given]
-    table = coded(table, table.coded)
-    schema: Any = table.coded
-    named = [schema.names[j] for j in positions] or [_named(key, table) for key in given]
-    roles = Roles(
-        conditions=tuple(named[: len(named) - (exposure not in (None, TOTAL_EXPOSURE))]),
-        exposure=exposure if exposure in (None, TOTAL_EXPOSURE) else named[-1],
-        continuous=settings["continuous"],
-        counts=settings["counts"],
-        likelihood="columns" if likelihood == "auto" else likelihood,
-        # A mechanism of missingness needs plain Gaussian cells: ranks of what is left say nothing of what is gone.
-        plain=settings["missingness"] != "random",
-    )
-    encoding = make_columns_encoding(table, schema, roles)
-    _check_exposure(encoding, exposure, table)
-    by_total = exposure == TOTAL_EXPOSURE or likelihood in BAGS
-    under = " Counts are under the total of their row, which is given too." if by_total else ""
-    return table, encoding, encoding.sentence + under
-
-
-def _named(key: str | int, table: Table) -> str:
-    """The name of a column of a coded table; one that was dropped keeps it."""
-    schema: Any = table.coded
-    if str(key) in schema.names:
-        return str(key)
-    return table.names[column_position(key, table.names, table.source)]
-
-
-def _is_sparse_of_counts(table: Table) -> bool:
-    """Whether a sparse table holds counts, some of them above 1."""
-    return table.sparse and bool((table.values.stored > 1).any()) and table.values.are_counts()
-
-
-def _check_exposure(encoding: ColumnwiseEncoding, exposure: str | int | None, table: Table) -> None:
-    """Refuses an exposure that nothing is under, and a total of what is not all there."""
-    if exposure is None:
-        return
-    counts = [j for j, plan in enumerate(encoding.plans) if plan.words["family"] in COUNTS and not plan.role]
-    if not counts:
-        raise DataError(
-            f"{table.source} must have a column of counts for the exposure {exposure!r} to work on; it has none; leave "
-            "the exposure out, or call the columns counts in a schema."
-        )
-    if exposure == TOTAL_EXPOSURE and not table.sparse:
-        gaps = [j for j in counts if np.isnan(np.asarray(table.values[:, j], float)).any()]
-        if gaps:
-            raise DataError(
-                f"{table.source} must have no gaps in its counts for the exposure 'total'; column "
-                f"{encoding.names[gaps[0]]!r} has some; fill them in, or name a column that holds the total."
-            )
+    same = {name: settings[name] for name in ("likelihood", "binarize", "scaling", "exposure", "continuous", "counts")}
+    # A mechanism of missingness needs plain Gaussian cells: ranks of what is left say nothing of what is gone.
+    plain = settings["missingness"] != "random"
+    return Preprocessing(**same, condition=names_of(settings["condition"]), plain=plain)(table)
 
 
 def start_of(plan: Plan, encoding: Encoding, rows: Rows, seed: int) -> Start:

@@ -279,7 +279,7 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _table(self, X: Any) -> Table:
         encoding = self._fitted().encoding
-        table = as_table(X, known=encoding.aside, schema=encoding.table_schema)
+        table = as_table(X, known=encoding.aside, schema=encoding.schema)
         return encoding.check(table, expected_by="VAE")
 
     def _fitted(self) -> FittedModel:

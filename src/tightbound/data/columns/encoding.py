@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
 
-from tightbound.data import saved
-from tightbound.data.coding import coded
 from tightbound.data.columns.plan import ColumnPlan, plan_column, plan_exposure
 from tightbound.data.columns.scales import Affine
 from tightbound.data.encoding import Encoding, Numbers, Rows, number_of
 from tightbound.data.errors import DataError, complain
-from tightbound.data.names import NOTHING_ASIDE, Aside
-from tightbound.data.saved import damaged
-from tightbound.data.schema import aside_from_json
+from tightbound.data.saved import damaged, field, restored
 from tightbound.data.table import Table
 from tightbound.data.types import TableColumn, TableSchema
 
@@ -37,17 +34,15 @@ class ColumnwiseEncoding(Encoding):
     Attributes:
         schema: what each column holds.
         plans: how each modelled column is modelled, in order; those with a role are given, not modelled.
-        aside: columns that the data had beside these.
         messages: what the user should be told; nobody has told it yet.
         likelihood: "columns", each with its own family; or one of the whole row, on the scales of the plans.
     """
 
     schema: TableSchema
     plans: tuple[ColumnPlan, ...]
-    aside: Aside = NOTHING_ASIDE
     messages: tuple[str, ...] = ()
     likelihood: str = "columns"
-    floor: Numbers = field(init=False)
+    floor: Numbers = dataclasses.field(init=False)
 
     binarize = False
 
@@ -80,21 +75,6 @@ class ColumnwiseEncoding(Encoding):
         return np.array(takes, float)
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Names of all columns that new data must have: the modelled ones."""
-        return self.modelled_names
-
-    @property
-    def modelled_names(self) -> tuple[str, ...]:
-        """Names of the modelled columns, (m,)."""
-        return tuple(plan.name for plan in self.plans)
-
-    @property
-    def table_schema(self) -> TableSchema:
-        """The schema that new data are read by."""
-        return self.schema
-
-    @property
     def sentence(self) -> str:
         """How the columns are modelled, in one sentence."""
         own = zip(self.schema.modelled, self.plans, strict=True)
@@ -110,16 +90,6 @@ class ColumnwiseEncoding(Encoding):
     def discrete(self) -> bool:
         """Whether log p(x) is the log of a probability."""
         return not any(plan.continuous for plan in self.plans)
-
-    def check(self, table: Table, *, expected_by: str = "the model") -> Table:
-        """The table with its cells as codes of this schema.
-
-        Raises:
-            DataError: for other columns, levels that are not known, cells outside the support of their column.
-        """
-        if table.coded == self.schema:
-            return table
-        return coded(table, self.schema)
 
     def encode(
         self, table: Table, *, dtype: str = "float32", draw: bool = False, seed: int = 0, expected_by: str = "the model"
@@ -232,10 +202,6 @@ class ColumnwiseEncoding(Encoding):
         family = f"given: {plan.role}" if plan.role else plan.family
         return plan.name, self.schema.modelled[j].kind.value, family, tuple(levels)
 
-    def levels(self, j: int) -> tuple[Any, ...]:
-        """Those of the schema."""
-        return tuple(self.schema.modelled[j].levels or ()) if self.plans[j].levels else ()
-
     def ordered(self, j: int) -> bool:
         """All but categorical and binary ones."""
         return self.plans[j].family not in ("categorical", "bernoulli")
@@ -292,27 +258,18 @@ class ColumnwiseEncoding(Encoding):
         return str(moment).removesuffix("T00:00:00")
 
     def to_json(self) -> dict[str, Any]:
-        """The encoding as a dictionary that `json` can write; numbers survive exactly."""
-        return {
-            "likelihood": "columns",
-            "of_row": self.likelihood,
-            "schema": self.schema.to_json(),
-            "plans": [plan.to_json() for plan in self.plans],
-            "aside": {"label": self.aside.label, "dropped": list(self.aside.dropped)},
-            "messages": list(self.messages),
-        }
+        """With a plan for each column."""
+        return {**super().to_json(), "plans": [plan.to_json() for plan in self.plans]}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ColumnwiseEncoding:
         """The encoding that `to_json` wrote; a foreign or damaged one is a DataError."""
         what = "The saved encoding"
-        schema = TableSchema.from_json(saved.field(data, "schema", dict, what))
-        plans = tuple(ColumnPlan.from_json(plan) for plan in saved.field(data, "plans", list, what))
-        if tuple(plan.name for plan in plans) != tuple(column.name for column in schema.modelled):
+        plans = tuple(ColumnPlan.from_json(plan) for plan in field(data, "plans", list, what))
+        made = restored(cls, data, what, schema=TableSchema.from_json, plans=lambda _: plans)
+        if tuple(plan.name for plan in plans) != made.modelled_names:
             raise damaged(what, "have a plan for each modelled column", "it has others")
-        messages = tuple(str(message) for message in saved.field(data, "messages", list, what))
-        aside = aside_from_json(saved.field(data, "aside", dict, what))
-        return cls(schema, plans, aside, messages, saved.field(data, "of_row", str, what))
+        return made
 
 
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -413,7 +370,7 @@ def make_columns_encoding(table: Table, schema: TableSchema, roles: Roles = NO_R
                 "leave it out of condition and exposure, or say its kind in a schema",
             )
         messages.append(f"Column {column.name!r} is not modelled: {_lowered(column.reason)}")
-    return ColumnwiseEncoding(schema, tuple(plans), table.aside, tuple(messages), roles.likelihood)
+    return ColumnwiseEncoding(replace(schema, aside=table.aside), tuple(plans), tuple(messages), roles.likelihood)
 
 
 def _plan(column: TableColumn, values: np.ndarray, roles: Roles, table: Table) -> ColumnPlan:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tightbound.data.columns.scales import Affine, Log, NormalScores, Numbers, Scale, scale_from_json
 from tightbound.data.errors import complain, listing, suggestion
-from tightbound.data.saved import damaged, field
+from tightbound.data.saved import damaged, plain, restored
 from tightbound.data.types.column import Kind, TableColumn
 from tightbound.data.types.families import COUNTS, FAMILIES
 
@@ -108,47 +108,18 @@ class ColumnPlan:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, exact."""
-        return {
-            "name": self.name,
-            "family": self.family,
-            "levels": self.levels,
-            "scale": None if self.scale is None else self.scale.to_json(),
-            "floor": self.floor,
-            "spikes": list(self.spikes),
-            "places": list(self.places),
-            "grid": self.grid,
-            "origin": self.origin,
-            "low": None if np.isinf(self.low) else self.low,
-            "high": None if np.isinf(self.high) else self.high,
-            "role": self.role,
-        }
+        return {**plain(self, but="scale"), "scale": None if self.scale is None else self.scale.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ColumnPlan:
         """The inverse of `to_json`; a foreign or damaged one is a DataError."""
         what = "The saved plan of a column"
-        family, scale = field(data, "family", str, what), data.get("scale")
-        if not any(family in families for families in FAMILIES.values()):
-            raise damaged(what, "name a family", f"it names {family!r}")
-        spikes, places = (tuple(float(v) for v in field(data, key, list, what)) for key in ("spikes", "places"))
-        low, high = data.get("low"), data.get("high")
-        role = field(data, "role", str, what)
-        if role not in ROLES:
-            raise damaged(what, f"have one of the roles {listing(ROLES)}", f"it has {role!r}")
-        return cls(
-            field(data, "name", str, what),
-            family,
-            field(data, "levels", int, what),
-            None if scale is None else scale_from_json(scale),
-            field(data, "floor", float, what),
-            spikes,
-            places,
-            field(data, "grid", float, what),
-            field(data, "origin", float, what),
-            -np.inf if low is None else float(low),
-            np.inf if high is None else float(high),
-            role,
-        )
+        made = restored(cls, data, what, scale=lambda scale: None if scale is None else scale_from_json(scale))
+        if not any(made.family in families for families in FAMILIES.values()):
+            raise damaged(what, "name a family", f"it names {made.family!r}")
+        if made.role not in ROLES:
+            raise damaged(what, f"have one of the roles {listing(ROLES)}", f"it has {made.role!r}")
+        return made
 
 
 def plan_exposure(column: TableColumn, values: Numbers, source: str) -> ColumnPlan:

@@ -5,42 +5,52 @@ All is done in float64, before anything gets to the model: a date in days or an 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
-from typing import Any, Protocol, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tightbound.data.saved import damaged, field
+from tightbound.data.saved import damaged, field, plain, restored
 
 Numbers = NDArray[np.float64]
 _BELOW = 1e-250
 
 
-class Scale(Protocol):
+class Scale(ABC):
     """An increasing map, fitted to a column before the model is."""
 
+    word: ClassVar[str]
+    """What it is called in a saved model."""
+
+    @abstractmethod
     def forward(self, x: Numbers) -> tuple[Numbers, Numbers]:
         """y = T(x) and log T'(x), both like x."""
-        ...
 
+    @abstractmethod
     def inverse(self, y: Numbers) -> Numbers:
         """x with T(x) = y."""
-        ...
+
+    @property
+    def sound(self) -> bool:
+        """Whether it increases."""
+        return True
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, exact."""
-        ...
+        return {"scale": self.word, **plain(self)}
 
 
 @final
 @dataclass(frozen=True)
-class Affine:
+class Affine(Scale):
     """y = (x - center) / spread."""
 
+    word = "affine"
     center: float
     spread: float
 
@@ -57,16 +67,13 @@ class Affine:
         """center + spread y."""
         return self.center + self.spread * y
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {"scale": "affine", "center": self.center, "spread": self.spread}
-
 
 @final
 @dataclass(frozen=True)
-class Log:
+class Log(Scale):
     """y = (log(x - low) - center) / spread on x > low (Box and Cox, 1964, with exponent 0)."""
 
+    word = "log"
     low: float
     center: float
     spread: float
@@ -86,14 +93,10 @@ class Log:
         """low + exp(center + spread y), kept finite."""
         return self.low + np.exp(np.minimum(self.center + self.spread * y, 700.0))
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {"scale": "log", "low": self.low, "center": self.center, "spread": self.spread}
-
 
 @final
 @dataclass(frozen=True)
-class NormalScores:
+class NormalScores(Scale):
     """y = the standard normal quantile of x's rank, as a smooth increasing spline through a few knots.
 
     A rational-quadratic spline with harmonic-mean slopes between the knots (T' is continuous, T^-1 is exact) and
@@ -101,8 +104,14 @@ class NormalScores:
     Source: van der Waerden (1952) for the scores; Gregory and Delbourgo (1982) for the spline.
     """
 
+    word = "normal_scores"
     x: tuple[float, ...]
     y: tuple[float, ...]
+
+    @property
+    def sound(self) -> bool:
+        """Whether it has at least two knots, and they rise."""
+        return len(self.x) == len(self.y) >= 2 and bool((np.diff(self.x) > 0).all() and (np.diff(self.y) > 0).all())
 
     @classmethod
     def of(cls, values: Numbers, *, n_knots: int = 32) -> NormalScores | None:
@@ -158,26 +167,18 @@ class NormalScores:
         x = np.where(y < scores[0], knots[0] + (y - scores[0]) / slopes[0], x)
         return np.where(y > scores[-1], knots[-1] + (y - scores[-1]) / slopes[-1], x)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return {"scale": "normal_scores", "x": list(self.x), "y": list(self.y)}
+
+_KINDS: tuple[type[Scale], ...] = (Affine, Log, NormalScores)
 
 
 def scale_from_json(data: Mapping[str, Any]) -> Scale:
     """The scale that `to_json` wrote; a foreign or damaged one is a DataError."""
     what = "The saved scale of a column"
-    kind = field(data, "scale", str, what)
-    if kind == "affine":
-        return Affine(field(data, "center", float, what), field(data, "spread", float, what))
-    if kind == "log":
-        low, center, spread = (field(data, key, float, what) for key in ("low", "center", "spread"))
-        return Log(low, center, spread)
-    if kind == "normal_scores":
-        x, y = (tuple(float(v) for v in field(data, key, list, what)) for key in ("x", "y"))
-        rising = len(x) == len(y) >= 2 and bool((np.diff(x) > 0).all() and (np.diff(y) > 0).all())
-        if rising:
-            return NormalScores(x, y)
-    raise damaged(what, "be an affine, log or normal_scores one with rising knots", f"it is {kind!r}")
+    word = field(data, "scale", str, what)
+    for kind in _KINDS:
+        if kind.word == word and (made := restored(kind, data, what)).sound:
+            return made
+    raise damaged(what, "be an affine, log or normal_scores one with rising knots", f"it is {word!r}")
 
 
 def _standard(values: Numbers) -> tuple[float, float]:

@@ -59,6 +59,7 @@ def read_table(
     """
     place, choice = os.fspath(path), Choice(label, drop, known)
     suffix = _suffix(place)
+    schema = None if schema is None or schema.block else schema  # a block of numbers is read as it comes
     if array is not None and suffix != ".npz":
         raise complain(
             place, "be an .npz file when an array of it is named", f"its suffix is {suffix!r}", "leave out `array`"

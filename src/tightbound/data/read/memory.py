@@ -44,6 +44,7 @@ def as_table(
         DataError: for anything that is not a table.
     """
     choice = Choice(label, drop, known)
+    schema = None if schema is None or schema.block else schema  # a block of numbers is read as it comes
     frame = None if isinstance(X, np.ndarray | list | tuple) else as_frame(X, source)
     if frame is not None:
         return table_from_frame(frame, choice, source=source, schema=schema, unseen=unseen)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 from tightbound.data.cells.raw import Level
 from tightbound.data.cells.text import NumberFormat
 from tightbound.data.errors import DataError, complain, listing, shorten, suggestion
-from tightbound.data.names import require_unique
+from tightbound.data.names import NOTHING_ASIDE, Aside, require_unique
+from tightbound.data.saved import plain, restored
 from tightbound.data.types.column import LEVELLED, Kind, TableColumn
 from tightbound.data.types.families import FAMILIES
 from tightbound.data.types.forced import require_kind
@@ -18,31 +19,39 @@ from tightbound.data.types.forced import require_kind
 _CONTAINERS = ("numpy", "pandas", "polars")
 _ENTRIES = tuple(entry.name for entry in fields(TableColumn))
 _STYLE = tuple(entry.name for entry in fields(NumberFormat))
-_TOP = ("columns", "container", "named", "missing")
+_TOP = ("columns", "container", "named", "missing", "shape", "aside")
 
 
 def schema_to_json(
-    columns: Sequence[TableColumn], container: str, named: bool, missing: Sequence[str]
+    columns: Sequence[TableColumn],
+    container: str,
+    named: bool,
+    missing: Sequence[str],
+    shape: tuple[int, ...],
+    aside: Aside,
 ) -> dict[str, Any]:
-    """A dictionary that `json` can write."""
+    """A dictionary that `json` can write; the columns of a block of numbers without what they do not have."""
     return {
-        "columns": [_column_to_json(column) for column in columns],
+        "columns": [_column_to_json(column, brief=shape != ()) for column in columns],
         "container": container,
         "named": named,
         "missing": list(missing),
+        **({"shape": list(shape)} if shape else {}),
+        **({"aside": plain(aside)} if aside != NOTHING_ASIDE else {}),
     }
 
 
-def _column_to_json(column: TableColumn) -> dict[str, Any]:
-    data = asdict(column)
-    data["kind"] = column.kind.value
-    for key in ("levels", "bounds", "spikes"):
-        data[key] = None if data[key] is None else list(data[key])
-    return data
+def _column_to_json(column: TableColumn, brief: bool) -> dict[str, Any]:
+    data = {each.name: getattr(column, each.name) for each in fields(TableColumn)}
+    if brief:
+        data = {each.name: data[each.name] for each in fields(TableColumn) if data[each.name] != each.default}
+    return {key: value.value if key == "kind" else plain(value) for key, value in data.items()}
 
 
-def schema_from_json(data: Any) -> tuple[tuple[TableColumn, ...], str, bool, tuple[str, ...]]:
-    """Columns, container, whether they are named, and words for missing."""
+def schema_from_json(
+    data: Any,
+) -> tuple[tuple[TableColumn, ...], str, bool, tuple[str, ...], tuple[int, ...], Aside]:
+    """The fields of a schema."""
     what = "The schema"
     _require_mapping(data, what, _TOP)
     columns = data.get("columns")
@@ -57,7 +66,20 @@ def schema_from_json(data: Any) -> tuple[tuple[TableColumn, ...], str, bool, tup
         raise _bad("Entry 'named' of the schema", "be true or false", named, "write one of these")
     if not isinstance(missing, list) or not all(isinstance(word, str) for word in missing):
         raise _bad("Entry 'missing' of the schema", "be a list of words", missing, 'write it as ["word", ...]')
-    return made, str(container), named, tuple(missing)
+    shape, aside = data.get("shape", []), data.get("aside")
+    whole = isinstance(shape, list) and all(type(size) is int and size > 0 for size in shape)
+    if not whole or (shape and math.prod(shape) != len(made)):
+        raise _bad("Entry 'shape' of the schema", f"be sizes that hold its {len(made)} columns", shape, "correct it")
+    return made, str(container), named, tuple(missing), tuple(shape), _aside(aside)
+
+
+def _aside(data: Any) -> Aside:
+    if data is None:
+        return NOTHING_ASIDE
+    what = "entry 'aside' of the schema"
+    _require_mapping(data, what, ("label", "dropped"))
+    label = None if data.get("label") is None else _typed(data, "label", str, "", what)
+    return restored(Aside, data, what, label=lambda _: label)
 
 
 def _bad(what: str, must: str, came: object, advice: str) -> DataError:

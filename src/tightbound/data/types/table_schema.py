@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, final
 
 import numpy as np
 
 from tightbound.data.cells.raw import RawColumn, RawTable, raw_table
 from tightbound.data.errors import complain, listing, shorten, suggestion
+from tightbound.data.names import NOTHING_ASIDE, Aside
 from tightbound.data.types.assembling import assemble
 from tightbound.data.types.coding import Unseen, column_codes
 from tightbound.data.types.column import Kind, TableColumn
@@ -30,6 +32,9 @@ class TableSchema:
         container: "numpy", "pandas" or "polars": what `values` gives back.
         named: True when the names are the user's, so that new tables are matched by name, else by position.
         missing: words for a missing cell, beside the usual ones.
+        shape: of one datum of a block of numbers, which are read as they come and all at once: (9,), (28, 28). () for
+            columns that are read one by one, as their types say.
+        aside: named columns that the table had beside these; new tables may have them or not.
 
     Example:
         >>> import polars as pl
@@ -48,13 +53,20 @@ class TableSchema:
     container: str = "polars"
     named: bool = True
     missing: tuple[str, ...] = ()
+    shape: tuple[int, ...] = ()
+    aside: Aside = NOTHING_ASIDE
+
+    @property
+    def block(self) -> bool:
+        """Whether the columns are a block of numbers."""
+        return self.shape != ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of all columns."""
         return tuple(column.name for column in self.columns)
 
-    @property
+    @cached_property
     def modelled(self) -> tuple[TableColumn, ...]:
         """The columns that are not dropped: those of the matrix of `codes`."""
         return tuple(column for column in self.columns if not column.dropped)
@@ -79,7 +91,7 @@ class TableSchema:
 
     def to_json(self) -> dict[str, Any]:
         """The schema as a dictionary that `json` can write; numbers survive exactly."""
-        return schema_to_json(self.columns, self.container, self.named, self.missing)
+        return schema_to_json(self.columns, self.container, self.named, self.missing, self.shape, self.aside)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TableSchema:

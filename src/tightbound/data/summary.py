@@ -1,0 +1,122 @@
+"""What is known of columns of numbers before anything is decided: range, moments, grid, gaps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tightbound.data.errors import complain
+from tightbound.data.names import require_cells, require_unique
+from tightbound.data.table import Table
+
+Numbers = NDArray[np.float64]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """Of each column, in the user's units, over its observed cells; (d,) each.
+
+    Attributes:
+        n_missing: number of missing cells.
+        low, high, mean, sd: NaN where every cell is missing; sd is the standard deviation (divisor n).
+        grid: what the column is recorded on: the smallest gap between two different values, 0 where there are no two.
+        constant: whether all cells have the one value `low`.
+    """
+
+    n_missing: NDArray[np.int64]
+    low: Numbers
+    high: Numbers
+    mean: Numbers
+    sd: Numbers
+    grid: Numbers
+    constant: NDArray[np.bool_]
+
+    @property
+    def empty(self) -> NDArray[np.bool_]:
+        """Whether every cell is missing."""
+        return np.isnan(self.mean)
+
+    @property
+    def largest(self) -> float:
+        """The largest value of all columns."""
+        return float(np.nanmax(self.high))
+
+
+def summarised(table: Table) -> Summary:
+    """Looks at every column of the data that a model is to be fitted on.
+
+    Raises:
+        DataError: when there are no rows, one row or no columns; when a value is infinite; when two names are the
+            same; when every column is constant or missing.
+    """
+    require_cells(table.values.shape, table.source)
+    require_unique(table.names, table.source)
+    require_finite(table)
+    if table.n_rows == 1:
+        raise complain(
+            table.source,
+            "have at least two rows to fit a model",
+            "it has 1 sample (n_samples = 1)",
+            "give more rows (one row can be scored, not fitted)",
+        )
+    columns = [_facts(table.values[:, j], dtype) for j, dtype in enumerate(table.dtypes)]
+    n_missing, low, high, mean, sd, grid, constant = (np.array(fact) for fact in zip(*columns, strict=True))
+    summary = Summary(n_missing, low, high, mean, sd, grid, constant)
+    if (summary.empty | constant).all():
+        raise complain(
+            table.source,
+            "have a column whose values differ",
+            "every column is constant or missing",
+            "give columns that vary over the rows",
+        )
+    return summary
+
+
+def require_finite(table: Table) -> None:
+    """Refuses infinite values, naming the first."""
+    if table.values.dtype.kind != "f":
+        return
+    infinite = np.isinf(table.values)
+    if infinite.any():
+        row, column = np.unravel_index(int(infinite.argmax()), infinite.shape)
+        raise complain(
+            table.source,
+            "hold finite numbers or missing cells",
+            f"{table.cell(int(row), int(column))} holds infinity",
+            "correct it, or make it missing (NaN, an empty cell)",
+        )
+
+
+def rounding(dtype: str, largest: float) -> float:
+    """Differences up to this size between numbers up to `largest` are rounding, not information."""
+    kind = np.dtype(dtype)
+    epsilon = float(np.finfo(kind).eps) if kind.kind == "f" else float(np.finfo(np.float64).eps)
+    return 4.0 * epsilon * largest
+
+
+def _facts(values: np.ndarray, dtype: str) -> tuple[int, float, float, float, float, float, bool]:
+    """The fields of a `Summary` for one column."""
+    observed = values if values.dtype.kind != "f" else values[~np.isnan(values)]
+    n_missing = len(values) - len(observed)
+    if len(observed) == 0:
+        return n_missing, np.nan, np.nan, np.nan, np.nan, 0.0, False
+    distinct = np.unique(observed).astype(np.float64)
+    low, high = float(distinct[0]), float(distinct[-1])
+    largest = max(abs(low), abs(high))
+    # In units of the largest value and from the lowest on, so that squares of very large or very small numbers neither
+    # overflow nor vanish, and a small spread on a large offset is not lost.
+    unit = largest if largest > 0 else 1.0
+    from_low = observed.astype(np.float64) / unit - low / unit
+    mean, sd = (low / unit + float(from_low.mean())) * unit, float(from_low.std()) * unit
+    noise = rounding(dtype, largest)
+    spread = high - low  # may be infinite
+    if spread <= max(noise, np.finfo(np.float64).tiny):
+        return n_missing, low, high, mean, sd, 0.0, True
+    with np.errstate(over="ignore"):
+        gaps = np.diff(distinct)
+    gaps = gaps[gaps > max(1e-9 * spread, noise)]
+    return n_missing, low, high, mean, sd, float(gaps.min(initial=np.inf)) if len(gaps) else 0.0, False
