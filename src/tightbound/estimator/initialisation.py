@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tightbound.data import Encoding, Preprocessing, Rows, Table
 from tightbound.estimator.checking import names_of
 from tightbound.estimator.config import Plan
-from tightbound.model import BAGS, TOTAL, Start, columns_head, log_totals, moments_of
+from tightbound.model import TOTAL, Start, columns_head, log_totals, moments_of
 
 MOST_CELLS_TO_BEGIN = 2**24
 
