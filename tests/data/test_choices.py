@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tightbound.data import DataError, Preprocessing, as_table, split
+from tightbound.data import DataError, Preprocessing, as_table, preprocess, split
 
 BINARY = np.array([[0, 1], [1, 0]])
 GREY = np.arange(48).reshape(4, 3, 4).astype(np.uint8) * 5
@@ -15,7 +15,7 @@ REAL = np.array([[0.5, -1.0], [2.0, 3.0]])
 
 
 def _decide(values, *arguments):
-    _, encoding, sentence = Preprocessing(*arguments)(as_table(values, source="t.csv"))
+    _, encoding, sentence = preprocess(as_table(values, source="t.csv"), Preprocessing(*arguments))
     return encoding, sentence
 
 

@@ -19,7 +19,7 @@ from tightbound.data import (
     ColumnwiseEncoding,
     DataError,
     Kind,
-    Roles,
+    Preprocessing,
     TableColumn,
     as_table,
     coded,
@@ -319,7 +319,7 @@ def mixed_frame(n: int = 200) -> pd.DataFrame:
 def encoded(frame: Any, continuous: str = "normal_scores") -> tuple[Any, ColumnwiseEncoding]:
     table = coded(as_table(frame))
     assert table.coded is not None
-    return table, make_columns_encoding(table, table.coded, Roles(continuous=continuous))
+    return table, make_columns_encoding(table, table.coded, Preprocessing(continuous=continuous))
 
 
 MIXED, ENCODING = encoded(mixed_frame())
@@ -465,7 +465,7 @@ def test_dates_and_large_offsets_lose_no_digits() -> None:
         kept = replace(schema[name], dropped=False, constant=None, levels=None)
         schema = schema.with_column(kept) if schema[name].dropped else schema
     table = coded(as_table(frame), schema)
-    encoding = make_columns_encoding(table, schema, Roles(continuous="gaussian"))
+    encoding = make_columns_encoding(table, schema, Preprocessing(continuous="gaussian"))
     x = encoding.encode(table, dtype="float32").x
     for j in range(2):
         assert len(np.unique(x[:, j])) == 400

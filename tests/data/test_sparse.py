@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from tightbound.data import (
     DataError,
     Kind,
-    Roles,
+    Preprocessing,
     SparseMatrix,
     as_table,
     coded,
@@ -74,7 +74,7 @@ def test_counts_are_what_the_model_sees_and_given_columns_are_codes() -> None:
     assert table.coded is not None and table.sparse
     assert [column.kind for column in table.coded.columns] == [Kind.COUNT] * 6 + [Kind.BINARY]
     assert table.coded.columns[6].levels == (10, 20)
-    encoding = make_columns_encoding(table, table.coded, Roles(conditions=("x6",), exposure="total"))
+    encoding = make_columns_encoding(table, table.coded, Preprocessing(condition=("x6",), exposure="total"))
     rows = encoding.encode(table)
     assert isinstance(rows.x, SparseMatrix) and rows.observed is None and not rows.log_jacobian.any()
     np.testing.assert_array_equal(np.asarray(rows.x), np.column_stack([DENSE, batch == 20]).astype(np.float32))

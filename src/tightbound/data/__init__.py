@@ -7,12 +7,13 @@ from tightbound.data.split import split
 
 if TYPE_CHECKING:
     from tightbound.data.block import BlockEncoding, make_encoding
+    from tightbound.data.choosing import encoding_from_json, preprocess
     from tightbound.data.coding import coded, counted
-    from tightbound.data.columns import ColumnPlan, ColumnwiseEncoding, Roles, make_columns_encoding
+    from tightbound.data.columns import ColumnPlan, ColumnwiseEncoding, make_columns_encoding
     from tightbound.data.encoding import Encoding, Numbers, Rows
     from tightbound.data.filling import filled_text, write_frame
     from tightbound.data.names import Aside, column_position
-    from tightbound.data.preprocessing import Preprocessing, encoding_from_json
+    from tightbound.data.preprocessing import Preprocessing
     from tightbound.data.read.files import read_table
     from tightbound.data.read.memory import as_table
     from tightbound.data.sparse import SparseMatrix
@@ -32,7 +33,6 @@ __all__ = [
     "Kind",
     "Numbers",
     "Preprocessing",
-    "Roles",
     "Rows",
     "SparseMatrix",
     "Summary",
@@ -51,6 +51,7 @@ __all__ = [
     "infer_table_schema",
     "make_columns_encoding",
     "make_encoding",
+    "preprocess",
     "read_table",
     "split",
     "summarised",
@@ -61,12 +62,13 @@ __all__ = [
 
 _HOMES = {
     "block": ("BlockEncoding", "make_encoding"),
+    "choosing": ("encoding_from_json", "preprocess"),
     "coding": ("coded", "counted"),
-    "columns": ("ColumnPlan", "ColumnwiseEncoding", "Roles", "make_columns_encoding"),
+    "columns": ("ColumnPlan", "ColumnwiseEncoding", "make_columns_encoding"),
     "encoding": ("Encoding", "Numbers", "Rows"),
     "filling": ("filled_text", "write_frame"),
     "names": ("Aside", "column_position"),
-    "preprocessing": ("Preprocessing", "encoding_from_json"),
+    "preprocessing": ("Preprocessing",),
     "read.files": ("read_table",),
     "read.memory": ("as_table",),
     "summary": ("Summary", "summarised"),

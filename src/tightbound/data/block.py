@@ -61,7 +61,6 @@ class BlockEncoding(Encoding):
 
     @property
     def discrete(self) -> bool:
-        """Under a Bernoulli."""
         return self.likelihood == "bernoulli"
 
     def encode(
@@ -86,28 +85,18 @@ class BlockEncoding(Encoding):
         return Rows(self._binarised(table, dtype, 255 // self.full, seed), observed, jacobian, False)
 
     def modelled(self, table: Table) -> Numbers:
-        """The numbers of the modelled columns."""
         return np.asarray(self.check(table).values[:, self.kept].astype(np.float64))
 
     def complete_log_jacobian(self, rows: Rows) -> float:
-        """Minus the sum of all log scales."""
         return float(-np.sum(np.log(self.scale)))
 
     def center(self, rows: Rows) -> Numbers:
-        """0 where columns are standardised."""
-        if self.standard:
-            return np.zeros(self.n_features)
-        x = rows.x.astype(np.float64) / (255 if rows.binary_intensity else 1)
-        if rows.observed is None:
-            return np.asarray(x.mean(axis=0))
-        return np.asarray((x * rows.observed).sum(axis=0) / np.maximum(rows.observed.sum(axis=0), 1))
+        return np.zeros(self.n_features) if self.standard else super().center(rows)
 
     def noise_scales(self, families: Sequence[str]) -> Numbers:
-        """The standard deviation of every column under a Gaussian."""
         return self.sd / self.scale * (self.likelihood == "gaussian")
 
     def on_grid(self, x: NDArray[Any]) -> NDArray[Any]:
-        """The nearest value of each column's grid."""
         step = np.array([column.grid for column in self.schema.modelled])
         values = self.loc + self.scale * x.astype(np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -159,20 +148,17 @@ class BlockEncoding(Encoding):
         )
 
     def continuous(self, j: int) -> bool:
-        """Every column under a Gaussian."""
         return self.likelihood == "gaussian"
 
     def forward(self, j: int, value: float) -> float:
-        """(value - loc) / scale."""
         return float((value - self.loc[j]) / self.scale[j])
 
     def code(self, j: int, value: Any) -> float:
-        """Any finite number."""
         return number_of(self.modelled_names[j], value)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> BlockEncoding:
-        """The encoding that `to_json` wrote; a foreign or damaged one is a DataError."""
+        """See `encoding_from_json`."""
         what = "The saved encoding"
         made = restored(cls, data, what, schema=TableSchema.from_json)
         m = len(made.schema.modelled)

@@ -171,9 +171,12 @@ class Encoding(ABC):
     def complete_log_jacobian(self, rows: Rows) -> float:
         """The log Jacobian of a complete row; where it differs from row to row, the mean over these."""
 
-    @abstractmethod
     def center(self, rows: Rows) -> Numbers:
         """Mean of every column over these rows in model units, (m,)."""
+        x = rows.x.astype(np.float64) / (255 if rows.binary_intensity else 1)
+        if rows.observed is None:
+            return np.asarray(x.mean(axis=0))
+        return np.asarray((x * rows.observed).sum(axis=0) / np.maximum(rows.observed.sum(axis=0), 1))
 
     @abstractmethod
     def decode(self, x: NDArray[Any], *, on_grid: bool = False) -> Numbers:

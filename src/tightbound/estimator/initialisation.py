@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tightbound.data import Encoding, Preprocessing, Rows, Table
+from tightbound.data import Encoding, Preprocessing, Rows, Table, preprocess
 from tightbound.estimator.checking import names_of
 from tightbound.estimator.config import Plan
 from tightbound.model import TOTAL, Start, columns_head, log_totals, moments_of
@@ -19,7 +19,7 @@ def choose_encoding(table: Table, settings: Mapping[str, Any]) -> tuple[Table, E
     same = {name: settings[name] for name in ("likelihood", "binarize", "scaling", "exposure", "continuous", "counts")}
     # A mechanism of missingness needs plain Gaussian cells: ranks of what is left say nothing of what is gone.
     plain = settings["missingness"] != "random"
-    return Preprocessing(**same, condition=names_of(settings["condition"]), plain=plain)(table)
+    return preprocess(table, Preprocessing(**same, condition=names_of(settings["condition"]), plain=plain))
 
 
 def start_of(plan: Plan, encoding: Encoding, rows: Rows, seed: int) -> Start:

@@ -14,11 +14,11 @@ from tightbound.data.columns.plan import ColumnPlan, plan_column, plan_exposure
 from tightbound.data.columns.scales import Affine
 from tightbound.data.encoding import Encoding, Numbers, Rows, number_of
 from tightbound.data.errors import DataError, complain
+from tightbound.data.preprocessing import Preprocessing
 from tightbound.data.saved import damaged, field, restored
 from tightbound.data.table import Table
 from tightbound.data.types import TableColumn, TableSchema
 
-BAGS = ("multinomial", "dirichlet_multinomial")
 LARGEST = 1e30
 """Numbers on a scale beyond this are no numbers to float32."""
 
@@ -51,22 +51,18 @@ class ColumnwiseEncoding(Encoding):
 
     @property
     def given(self) -> tuple[int, ...]:
-        """Positions of the columns that p(x | z, c) is given: conditions, an exposure."""
         return tuple(j for j, plan in enumerate(self.plans) if plan.role)
 
     @property
     def conditions(self) -> tuple[int, ...]:
-        """Positions of the conditions among them."""
         return tuple(j for j, plan in enumerate(self.plans) if plan.role == "condition")
 
     @property
     def exposure(self) -> int | None:
-        """Position of the column that holds the exposure."""
         return next((j for j, plan in enumerate(self.plans) if plan.role == "exposure"), None)
 
     @property
     def words(self) -> tuple[dict[str, Any], ...]:
-        """Family, size, floor and spikes of every column."""
         return tuple(plan.words for plan in self.plans)
 
     def noise_scales(self, families: Sequence[str]) -> Numbers:
@@ -88,7 +84,6 @@ class ColumnwiseEncoding(Encoding):
 
     @property
     def discrete(self) -> bool:
-        """Whether log p(x) is the log of a probability."""
         return not any(plan.continuous for plan in self.plans)
 
     def encode(
@@ -170,11 +165,6 @@ class ColumnwiseEncoding(Encoding):
         """The mean over these rows: of columns on curved scales no other is known."""
         return float(np.mean(rows.log_jacobian))
 
-    def center(self, rows: Rows) -> Numbers:
-        """Means of the observed cells."""
-        x = np.asarray(rows.x, float)
-        return np.asarray(x.mean(axis=0) if rows.observed is None else x.mean(axis=0, where=rows.observed))
-
     def give_back(
         self,
         codes: Numbers,
@@ -196,30 +186,24 @@ class ColumnwiseEncoding(Encoding):
         return given
 
     def described(self, j: int) -> tuple[str, str, str, tuple[str, ...]]:
-        """As the schema and the plan have it."""
         plan, levels = self.plans[j], [str(level) for level in self.levels(j)]
         levels += ["(never seen)"] * (plan.levels - len(levels))  # the model of a single level has two
         family = f"given: {plan.role}" if plan.role else plan.family
         return plan.name, self.schema.modelled[j].kind.value, family, tuple(levels)
 
     def ordered(self, j: int) -> bool:
-        """All but categorical and binary ones."""
         return self.plans[j].family not in ("categorical", "bernoulli")
 
     def straight(self, j: int) -> bool:
-        """On a straight scale, without spikes."""
         return self.plans[j].straight
 
     def continuous(self, j: int) -> bool:
-        """Those on a scale."""
         return self.plans[j].continuous
 
     def spikes(self, j: int) -> tuple[float, ...]:
-        """Those of the column's plan."""
         return self.plans[j].spikes
 
     def shortened(self, j: int, values: Numbers) -> Numbers:
-        """Two digits more than the grid has."""
         plan, storage = self.plans[j], self.schema.modelled[j].storage.lower()
         if plan.levels:
             return values
@@ -228,7 +212,6 @@ class ColumnwiseEncoding(Encoding):
         return np.round(values, 2 - int(np.floor(np.log10(plan.grid)))) if plan.grid > 0 else values
 
     def forward(self, j: int, value: float) -> float:
-        """The value on the column's scale."""
         return float(self.plans[j].forward(np.array([value], float))[0][0])
 
     def code(self, j: int, value: Any) -> float:
@@ -251,14 +234,12 @@ class ColumnwiseEncoding(Encoding):
         return number
 
     def value(self, j: int, code: float) -> Any:
-        """A date as text, everything else as it is."""
         if self.schema.modelled[j].kind.value != "datetime":
             return super().value(j, code)
         moment = np.datetime64("1970-01-01", "s") + np.timedelta64(round(code * 86_400), "s")
         return str(moment).removesuffix("T00:00:00")
 
     def to_json(self) -> dict[str, Any]:
-        """With a plan for each column."""
         return {**super().to_json(), "plans": [plan.to_json() for plan in self.plans]}
 
     @classmethod
@@ -308,44 +289,16 @@ def _is_plain(plan: ColumnPlan) -> bool:
     return plan.scale is None and not plan.levels
 
 
-@final
-@dataclass(frozen=True)
-class Roles:
-    """What the user says of columns beside their kinds.
-
-    Attributes:
-        conditions: names of columns that p(x | z, c) is given.
-        exposure: name of the column that multiplies the means of counts; "total" for their sum; None.
-        continuous, counts: families of the columns that name none.
-        likelihood: "columns", or one of the whole row: "gaussian", "bernoulli", "multinomial", "dirichlet_multinomial".
-        plain: model continuous columns with missing cells as Gaussian, without spikes, whatever the rest is.
-    """
-
-    conditions: tuple[str, ...] = ()
-    exposure: str | None = None
-    continuous: str = "normal_scores"
-    counts: str = "auto"
-    likelihood: str = "columns"
-    plain: bool = False
-
-    @property
-    def family_of_counts(self) -> str:
-        """Counts under an exposure are counts, whatever their mean is."""
-        if self.likelihood in BAGS:
-            return "poisson"
-        return "negative_binomial" if self.counts == "auto" and self.exposure is not None else self.counts
+AS_USUAL = Preprocessing()
 
 
-NO_ROLES = Roles()
-
-
-def make_columns_encoding(table: Table, schema: TableSchema, roles: Roles = NO_ROLES) -> ColumnwiseEncoding:
+def make_columns_encoding(table: Table, schema: TableSchema, wanted: Preprocessing = AS_USUAL) -> ColumnwiseEncoding:
     """The encoding of the data that a model of columns is to be fitted on.
 
     Args:
         table: the training data, coded by `schema`.
         schema: with nothing left open.
-        roles: what is given, and which families are usual.
+        wanted: what is given (by name), and which families are usual.
 
     Raises:
         DataError: when no column is left to model, a role or family does not fit its column, or a likelihood of the
@@ -354,7 +307,7 @@ def make_columns_encoding(table: Table, schema: TableSchema, roles: Roles = NO_R
     plans, messages = [], []
     for j, column in enumerate(schema.modelled):
         values = np.asarray(table.values[:, j], float)
-        plans.append(_plan(column, values, roles, table))
+        plans.append(_plan(column, values, wanted, table))
     dropped = [column for column in schema.columns if column.dropped]
     if all(plan.role for plan in plans):
         raise DataError(
@@ -362,7 +315,7 @@ def make_columns_encoding(table: Table, schema: TableSchema, roles: Roles = NO_R
             f"{'; '.join(f'{c.name}: {c.reason}' for c in dropped[:3]) or 'all are given'}; keep one."
         )
     for column in dropped:
-        if column.name in (*roles.conditions, roles.exposure):
+        if column.name in (*wanted.condition, wanted.exposure):
             raise complain(
                 f"The column {column.name!r} of {table.source}",
                 "tell rows apart to be given",
@@ -370,25 +323,25 @@ def make_columns_encoding(table: Table, schema: TableSchema, roles: Roles = NO_R
                 "leave it out of condition and exposure, or say its kind in a schema",
             )
         messages.append(f"Column {column.name!r} is not modelled: {_lowered(column.reason)}")
-    return ColumnwiseEncoding(replace(schema, aside=table.aside), tuple(plans), tuple(messages), roles.likelihood)
+    return ColumnwiseEncoding(replace(schema, aside=table.aside), tuple(plans), tuple(messages), wanted.of_row)
 
 
-def _plan(column: TableColumn, values: np.ndarray, roles: Roles, table: Table) -> ColumnPlan:
-    if column.name == roles.exposure:
+def _plan(column: TableColumn, values: np.ndarray, wanted: Preprocessing, table: Table) -> ColumnPlan:
+    if column.name == wanted.exposure:
         return plan_exposure(column, values, table.source)
     n = len(values)
     values = values[~np.isnan(values)]
     number = column.kind.value in ("real", "positive", "bounded", "count")
-    if column.name in roles.conditions:
+    if column.name in wanted.condition:
         if number or column.kind.value == "datetime":
             # Numbers are told to the networks standardised, no count among those that a total is of.
             column = replace(column, family="gaussian", spikes=())
         return replace(plan_column(column, values), role="condition")
-    if roles.likelihood != "columns":
-        _require_fitting(column, values, roles.likelihood, table)
-    if (roles.plain and len(values) < n and number) or roles.likelihood == "gaussian":
+    if wanted.of_row != "columns":
+        _require_fitting(column, values, wanted.of_row, table)
+    if (wanted.plain and len(values) < n and number) or wanted.of_row == "gaussian":
         column = replace(column, family="gaussian", spikes=())
-    return _checked(plan_column(column, values, roles.continuous, roles.family_of_counts), values)
+    return _checked(plan_column(column, values, wanted.continuous, wanted.family_of_counts), values)
 
 
 def _require_fitting(column: TableColumn, values: np.ndarray, likelihood: str, table: Table) -> None:
