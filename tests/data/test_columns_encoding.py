@@ -18,7 +18,6 @@ from scipy import special, stats
 from tightbound.data import (
     ColumnwiseEncoding,
     DataError,
-    Kind,
     Preprocessing,
     TableColumn,
     as_table,
@@ -29,7 +28,18 @@ from tightbound.data import (
 )
 from tightbound.data.columns import ColumnPlan, plan_column
 from tightbound.data.columns.scales import Affine, Log, NormalScores, Scale, scale_from_json
-from tightbound.data.types.families import FAMILIES
+from tightbound.data.types import (
+    TYPES,
+    Binary,
+    Bounded,
+    Categorical,
+    ColumnType,
+    Count,
+    Datetime,
+    Ordinal,
+    Positive,
+    Real,
+)
 
 RNG = np.random.default_rng(6)
 SKEWED = np.exp(RNG.normal(1.0, 1.2, size=3000))
@@ -124,7 +134,7 @@ def test_a_log_scale_stays_finite_on_the_way_back() -> None:
 # Plans
 
 
-def column(kind: Kind, **more: Any) -> TableColumn:
+def column(kind: ColumnType, **more: Any) -> TableColumn:
     return TableColumn("a", kind, storage="float64", **more)
 
 
@@ -134,19 +144,19 @@ LARGE = RNG.poisson(60.0, 400).astype(float)
 UNDER = 3.0 + RNG.integers(0, 2, 400)
 SHARES = RNG.beta(2, 3, 400)
 USUAL: dict[str, tuple[TableColumn, np.ndarray, str]] = {
-    "real": (column(Kind.REAL), SKEWED, "normal_scores"),
-    "positive": (column(Kind.POSITIVE), SKEWED, "normal_scores"),
-    "bounded": (column(Kind.BOUNDED, bounds=(0.0, 1.0)), SHARES, "normal_scores"),
-    "date": (column(Kind.DATETIME), 2e4 + SKEWED, "normal_scores"),
-    "small counts": (column(Kind.COUNT), POISSON, "negative_binomial"),
-    "dispersed counts": (column(Kind.COUNT), OVER, "negative_binomial"),
-    "many zeros": (column(Kind.COUNT, spikes=(0.0,)), OVER, "hurdle_negative_binomial"),
-    "large counts": (column(Kind.COUNT), LARGE, "normal_scores"),
-    "counts that hardly vary": (column(Kind.COUNT), UNDER, "normal_scores"),
-    "ordinal": (column(Kind.ORDINAL, levels=(1, 2, 3)), np.arange(3.0), "cumulative_logit"),
-    "two ordered levels": (column(Kind.ORDINAL, levels=(1, 2)), np.arange(2.0), "categorical"),
-    "categorical": (column(Kind.CATEGORICAL, levels=("a", "b", "c")), np.arange(3.0), "categorical"),
-    "binary": (column(Kind.BINARY, levels=("n", "y")), np.arange(2.0), "bernoulli"),
+    "real": (column(Real()), SKEWED, "normal_scores"),
+    "positive": (column(Positive()), SKEWED, "normal_scores"),
+    "bounded": (column(Bounded(), bounds=(0.0, 1.0)), SHARES, "normal_scores"),
+    "date": (column(Datetime()), 2e4 + SKEWED, "normal_scores"),
+    "small counts": (column(Count()), POISSON, "negative_binomial"),
+    "dispersed counts": (column(Count()), OVER, "negative_binomial"),
+    "many zeros": (column(Count(), spikes=(0.0,)), OVER, "hurdle_negative_binomial"),
+    "large counts": (column(Count()), LARGE, "normal_scores"),
+    "counts that hardly vary": (column(Count()), UNDER, "normal_scores"),
+    "ordinal": (column(Ordinal(), levels=(1, 2, 3)), np.arange(3.0), "cumulative_logit"),
+    "two ordered levels": (column(Ordinal(), levels=(1, 2)), np.arange(2.0), "categorical"),
+    "categorical": (column(Categorical(), levels=("a", "b", "c")), np.arange(3.0), "categorical"),
+    "binary": (column(Binary(), levels=("n", "y")), np.arange(2.0), "bernoulli"),
 }
 
 
@@ -163,19 +173,17 @@ def test_the_usual_family(name: str) -> None:
         assert plan_column(given_column, values, "student_t").family == family
 
 
-@pytest.mark.parametrize(("kind", "family"), [(kind, f) for kind, families in FAMILIES.items() for f in families])
-def test_a_family_named_in_the_schema_is_obeyed(kind: Kind, family: str) -> None:
-    levels = (
-        ("a", "b", "c") if kind in (Kind.ORDINAL, Kind.CATEGORICAL) else ("a", "b") if kind is Kind.BINARY else None
-    )
-    values = np.arange(float(len(levels))) if levels else OVER if kind is Kind.COUNT else SHARES
-    bounds = (0.0, 1.0) if kind is Kind.BOUNDED else None
+@pytest.mark.parametrize(("kind", "family"), [(kind, f) for kind in TYPES for f in kind.families])
+def test_a_family_named_in_the_schema_is_obeyed(kind: ColumnType, family: str) -> None:
+    levels = ("a", "b", "c") if kind in (Ordinal(), Categorical()) else ("a", "b") if kind == Binary() else None
+    values = np.arange(float(len(levels))) if levels else OVER if kind == Count() else SHARES
+    bounds = (0.0, 1.0) if kind == Bounded() else None
     plan = plan_column(column(kind, levels=levels, bounds=bounds, family=family), values)
     assert plan.family == family
     y, log_slope = plan.forward(values)
     assert np.isfinite(y).all() and np.isfinite(log_slope).all()
     np.testing.assert_allclose(plan.inverse(y), values, rtol=1e-9)
-    if kind is Kind.COUNT and family in ("log_normal", "gamma"):
+    if kind == Count() and family in ("log_normal", "gamma"):
         assert plan.spikes == (0.0,)  # their densities have no place for it
     assert ColumnPlan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
 
@@ -183,16 +191,16 @@ def test_a_family_named_in_the_schema_is_obeyed(kind: Kind, family: str) -> None
 @pytest.mark.parametrize(
     ("kind", "levels", "family", "sentence"),
     [
-        (Kind.REAL, None, "gamma", "column 'a' must be one of 'normal_scores'.*since it is real, but it is 'gamma'"),
-        (Kind.REAL, None, "poisson", "since it is real, but it is 'poisson'"),
-        (Kind.POSITIVE, None, "beta", "since it is positive"),
-        (Kind.CATEGORICAL, ("a", "b"), "cumulative_logit", "since it is categorical"),
-        (Kind.BINARY, ("a", "b"), "cumulative_logit", "since it is binary"),
-        (Kind.COUNT, None, "beta", "since it is count"),
-        (Kind.REAL, None, "guassian", "choose one of these .*'gaussian'"),
+        (Real(), None, "gamma", "column 'a' must be one of 'normal_scores'.*since it is real, but it is 'gamma'"),
+        (Real(), None, "poisson", "since it is real, but it is 'poisson'"),
+        (Positive(), None, "beta", "since it is positive"),
+        (Categorical(), ("a", "b"), "cumulative_logit", "since it is categorical"),
+        (Binary(), ("a", "b"), "cumulative_logit", "since it is binary"),
+        (Count(), None, "beta", "since it is count"),
+        (Real(), None, "guassian", "choose one of these .*'gaussian'"),
     ],
 )
-def test_a_family_that_does_not_fit_is_refused(kind: Kind, levels: Any, family: str, sentence: str) -> None:
+def test_a_family_that_does_not_fit_is_refused(kind: ColumnType, levels: Any, family: str, sentence: str) -> None:
     with pytest.raises(DataError, match=sentence) as refusal:
         plan_column(column(kind, levels=levels, family=family), np.arange(2.0))
     assert str(refusal.value).endswith(".") and "\n" not in str(refusal.value)
@@ -213,7 +221,7 @@ def test_spikes_have_no_jacobian_and_stay_apart() -> None:
     """A spike inside a scale's domain stands where it falls; one that log cannot take stands below all else."""
     values = np.concatenate([np.zeros(60), np.full(50, 7.5), SKEWED])
     for family in ("log_normal", "normal_scores", "gaussian"):
-        plan = plan_column(column(Kind.POSITIVE, spikes=(0.0, 7.5), family=family), values)
+        plan = plan_column(column(Positive(), spikes=(0.0, 7.5), family=family), values)
         assert plan.spikes == (0.0, 7.5) and plan.scale is not None
         y, log_slope = plan.forward(values)
         assert np.isfinite(y).all() and np.isfinite(log_slope).all()
@@ -233,7 +241,7 @@ def test_spikes_have_no_jacobian_and_stay_apart() -> None:
 
 def test_several_spikes_outside_a_scale_have_places_of_their_own() -> None:
     values = np.concatenate([np.full(60, -1.0), np.zeros(60), SKEWED])
-    plan = plan_column(column(Kind.POSITIVE, spikes=(-1.0, 0.0), family="log_normal"), values)
+    plan = plan_column(column(Positive(), spikes=(-1.0, 0.0), family="log_normal"), values)
     assert len({*plan.places}) == 2
     y, _ = plan.forward(values)
     np.testing.assert_array_equal(plan.inverse(y)[:120], values[:120])
@@ -241,49 +249,49 @@ def test_several_spikes_outside_a_scale_have_places_of_their_own() -> None:
 
 def test_a_value_that_is_rare_is_no_spike() -> None:
     values = np.concatenate([np.zeros(5), SKEWED])
-    assert plan_column(column(Kind.POSITIVE, spikes=(0.0,), family="gaussian"), values).spikes == ()
-    assert plan_column(column(Kind.POSITIVE, spikes=(0.0,), family="gaussian"), values[:20]).spikes == ()
+    assert plan_column(column(Positive(), spikes=(0.0,), family="gaussian"), values).spikes == ()
+    assert plan_column(column(Positive(), spikes=(0.0,), family="gaussian"), values[:20]).spikes == ()
     few = np.concatenate([np.zeros(8), SKEWED[:20]])  # of few rows, fewer are enough
-    assert plan_column(column(Kind.POSITIVE, spikes=(0.0,), family="gaussian"), few).spikes == (0.0,)
+    assert plan_column(column(Positive(), spikes=(0.0,), family="gaussian"), few).spikes == (0.0,)
 
 
 def test_draws_are_moved_to_the_grid_and_into_the_bounds() -> None:
     tenths = np.round(RNG.normal(3.0, 1.0, 500), 1)
-    plan = plan_column(column(Kind.REAL, grid=0.1, family="gaussian"), tenths)
+    plan = plan_column(column(Real(), grid=0.1, family="gaussian"), tenths)
     assert (plan.inverse(plan.forward(tenths)[0], on_grid=True) == tenths).all()  # bit for bit: 0.1 has no exact double
     drawn = plan.inverse(RNG.normal(size=1000), on_grid=True)
     assert (np.round(drawn, 1) == drawn).all() and len(np.unique(drawn)) > 20
     assert not (np.round(plan.inverse(RNG.normal(size=1000)), 1) == drawn).all()
     ages = RNG.integers(35, 21_000, 500) / 1000  # 0.035 + 10777 * 0.001 is 10.812000000000001
-    drawn = plan_column(column(Kind.REAL, grid=0.001), ages).inverse(RNG.normal(size=2000), on_grid=True)
+    drawn = plan_column(column(Real(), grid=0.001), ages).inverse(RNG.normal(size=2000), on_grid=True)
     assert all(value == float(f"{value:.3f}") for value in drawn)
-    shifted = plan_column(column(Kind.REAL, grid=5.0, family="gaussian"), 2.5 + 5.0 * RNG.integers(0, 40, 300))
+    shifted = plan_column(column(Real(), grid=5.0, family="gaussian"), 2.5 + 5.0 * RNG.integers(0, 40, 300))
     assert set(np.unique(shifted.inverse(RNG.normal(size=100), on_grid=True) % 5)) == {2.5}
-    bounded = plan_column(column(Kind.BOUNDED, bounds=(0.0, 1.0), family="gaussian"), SHARES)
+    bounded = plan_column(column(Bounded(), bounds=(0.0, 1.0), family="gaussian"), SHARES)
     drawn = bounded.inverse(np.linspace(-9, 9, 50), on_grid=True)
     assert (drawn.min(), drawn.max()) == (0, 1)
-    positive = plan_column(column(Kind.POSITIVE, family="gaussian"), SKEWED)
+    positive = plan_column(column(Positive(), family="gaussian"), SKEWED)
     assert 0 < positive.inverse(np.array([-99.0]), on_grid=True)[0] <= SKEWED.min()
-    counts = plan_column(column(Kind.COUNT), LARGE)
+    counts = plan_column(column(Count()), LARGE)
     assert counts.inverse(np.array([-99.0]), on_grid=True)[0] == 0
-    assert set(plan_column(column(Kind.COUNT), POISSON).inverse(np.array([0.2, 3.7]), on_grid=True)) == {0.0, 4.0}
+    assert set(plan_column(column(Count()), POISSON).inverse(np.array([0.2, 3.7]), on_grid=True)) == {0.0, 4.0}
 
 
 def test_the_floor_is_the_rounding() -> None:
     values = RNG.normal(0.0, 2.0, 2000)
     steps = np.round(values)
-    plan = plan_column(column(Kind.REAL, grid=1.0, family="gaussian"), steps)
+    plan = plan_column(column(Real(), grid=1.0, family="gaussian"), steps)
     assert plan.floor == pytest.approx(1 / np.sqrt(12) / steps.std(), rel=1e-9)
-    assert plan_column(column(Kind.REAL, family="gaussian"), values).floor == 0.01
-    assert plan_column(column(Kind.REAL, grid=1e-9, family="gaussian"), values).floor == 0.01
+    assert plan_column(column(Real(), family="gaussian"), values).floor == 0.01
+    assert plan_column(column(Real(), grid=1e-9, family="gaussian"), values).floor == 0.01
     coarse = np.array([0.0] * 99 + [1.0])
-    assert plan_column(column(Kind.REAL, grid=1.0, family="gaussian"), coarse).floor == 1.0
-    scores = plan_column(column(Kind.REAL, grid=1.0), steps)
+    assert plan_column(column(Real(), grid=1.0, family="gaussian"), coarse).floor == 1.0
+    scores = plan_column(column(Real(), grid=1.0), steps)
     assert plan.floor / 2 < scores.floor < plan.floor * 2
 
 
 def test_a_damaged_plan_is_refused() -> None:
-    saved = plan_column(column(Kind.REAL), SKEWED).to_json()
+    saved = plan_column(column(Real()), SKEWED).to_json()
     for damage in ({"family": "round"}, {"spikes": None}, {"levels": "3"}, {"scale": {"scale": "cubic"}}):
         with pytest.raises(DataError):
             ColumnPlan.from_json({**saved, **damage})
@@ -449,7 +457,7 @@ def test_other_containers_on_request() -> None:
 def test_any_column_comes_back(scale: float, offset: float, seed: int) -> None:
     values = offset + 10**scale * np.random.default_rng(seed).standard_t(2, size=60)
     for family in ("normal_scores", "gaussian"):
-        plan = plan_column(column(Kind.REAL, family=family), values)
+        plan = plan_column(column(Real(), family=family), values)
         y, log_slope = plan.forward(values)
         assert np.isfinite(y).all() and np.isfinite(log_slope).all()
         np.testing.assert_allclose(plan.inverse(y), values, rtol=1e-9, atol=1e-9 * 10**scale)
@@ -491,7 +499,7 @@ def test_levels_of_an_array_that_were_never_seen() -> None:
     codes = RNG.choice([1, 2, 3, 5, 6, 7], 200).astype(float)
     X = np.column_stack([RNG.normal(size=200), codes])
     schema = infer_table_schema(X)
-    assert schema.columns[1].kind is Kind.CATEGORICAL
+    assert schema.columns[1].kind == Categorical()
     new = X[:5].copy()
     new[2, 1] = 4
     with pytest.raises(DataError, match="4"):
@@ -522,7 +530,7 @@ def test_dropped_columns_are_told() -> None:
 def test_a_scale_that_cannot_take_the_data_gives_way_to_a_straight_one() -> None:
     """Whatever the values, the model sees finite numbers, and they come back."""
     for values in ([0.0, 1e-300, 1.0, 2.0], [1e300, -1e300, 0.0, 1.0], [1.0, np.nextafter(1.0, 2), 2.0, 3.0]):
-        plan = plan_column(column(Kind.REAL), np.array(values))
+        plan = plan_column(column(Real()), np.array(values))
         table, encoding = encoded(pd.DataFrame({"a": values * 10, "b": RNG.normal(size=40)}))
         x = encoding.encode(table, dtype="float64")
         assert np.isfinite(x.x).all() and np.isfinite(x.log_jacobian).all()

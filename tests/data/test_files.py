@@ -2,9 +2,11 @@
 
 import gzip
 import io
+import os
 import sys
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 from hypothesis import given
@@ -12,7 +14,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from tightbound.data import Aside, DataError, as_table, atomic_write, check_place, read_table, write_table
+from tightbound.data import (
+    Aside,
+    DataError,
+    as_table,
+    atomic_folder,
+    atomic_write,
+    check_place,
+    read_table,
+    write_table,
+)
 
 CSV = "a,b,kind\n1,0.5,u\n2,,v\n3,1e3,u\n"
 NUMBERS = np.array([[1, 0.5], [2, np.nan], [3, 1000]])
@@ -345,6 +356,38 @@ def test_the_name_appears_only_when_all_is_written(tmp_path):
 
     atomic_write(target, write)
     assert seen == [False] and target.read_bytes() == b"whole"
+
+
+def test_what_killed_runs_left_is_swept_and_what_runs_is_not(tmp_path):
+    old, young, other = (tmp_path / f".{name}.part" for name in ("t.bin.1a2b", "t.bin.3c4d", "u.bin.1a2b"))
+    for place in (old, young, other):
+        place.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    os.utime(other, (0, 0))
+    atomic_write(tmp_path / "t.bin", b"whole")
+    assert not old.exists() and young.exists() and other.exists() and (tmp_path / "t.bin").read_bytes() == b"whole"
+
+
+def test_a_folder_takes_the_place_of_another(tmp_path):
+    for files in ({"a": b"1", "b": b"2"}, {"a": b"3"}):
+        atomic_folder(tmp_path / "deep" / "model", files)
+        assert {file.name: file.read_bytes() for file in (tmp_path / "deep" / "model").iterdir()} == files
+    assert [place.name for place in (tmp_path / "deep").iterdir()] == ["model"]
+
+
+def test_objects_of_numbers_and_texts_that_spell_numbers_are_numbers():
+    frame = pd.DataFrame({"a": np.array([1, "2", None, 3.5], dtype=object)})
+    np.testing.assert_array_equal(as_table(frame).values[:, 0], [1, 2, np.nan, 3.5])
+    with pytest.raises(DataError, match="values of one type"):
+        as_table(pd.DataFrame({"a": np.array([1, "two"], dtype=object)}))
+
+
+def test_a_label_of_a_nullable_type_may_have_gaps():
+    frame = pd.DataFrame(
+        {"a": [1.0, 2.0], "b": pd.array([1, None], dtype="Int64"), "c": pd.array([0.5, None], "Float64")}
+    )
+    assert as_table(frame, label="b").labels.tolist() == ["1", ""]
+    np.testing.assert_array_equal(as_table(frame, label="c").labels, [0.5, np.nan])
 
 
 def test_links_and_devices_are_followed(tmp_path):

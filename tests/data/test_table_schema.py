@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from tightbound.data import DataError, Kind, TableColumn, TableSchema, infer_table_schema
+from tightbound.data import DataError, TableColumn, TableSchema, infer_table_schema
 from tightbound.data.cells.text import NumberFormat
+from tightbound.data.types import Bounded, Count, Datetime, Real
 
 RNG = np.random.default_rng(7)
 N = 60
@@ -142,7 +143,7 @@ def test_a_schema_written_by_hand_is_settled_by_the_table():
     with pytest.raises(DataError, match=r"'rating'.*left open.*settled"):
         schema.codes(table)
     schema = schema.settled(table)
-    assert schema["rating"].kind is Kind.COUNT and schema["size"].levels == ("S", "M", "L")
+    assert schema["rating"].kind == Count() and schema["size"].levels == ("S", "M", "L")
     assert_same(schema.values(schema.codes(table)), table)
 
 
@@ -157,9 +158,9 @@ def test_an_edit_is_obeyed():
     assert len(kept.modelled) == len(SCHEMA.modelled) + 1 and len(kept["name"].levels) == N
     without = SCHEMA.with_column(replace(SCHEMA["real"], dropped=True))
     assert without.codes(TABLE.drop("real")).shape == (N, len(MODELLED) - 1)
-    shares = SCHEMA.with_column(replace(SCHEMA["real"], kind=Kind.BOUNDED)).settled(TABLE)
+    shares = SCHEMA.with_column(replace(SCHEMA["real"], kind=Bounded())).settled(TABLE)
     assert shares["real"].bounds[0] < TABLE["real"].min() + 1 and shares.codes(TABLE).shape == (N, len(MODELLED))
-    for column in (TableColumn("sizes", Kind.REAL), replace(SCHEMA["size"], levels=(1, "a"))):
+    for column in (TableColumn("sizes", Real()), replace(SCHEMA["size"], levels=(1, "a"))):
         with pytest.raises(DataError):
             SCHEMA.with_column(column)
 
@@ -369,7 +370,7 @@ def test_cells_keep_the_spelling_that_they_came_in(texts):
     for table in (pl.DataFrame({"a": texts}), pd.DataFrame({"a": texts}), np.array([texts], dtype=object).T):
         schema = infer_table_schema(table)
         codes = schema.codes(table)
-        assert not schema.columns[0].dropped and schema.columns[0].kind in (Kind.REAL, Kind.DATETIME)
+        assert not schema.columns[0].dropped and schema.columns[0].kind in (Real(), Datetime())
         assert_same(schema.values(codes, like=table), table)
         codes[0, 0] += 1
         changed = schema.values(codes, like=table)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from tightbound.data.summary import Summary, summarised
     from tightbound.data.support import first_outside
     from tightbound.data.table import Table
-    from tightbound.data.types import Kind, TableColumn, TableSchema, infer_table_schema
-    from tightbound.data.write import atomic_write, check_place, write_polars, write_table
+    from tightbound.data.types import TableColumn, TableSchema, infer_table_schema
+    from tightbound.data.write import atomic_folder, atomic_write, check_place, write_polars, write_table
 
 __all__ = [
     "Aside",
@@ -30,7 +30,6 @@ __all__ = [
     "ColumnwiseEncoding",
     "DataError",
     "Encoding",
-    "Kind",
     "Numbers",
     "Preprocessing",
     "Rows",
@@ -40,6 +39,7 @@ __all__ = [
     "TableColumn",
     "TableSchema",
     "as_table",
+    "atomic_folder",
     "atomic_write",
     "check_place",
     "coded",
@@ -75,8 +75,8 @@ _HOMES = {
     "support": ("first_outside",),
     "sparse": ("SparseMatrix",),
     "table": ("Table",),
-    "types": ("Kind", "TableColumn", "TableSchema", "infer_table_schema"),
-    "write": ("atomic_write", "check_place", "write_polars", "write_table"),
+    "types": ("TableColumn", "TableSchema", "infer_table_schema"),
+    "write": ("atomic_folder", "atomic_write", "check_place", "write_polars", "write_table"),
 }
 
 

@@ -17,7 +17,7 @@ from tightbound.data.saved import damaged, restored
 from tightbound.data.summary import Summary, require_finite, rounding, summarised
 from tightbound.data.support import first_outside, not_binary, not_intensity
 from tightbound.data.table import Table
-from tightbound.data.types import Kind, TableColumn, TableSchema
+from tightbound.data.types import Binary, Real, TableColumn, TableSchema
 
 LIKELIHOODS = ("gaussian", "bernoulli")
 SCALINGS = ("standard", "none")
@@ -272,7 +272,7 @@ def make_encoding(
     columns = tuple(
         TableColumn(
             name,
-            Kind.BINARY if levels else Kind.REAL,
+            Binary() if levels else Real(),
             storage=dtype,
             levels=levels,
             grid=float(facts.grid[j]),

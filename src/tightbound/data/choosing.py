@@ -18,7 +18,7 @@ from tightbound.data.preprocessing import BAGS, TOTAL, Preprocessing
 from tightbound.data.summary import Summary, summarised
 from tightbound.data.support import first_outside, not_binary, not_intensity
 from tightbound.data.table import Table
-from tightbound.data.types.families import COUNTS
+from tightbound.data.types.line import COUNTS
 
 OF_NUMBERS = ("auto", "gaussian", "bernoulli")
 

@@ -13,7 +13,7 @@ from tightbound.data.errors import DataError, complain, listing, shorten
 from tightbound.data.names import column_position
 from tightbound.data.sparse import SparseMatrix
 from tightbound.data.table import Table
-from tightbound.data.types import Kind, TableColumn, TableSchema, infer_table_schema
+from tightbound.data.types import Count, TableColumn, TableSchema, infer_table_schema
 
 
 def coded(
@@ -52,7 +52,7 @@ def coded(
     elif any(column.is_open for column in schema.columns):
         schema = schema.settled(native, source=table.source)
     names = tuple(column.name for column in schema.modelled)
-    codes = schema.codes(native, unseen=unseen, source=table.source)  # type: ignore[arg-type]
+    codes = schema.codes(native, unseen=unseen, source=table.source)
     shape, dtypes = (len(names),), ("float64",) * len(names)
     return replace(table, values=codes, names=names, shape=shape, dtypes=dtypes, coded=schema, native=native)
 
@@ -132,7 +132,7 @@ def counted(table: Table, given: Sequence[str | int] = ()) -> Table:
     """
     others = [column_position(key, table.names, table.source) for key in given]
     _require_counts(table, tuple(others))
-    count = TableColumn("", Kind.COUNT, storage=table.values.dtype.name, reason="It is one of a table of counts")
+    count = TableColumn("", Count(), storage=table.values.dtype.name, reason="It is one of a table of counts")
     columns = [replace(count, name=name) for name in table.names]
     for j in others:
         found = infer_table_schema(np.asarray(table.values[:, j], float)[:, None], source=table.source).columns[0]
@@ -148,7 +148,7 @@ def _coded_counts(table: Table, schema: TableSchema | None, *, unseen: str = "er
     """
     if schema is None:
         return counted(table)
-    others = [j for j, column in enumerate(schema.columns) if column.kind is not Kind.COUNT]
+    others = [j for j, column in enumerate(schema.columns) if not column.kind.whole]
     if len(schema.columns) != table.n_columns or any(column.dropped or column.is_open for column in schema.columns):
         return coded(table.dense(), schema, unseen=unseen)
     _require_counts(table, tuple(others))
@@ -156,7 +156,7 @@ def _coded_counts(table: Table, schema: TableSchema | None, *, unseen: str = "er
     for j in others:
         one = TableSchema((schema.columns[j],), container="numpy", named=False)
         cells = np.asarray(table.values[:, j])[:, None]
-        codes[j] = one.codes(cells, unseen=unseen, source=table.source)[:, 0]  # type: ignore[arg-type]
+        codes[j] = one.codes(cells, unseen=unseen, source=table.source)[:, 0]
     names = tuple(column.name for column in schema.columns)
     values: Any = table.values.astype(np.float64)
     if isinstance(values, SparseMatrix):

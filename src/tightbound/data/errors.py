@@ -40,3 +40,19 @@ def shorten(value: object, limit: int = 40) -> str:
     """`repr` of a cell, cut to what fits in a sentence."""
     text = repr(value)
     return text if len(text) <= limit else text[:limit] + "..."
+
+
+def row_words(row: int) -> str:
+    """Words for a row of a table in memory."""
+    return f"row {row} (counting from 0)"
+
+
+def unreadable(path: str, error: OSError) -> DataError:
+    """The error for a path that the operating system refuses."""
+    reason = (error.strerror or str(error)).lower()
+    return complain(
+        shorten(path, 200),
+        "be a file or folder that can be read",
+        f"the system says: {reason}",
+        "check path and rights",
+    )

@@ -1,12 +1,17 @@
-"""Tables into files; a file appears whole or not at all."""
+"""Tables into files; a file or a folder appears whole or not at all."""
 
 from __future__ import annotations
 
+import glob
 import gzip
 import io
 import os
 import secrets
+import shutil
 import sys
+import tempfile
+import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,10 +23,15 @@ import polars as pl
 from tightbound.data.errors import complain
 from tightbound.data.names import default_names
 
-SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".npy", ".npz")
+ARRAYS = (".npy", ".npz")
+SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", *ARRAYS)
 
 
-def atomic_write(path: str | os.PathLike[str], write: Callable[[BinaryIO], None]) -> None:
+DAY = 86_400
+"""A temporary file of this many seconds is what a killed run left behind."""
+
+
+def atomic_write(path: str | os.PathLike[str], contents: bytes | Callable[[BinaryIO], object]) -> None:
     """Writes a file so that it appears whole or not at all.
 
     The bytes go to a temporary file in the same folder, are forced to the disk, and take the name in one step; an
@@ -29,19 +39,24 @@ def atomic_write(path: str | os.PathLike[str], write: Callable[[BinaryIO], None]
 
     Args:
         path: where the file shall be.
-        write: writes the contents to the open file it is given.
+        contents: the bytes, or what writes them to the open file it is given.
 
     Raises:
         DataError: when the system refuses (no such folder, no right, no space).
     """
-    target = os.path.realpath(path)
+    target = Path(os.path.realpath(path))
     try:
-        if os.path.exists(target) and not os.path.isfile(target) and not os.path.isdir(target):
-            with open(target, "wb") as stream:
-                write(stream)
+        if target.exists() and not target.is_file() and not target.is_dir():
+            with target.open("wb") as stream:
+                _put(stream, contents)
             return
-        with _temporary(target) as stream:
-            write(stream)
+        if target.is_dir():
+            raise IsADirectoryError(21, "it is a folder")
+        with _aside(target) as temporary:
+            with temporary.open("xb") as stream:
+                _put(stream, contents)
+                _force(stream)
+            os.replace(temporary, target)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise complain(
@@ -52,34 +67,75 @@ def atomic_write(path: str | os.PathLike[str], write: Callable[[BinaryIO], None]
         ) from error
 
 
+def atomic_folder(target: Path, files: Mapping[str, bytes]) -> None:
+    """Writes a folder of files, in place of an earlier one; it appears whole or not at all. The system may refuse."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _aside(target) as staging:
+        staging.mkdir()
+        for name, data in files.items():
+            with (staging / name).open("xb") as stream:
+                stream.write(data)
+                _force(stream)
+        _swap(staging, target)
+
+
+def _put(stream: BinaryIO, contents: bytes | Callable[[BinaryIO], object]) -> None:
+    if isinstance(contents, bytes):
+        stream.write(contents)
+    else:
+        contents(stream)
+
+
+def _force(stream: BinaryIO) -> None:
+    stream.flush()
+    os.fsync(stream.fileno())
+
+
 @contextmanager
-def _temporary(target: str) -> Iterator[BinaryIO]:
-    """An open file that takes the name `target` at the end, or vanishes when something goes wrong."""
-    folder, name = os.path.split(target)
-    if os.path.isdir(target):
-        raise IsADirectoryError(21, "it is a folder")
-    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.part")
+def _aside(target: Path) -> Iterator[Path]:
+    """A name beside the target for what is to take its place; whatever bears it at the end is removed."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > DAY:
+                _remove(left)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        with open(temporary, "xb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: str) -> None:
+        yield temporary
+    finally:
+        _remove(temporary)
     # So that the new name itself survives a power cut; not every file system lets a folder be opened.
     with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
+        handle = os.open(target.parent, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _remove(place: Path) -> None:
+    if place.is_dir():
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        place.unlink(missing_ok=True)
+
+
+def _swap(staging: Path, target: Path) -> None:
+    # A folder cannot replace a non-empty one in a single step: the old one steps aside first, and back on failure.
+    if not target.exists():
+        os.rename(staging, target)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+    try:
+        os.rename(target, aside / "model")
+        try:
+            os.rename(staging, target)
+        except BaseException:
+            os.rename(aside / "model", target)
+            raise
+        shutil.rmtree(aside / "model", ignore_errors=True)
+    finally:
+        with suppress(OSError):
+            aside.rmdir()  # refused while it holds something: what could not be put back is never deleted
 
 
 def check_place(path: str | os.PathLike[str], suffixes: Sequence[str] = SUFFIXES) -> None:
@@ -104,6 +160,12 @@ def check_place(path: str | os.PathLike[str], suffixes: Sequence[str] = SUFFIXES
         raise complain(place, "lie in a folder that exists", f"{folder} is none", "make that folder first")
 
 
+def _suffix(place: str) -> str:
+    name = Path(place.lower())
+    both = "".join(name.suffixes[-2:])
+    return both if both in SUFFIXES else name.suffix
+
+
 def write_table(
     path: str | os.PathLike[str],
     columns: Mapping[str, np.ndarray] | np.ndarray,
@@ -124,31 +186,22 @@ def write_table(
     """
     place = os.fspath(path)
     check_place(place)
-    suffix = "".join(Path(place.lower()).suffixes[-2:])
-    suffix = suffix if suffix in SUFFIXES else Path(place.lower()).suffix
-    if place == "-":
-        _write_frame(sys.stdout.buffer, _frame(columns, names, "Standard output"), ".csv")
-        sys.stdout.buffer.flush()
+    if _suffix(place) not in ARRAYS:
+        write_polars(place, _frame(columns, names, "Standard output" if place == "-" else os.path.basename(place)))
         return
-    if suffix in (".npy", ".npz"):
-        arrays = _arrays(columns)
-        atomic_write(place, lambda stream: _write_arrays(stream, arrays, suffix))
-    else:
-        frame = _frame(columns, names, os.path.basename(place))
-        atomic_write(place, lambda stream: _write_frame(stream, frame, suffix))
+    arrays = _arrays(columns)
+    atomic_write(place, lambda stream: _write_arrays(stream, arrays, _suffix(place)))
 
 
 def write_polars(path: str | os.PathLike[str], frame: pl.DataFrame) -> None:
     """Writes a polars frame to .csv, .tsv (also .gz), .parquet, or "-" for CSV on standard output."""
     place = os.fspath(path)
-    check_place(place, tuple(each for each in SUFFIXES if each not in (".npy", ".npz")))
-    suffix = "".join(Path(place.lower()).suffixes[-2:])
-    suffix = suffix if suffix in SUFFIXES else Path(place.lower()).suffix
+    check_place(place, tuple(each for each in SUFFIXES if each not in ARRAYS))
     if place == "-":
         _write_frame(sys.stdout.buffer, frame, ".csv")
         sys.stdout.buffer.flush()
         return
-    atomic_write(place, lambda stream: _write_frame(stream, frame, suffix))
+    atomic_write(place, lambda stream: _write_frame(stream, frame, _suffix(place)))
 
 
 def _arrays(columns: Mapping[str, np.ndarray] | np.ndarray) -> dict[str, np.ndarray]:
@@ -160,8 +213,6 @@ def _arrays(columns: Mapping[str, np.ndarray] | np.ndarray) -> dict[str, np.ndar
 def _write_arrays(stream: BinaryIO, arrays: dict[str, np.ndarray], suffix: str) -> None:
     if suffix == ".npz":
         # The names of the arrays are the user's: as keyword arguments, "file" would clash with NumPy's own.
-        import zipfile
-
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, array in arrays.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
@@ -179,18 +230,7 @@ def _frame(columns: Mapping[str, np.ndarray] | np.ndarray, names: Sequence[str] 
         raise complain(
             source, "get columns of one length", f"their lengths are {lengths}", "write them to different files"
         )
-    return pl.DataFrame([_series(name, column) for name, column in flat.items()])
-
-
-def _series(name: str, column: np.ndarray) -> pl.Series:
-    if column.dtype.kind in "US":
-        return pl.Series(name, [str(cell) for cell in column], dtype=pl.String)
-    series = pl.Series(name, np.ascontiguousarray(column))
-    return series.fill_nan(None) if column.dtype.kind == "f" else series
-
-
-def _matrix(array: np.ndarray) -> np.ndarray:
-    return array.reshape(array.shape[0], int(np.prod(array.shape[1:])))  # -1 would not do for no rows
+    return pl.DataFrame({name: np.ascontiguousarray(column) for name, column in flat.items()}, nan_to_null=True)
 
 
 def _flat(
@@ -213,6 +253,10 @@ def _flat(
             "give one name for each column",
         )
     return dict(zip(names, matrix.T, strict=True))
+
+
+def _matrix(array: np.ndarray) -> np.ndarray:
+    return array.reshape(array.shape[0], int(np.prod(array.shape[1:])))  # -1 would not do for no rows
 
 
 def _write_frame(stream: BinaryIO, frame: pl.DataFrame, suffix: str) -> None:

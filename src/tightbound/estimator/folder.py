@@ -1,11 +1,8 @@
 """A model is a folder: model.json (what it is) and weights.safetensors (its numbers). Loading executes nothing."""
 
-import contextlib
 import dataclasses
 import json
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from tightbound import learn
-from tightbound.data import DataError, Encoding, encoding_from_json
+from tightbound.data import DataError, Encoding, atomic_folder, encoding_from_json
 from tightbound.estimator.fitted import FittedModel, TrainingSummary, precision
 from tightbound.model import Specification, Start, axes, build
 
@@ -50,7 +47,6 @@ def save_model(
     target = Path(path)
     check_target(target, overwrite)
     _check_own_q(model)
-    target.parent.mkdir(parents=True, exist_ok=True)
     arrays = learn.named_arrays(eqx.filter(model.pair, eqx.is_array))
     description = {**_description(model, extra or {}), "weights_digest": learn.digest(arrays)}
     contents = {
@@ -58,14 +54,7 @@ def save_model(
         WEIGHTS_FILE: save_arrays(arrays),
         **(files or {}),
     }
-    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        for name, data in contents.items():
-            _write_synced(staging / name, data)
-        staging.chmod(0o755)
-        _swap(staging, target)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    atomic_folder(target, contents)
 
 
 def check_target(path: str | os.PathLike[str], overwrite: bool) -> None:
@@ -218,29 +207,3 @@ def _damaged(path: Path, error: Exception) -> DataError:
 def _first_line(error: Exception) -> str:
     lines = str(error).splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _swap(staging: Path, target: Path) -> None:
-    # A folder cannot replace a non-empty one in a single step: the old one steps aside first, and back on failure.
-    if not target.exists():
-        os.rename(staging, target)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    try:
-        os.rename(target, aside / "model")
-        try:
-            os.rename(staging, target)
-        except BaseException:
-            os.rename(aside / "model", target)
-            raise
-        shutil.rmtree(aside / "model", ignore_errors=True)
-    finally:
-        with contextlib.suppress(OSError):
-            aside.rmdir()  # refused while it holds something: what could not be put back is never deleted

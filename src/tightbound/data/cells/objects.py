@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from tightbound.data.cells.text import is_number
 from tightbound.data.errors import CellTypeError, complain, shorten
 
 _WORDS = {"text": "text", "number": "a number", "yes/no": "true or false", "date": "a date", "time": "a duration"}
@@ -21,11 +22,13 @@ def series_from_objects(cells: Sequence[Any], name: str, source: str) -> pl.Seri
     Raises:
         DataError: for cells of two types in one column, and for cells that are neither numbers, texts nor dates.
     """
-    plain = [None if _is_missing(cell) else cell for cell in cells]
+    plain = [None if is_missing(cell) else cell for cell in cells]
     first: dict[str, int] = {}
     for row, value in enumerate(plain):
         if value is not None:
             first.setdefault(_family(value, row, name, source), row)
+    if set(first) == {"number", "text"} and all(not isinstance(cell, str) or is_number(cell) for cell in plain):
+        return pl.Series(name, [None if cell is None else float(cell) for cell in plain], dtype=pl.Float64)
     if len(first) > 1:
         (one, i), (other, j) = list(first.items())[:2]
         raise complain(
@@ -39,7 +42,8 @@ def series_from_objects(cells: Sequence[Any], name: str, source: str) -> pl.Seri
     return _BUILDERS[family](plain, name)
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Whether a Python object stands for a missing cell: None, NaN, NA, NaT."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, float) and value != value

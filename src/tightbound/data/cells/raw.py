@@ -36,6 +36,11 @@ class RawColumn:
     declared: tuple[Level, ...] | None = None
     ordered: bool = False
 
+    @property
+    def categories(self) -> bool:
+        """True for the types of categories, be they listed or not."""
+        return self.storage.startswith(("category", "Categorical", "Enum"))
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -92,7 +97,7 @@ def raw_table(X: Any, source: str = "X") -> RawTable:
         return RawTable(tuple(_from_polars(s, source) for s in native.iter_columns()), "polars", True, native, source)
     if frame.implementation.is_pyarrow():
         return _from_arrow(native, source)
-    raise complain(source, "be a pandas, polars or Arrow table", f"it is of {frame.implementation}", "convert it")
+    return raw_table(frame.to_polars(), source)
 
 
 def _from_array(X: Any, source: str) -> RawTable:

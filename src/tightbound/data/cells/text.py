@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -26,7 +26,7 @@ def is_number(text: str) -> bool:
 
 
 def numbers_from_text(
-    texts: pl.Series | Iterable[str | None], *, source: str, name: str, where: Callable[[int], str]
+    texts: pl.Series, *, source: str, name: str, where: Callable[[int], str]
 ) -> tuple[np.ndarray, str]:
     """A column of text as numbers, and the dtype name that fits it.
 
@@ -41,9 +41,7 @@ def numbers_from_text(
     Raises:
         DataError: naming the first cell that is not a number.
     """
-    # pandas fills the gaps in a column of text with NaN
-    given = texts if isinstance(texts, pl.Series) else [text if isinstance(text, str) else None for text in texts]
-    column = pl.Series(given, dtype=pl.String).str.strip_chars()
+    column = texts.str.strip_chars()
     column = column.set(column.is_in(MISSING), None)
     for dtype, kind in ((pl.Int64, "int64"), (pl.Float64, "float64")):
         numbers = column.cast(dtype, strict=False)
@@ -92,6 +90,11 @@ class NumberFormat:
     suffix: str = ""
     places: int | None = None
     pointed: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """True when numbers are written as programs write them."""
+        return self.decimal == "." and not (self.thousands or self.prefix or self.suffix)
 
     def spell(self, number: float) -> str:
         """The number as text."""

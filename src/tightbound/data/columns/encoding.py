@@ -219,7 +219,7 @@ class ColumnwiseEncoding(Encoding):
         column, plan, levels = self.schema.modelled[j], self.plans[j], self.levels(j)
         if levels:
             return float(_place_of(value, levels, column.name))
-        if column.kind.value == "datetime" and not isinstance(value, int | float):
+        if column.kind.moments and not isinstance(value, int | float):
             return _days(column.name, value)
         number = number_of(column.name, value)
         if not (plan.low <= number <= plan.high or number in plan.spikes):
@@ -227,14 +227,14 @@ class ColumnwiseEncoding(Encoding):
                 f"The value given for column {column.name!r} must lie where the column does, from {plan.low:g} to "
                 f"{plan.high:g}; got {number:g}; give another."
             )
-        if column.kind.value == "count" and number != round(number):
+        if column.kind.whole and number != round(number):
             raise DataError(
                 f"The value given for column {column.name!r} must be a whole number; got {number:g}; give a count."
             )
         return number
 
     def value(self, j: int, code: float) -> Any:
-        if self.schema.modelled[j].kind.value != "datetime":
+        if not self.schema.modelled[j].kind.moments:
             return super().value(j, code)
         moment = np.datetime64("1970-01-01", "s") + np.timedelta64(round(code * 86_400), "s")
         return str(moment).removesuffix("T00:00:00")
@@ -331,9 +331,9 @@ def _plan(column: TableColumn, values: np.ndarray, wanted: Preprocessing, table:
         return plan_exposure(column, values, table.source)
     n = len(values)
     values = values[~np.isnan(values)]
-    number = column.kind.value in ("real", "positive", "bounded", "count")
+    number = not (column.kind.levelled or column.kind.moments)
     if column.name in wanted.condition:
-        if number or column.kind.value == "datetime":
+        if not column.kind.levelled:
             # Numbers are told to the networks standardised, no count among those that a total is of.
             column = replace(column, family="gaussian", spikes=())
         return replace(plan_column(column, values), role="condition")
@@ -346,16 +346,16 @@ def _plan(column: TableColumn, values: np.ndarray, wanted: Preprocessing, table:
 
 def _require_fitting(column: TableColumn, values: np.ndarray, likelihood: str, table: Table) -> None:
     """Refuses columns that a likelihood of the whole row has no place for."""
-    kind = column.kind.value
+    kind = column.kind
     fits = {
-        "gaussian": (kind in ("real", "positive", "bounded", "count", "datetime"), "be a number"),
-        "bernoulli": (kind == "binary" and set(column.levels or ()) <= {0, 1}, "hold 0 and 1 alone"),
-    }.get(likelihood, (kind == "count", "hold counts"))
+        "gaussian": (not kind.levelled, "be a number"),
+        "bernoulli": ("bernoulli" in kind.families and set(column.levels or ()) <= {0, 1}, "hold 0 and 1 alone"),
+    }.get(likelihood, (kind.whole, "hold counts"))
     if not fits[0]:
         raise complain(
             f"Column {column.name!r} of {table.source}",
             f"{fits[1]} for the likelihood {likelihood!r}",
-            f"it is {kind}",
+            f"it is {kind.value}",
             "drop it, make it a condition, or use likelihood='columns'",
         )
 

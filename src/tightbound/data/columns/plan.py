@@ -11,15 +11,14 @@ import numpy as np
 from tightbound.data.columns.scales import Affine, Log, NormalScores, Numbers, Scale, scale_from_json
 from tightbound.data.errors import complain, listing, suggestion
 from tightbound.data.saved import damaged, plain, restored
-from tightbound.data.types.column import Kind, TableColumn
-from tightbound.data.types.families import COUNTS, FAMILIES
+from tightbound.data.types.column import TableColumn
+from tightbound.data.types.line import COUNTS
+from tightbound.data.types.registry import TYPES
 
 ROLES = ("", "condition", "exposure")
 N_COMPONENTS = 5
 FEWEST_AT_A_SPIKE = 30
 """Rows at a value for it to be modelled as a spike: fewer say little about when it is taken."""
-SMALL_COUNTS = 20.0
-"""Counts with a larger mean are modelled on the line, as whole numbers on a grid."""
 
 
 @final
@@ -115,7 +114,7 @@ class ColumnPlan:
         """The inverse of `to_json`; a foreign or damaged one is a DataError."""
         what = "The saved plan of a column"
         made = restored(cls, data, what, scale=lambda scale: None if scale is None else scale_from_json(scale))
-        if not any(made.family in families for families in FAMILIES.values()):
+        if not any(made.family in kind.families for kind in TYPES):
             raise damaged(what, "name a family", f"it names {made.family!r}")
         if made.role not in ROLES:
             raise damaged(what, f"have one of the roles {listing(ROLES)}", f"it has {made.role!r}")
@@ -153,36 +152,20 @@ def plan_column(
     Raises:
         DataError: for a family that cannot describe the kind.
     """
-    family = column.family or _usual(column, values, continuous, counts)
-    if family not in FAMILIES[column.kind]:
+    kind = column.kind
+    family = column.family or kind.usual_family(column, values, continuous, counts)
+    if family not in kind.families:
         raise complain(
             f"The family of column {column.name!r}",
-            f"be one of {listing(FAMILIES[column.kind], 20)}, since it is {column.kind.value}",
+            f"be one of {listing(kind.families, 20)}, since it is {kind.value}",
             f"it is {family!r}",
-            f"choose one of these{suggestion(family, FAMILIES[column.kind])}",
+            f"choose one of these{suggestion(family, kind.families)}",
         )
-    if column.levels is not None and column.kind is not Kind.COUNT:
-        return ColumnPlan(column.name, family, levels=max(len(column.levels), 2))
+    if kind.levelled:
+        return ColumnPlan(column.name, family, levels=max(len(column.levels or ()), 2))
     if family in COUNTS:
         return ColumnPlan(column.name, family, low=0.0)
     return _continuous(column, family, values)
-
-
-def _usual(column: TableColumn, values: Numbers, continuous: str, counts: str) -> str:
-    if column.kind is Kind.ORDINAL:
-        return "cumulative_logit" if len(column.levels or ()) > 2 else "categorical"
-    if column.kind is Kind.CATEGORICAL:
-        return "categorical"
-    if column.kind is Kind.BINARY:
-        return "bernoulli"
-    if column.kind is Kind.COUNT and counts != "auto":
-        return counts
-    if column.kind is Kind.COUNT and len(values):
-        mean, variance = float(values.mean()), float(values.var())
-        # A negative binomial spreads at least as far as a Poisson: what spreads less goes on the line.
-        if mean < SMALL_COUNTS and variance >= 0.8 * mean:
-            return "hurdle_negative_binomial" if 0.0 in column.spikes else "negative_binomial"
-    return continuous
 
 
 def _continuous(column: TableColumn, family: str, values: Numbers) -> ColumnPlan:
@@ -190,10 +173,9 @@ def _continuous(column: TableColumn, family: str, values: Numbers) -> ColumnPlan
     spikes = _spikes(column, family, values, (low, high))
     slab = values[~np.isin(values, spikes)]
     slab = slab if len(np.unique(slab)) >= 2 else values
-    if column.kind in (Kind.POSITIVE, Kind.COUNT):
-        low = max(low, 0.0 if column.kind is Kind.COUNT else column.grid or float(slab.min(initial=np.inf)) * 1e-3)
+    low = max(low, column.kind.lowest(column, slab))
     scale = _scale(family, slab, low, high)
-    grid = column.grid if column.kind is not Kind.DATETIME or column.grid >= 1e-6 else 0.0
+    grid = column.kind.step(column)
     floor = _floor(scale, slab, grid)
     places = _places(scale, spikes, slab)
     origin = float(slab.min()) if grid and len(slab) else 0.0

@@ -7,22 +7,19 @@ import gzip
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
-import narwhals as nw
 import numpy as np
 import polars as pl
 
 from tightbound.data.cells.text import MISSING, is_number
-from tightbound.data.errors import complain, shorten
-from tightbound.data.names import Choice, default_names, require_unique
-from tightbound.data.read.frames import table_from_frame
-from tightbound.data.table import Table
-from tightbound.data.types import TableSchema
+from tightbound.data.errors import complain
+from tightbound.data.names import default_names, require_unique
 
 
+@final
 @dataclass(frozen=True)
-class _Lines:
+class Lines:
     """The text cut into lines: the names, and where in the file each row of data stands (first line is 1)."""
 
     names: tuple[str, ...]
@@ -30,19 +27,12 @@ class _Lines:
     numbers: np.ndarray
 
     def words(self, row: int) -> str:
+        """Words for a row of the frame."""
         return f"line {self.numbers[row]}"
 
 
-def table_from_delimited(
-    data: bytes,
-    choice: Choice,
-    *,
-    source: str,
-    separator: str | None,
-    schema: TableSchema | None = None,
-    unseen: str = "error",
-) -> Table:
-    """Delimited text as a table.
+def read_delimited(data: bytes, source: str, separator: str | None) -> tuple[pl.DataFrame, Lines]:
+    """Delimited text as columns of numbers, or of text where something else stands there.
 
     The first line holds the names, unless every field of it is a number that is not simply the column's own number:
     then it is data. Blank lines are skipped. Empty cells and the usual words for missing (NA, NaN, null, ...) are
@@ -50,28 +40,15 @@ def table_from_delimited(
 
     Args:
         data: the file's bytes, UTF-8.
-        choice: which columns to set aside.
         source: words for messages.
         separator: the character between fields; None finds out (comma, semicolon or tab).
-        schema, unseen: of a mixed table; see `as_table`.
     """
     data = _plain_utf8(data, source)
     separator = separator or _separator(data)
-    reader = _read_quoted if b'"' in data else _read_plain
-    frame, lines = reader(data, separator, source)
+    frame, lines = (_read_quoted if b'"' in data else _read_plain)(data, separator, source)
     if len(frame) == 0:
         raise complain(source, "have rows of data", "only a header line came", "give at least one row below the names")
-
-    return table_from_frame(
-        nw.from_native(frame),
-        choice,
-        source=source,
-        where=lines.words,
-        named=lines.named,
-        schema=schema,
-        unseen=unseen,
-        as_text=True,
-    )
+    return frame, lines
 
 
 def text_of(data: bytes, source: str, tabs: bool = False) -> pl.DataFrame:
@@ -124,7 +101,7 @@ def _header(fields: Sequence[str], source: str) -> tuple[tuple[str, ...], bool]:
     return tuple(names), True
 
 
-def _read_quoted(data: bytes, separator: str, source: str) -> tuple[pl.DataFrame, _Lines]:
+def _read_quoted(data: bytes, separator: str, source: str) -> tuple[pl.DataFrame, Lines]:
     """Text with quotes in it: slower, through the csv module, which knows what a quoted line break is."""
     reader = csv.reader(io.StringIO(data.decode("utf-8"), newline=""), delimiter=separator, strict=True)
     rows: list[list[str]] = []
@@ -146,7 +123,7 @@ def _read_quoted(data: bytes, separator: str, source: str) -> tuple[pl.DataFrame
         name: pl.Series(name, _decimal_points([row[j] for row in body], separator), dtype=pl.String)
         for j, name in enumerate(names)
     }
-    return pl.DataFrame(columns), _Lines(names, named, np.array(numbers[1:] if named else numbers))
+    return pl.DataFrame(columns), Lines(names, named, np.array(numbers[1:] if named else numbers))
 
 
 def _decimal_points(fields: list[str], separator: str) -> list[str]:
@@ -156,7 +133,7 @@ def _decimal_points(fields: list[str], separator: str) -> list[str]:
     return [field.replace(",", ".") if is_number(field.replace(",", ".")) else field for field in fields]
 
 
-def _read_plain(data: bytes, separator: str, source: str) -> tuple[pl.DataFrame, _Lines]:
+def _read_plain(data: bytes, separator: str, source: str) -> tuple[pl.DataFrame, Lines]:
     """Text without quotes: every line break is a row, so that whole columns are read at once."""
     data, numbers = _rectangular(data, separator, source)
     first, _, rest = data.partition(b"\n")
@@ -165,7 +142,7 @@ def _read_plain(data: bytes, separator: str, source: str) -> tuple[pl.DataFrame,
     if separator == ";":
         body = body.replace(b",", b".")
     frame = _read_columns(body, separator, names)
-    return frame, _Lines(names, named, numbers)
+    return frame, Lines(names, named, numbers)
 
 
 def _rectangular(data: bytes, separator: str, source: str) -> tuple[bytes, np.ndarray]:
@@ -202,14 +179,3 @@ def _read_columns(body: bytes, separator: str, names: Sequence[str]) -> pl.DataF
     if frame.is_empty() or pl.String in frame.dtypes:
         frame = pl.read_csv(io.BytesIO(body), infer_schema=False, **options)
     return frame
-
-
-def unreadable(path: str, error: OSError) -> Exception:
-    """The error for a path that the operating system refuses."""
-    reason = (error.strerror or str(error)).lower()
-    return complain(
-        shorten(path, 200),
-        "be a file or folder that can be read",
-        f"the system says: {reason}",
-        "check path and rights",
-    )

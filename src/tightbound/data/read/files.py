@@ -18,12 +18,12 @@ import numpy as np
 import polars as pl
 
 from tightbound.data.coding import coded
-from tightbound.data.errors import DataError, complain, listing, suggestion
+from tightbound.data.errors import DataError, complain, listing, suggestion, unreadable
 from tightbound.data.names import NOTHING_ASIDE, Aside, Choice
-from tightbound.data.read.arrays import table_from_array, table_from_sparse
-from tightbound.data.read.delimited import table_from_delimited, unreadable
+from tightbound.data.read.delimited import read_delimited
 from tightbound.data.read.frames import table_from_frame
 from tightbound.data.read.images import read_image_folder
+from tightbound.data.read.memory import table_from_array, table_from_sparse
 from tightbound.data.table import Table
 from tightbound.data.types import TableSchema
 
@@ -64,25 +64,21 @@ def read_table(
         raise complain(
             place, "be an .npz file when an array of it is named", f"its suffix is {suffix!r}", "leave out `array`"
         )
-    if place == "digits":
-        return _digits(choice)
-    if schema is not None and suffix in (".npz", ".npy"):
-        found = read_table(path, array=array, label=label, drop=drop, known=known, beside=beside)
-        return coded(found, schema, unseen=unseen)
-    if place != "-" and os.path.isdir(place):
+    if place != "digits" and place != "-" and os.path.isdir(place):
         return read_image_folder(place, choice)
-    if suffix == ".npz":
-        return _read_npz(place, array, choice, beside)
-    if suffix == ".npy":
-        return _read_npy(place, choice)
-    if suffix == ".parquet":
-        return _read_parquet(place, choice, schema, unseen)
-    if suffix in (".csv", ".tsv") or place == "-":
-        return _read_delimited(place, suffix, choice, schema, unseen)
-    _require_readable(place)
-    raise complain(
-        place, f"be a folder of images or a file {SUFFIXES}", f"its suffix is {suffix!r}", "convert it to one of those"
-    )
+    if suffix in (".csv", ".tsv", ".parquet") or place == "-":
+        return _read_frame(place, suffix, choice, schema, unseen)
+    if place == "digits":
+        table = _digits(choice)
+    elif suffix == ".npz":
+        table = _read_npz(place, array, choice, beside)
+    elif suffix == ".npy":
+        table = _read_npy(place, choice)
+    else:
+        _require_readable(place)
+        must = f"be a folder of images or a file {SUFFIXES}"
+        raise complain(place, must, f"its suffix is {suffix!r}", "convert it to one of those")
+    return table if schema is None or place == "digits" else coded(table, schema, unseen=unseen)
 
 
 def _suffix(place: str) -> str:
@@ -111,29 +107,43 @@ def _digits(choice: Choice) -> Table:
     return table_from_array(intensity, choice, source="digits", labels=digits.target)
 
 
-def _read_delimited(place: str, suffix: str, choice: Choice, schema: TableSchema | None, unseen: str) -> Table:
+def _read_frame(place: str, suffix: str, choice: Choice, schema: TableSchema | None, unseen: str) -> Table:
     source = "Standard input" if place == "-" else os.path.basename(place)
+    if suffix == ".parquet":
+        frame = nw.from_native(_read_parquet(place, source))
+        return table_from_frame(frame, choice, source=source, schema=schema, unseen=unseen)
+    text, lines = read_delimited(_bytes(place, source), source, "\t" if suffix == ".tsv" else None)
+    return table_from_frame(
+        nw.from_native(text),
+        choice,
+        source=source,
+        where=lines.words,
+        named=lines.named,
+        schema=schema,
+        unseen=unseen,
+        as_text=True,
+    )
+
+
+def _bytes(place: str, source: str) -> bytes:
     try:
         data = sys.stdin.buffer.read() if place == "-" else Path(place).read_bytes()
     except OSError as error:
         raise unreadable(place, error) from None
-    if data.startswith(b"\x1f\x8b"):
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise _damaged(source, "gzip", error) from None
-    separator = "\t" if suffix == ".tsv" else None
-    return table_from_delimited(data, choice, source=source, separator=separator, schema=schema, unseen=unseen)
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _damaged(source, "gzip", error) from None
 
 
-def _read_parquet(place: str, choice: Choice, schema: TableSchema | None, unseen: str) -> Table:
-    source = os.path.basename(place)
+def _read_parquet(place: str, source: str) -> pl.DataFrame:
     _require_readable(place)
     try:
-        frame = pl.read_parquet(Path(place), glob=False)
+        return pl.read_parquet(Path(place), glob=False)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise _damaged(source, "parquet", error) from None
-    return table_from_frame(nw.from_native(frame), choice, source=source, schema=schema, unseen=unseen)
 
 
 # What NumPy and zipfile raise, between them, for a file that is cut short, garbled or of another kind.

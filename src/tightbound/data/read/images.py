@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tightbound.data.errors import complain
+from tightbound.data.errors import complain, unreadable
 from tightbound.data.names import Choice
-from tightbound.data.read.arrays import table_from_array
-from tightbound.data.read.delimited import unreadable
+from tightbound.data.read.memory import table_from_array
 from tightbound.data.table import Table
 
 if TYPE_CHECKING:

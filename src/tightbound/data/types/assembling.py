@@ -10,8 +10,8 @@ import polars as pl
 
 from tightbound.data.cells.frames import frame_from_columns
 from tightbound.data.cells.raw import RawColumn, RawTable
-from tightbound.data.types.column import LEVELLED, TableColumn
-from tightbound.data.types.giving import as_array, as_pandas, as_polars, cells, fill_changed
+from tightbound.data.cells.storage import fill_changed, stored
+from tightbound.data.types.column import TableColumn
 
 
 def assemble(
@@ -51,19 +51,13 @@ def assemble(
 
 
 def _column(column: TableColumn, codes: np.ndarray, storage: str, container: str) -> Any:
-    series = cells(column, codes, storage)
-    if container == "polars":
-        return as_polars(series, column, storage)
-    return as_pandas(series, column, storage) if container == "pandas" else as_array(series, storage)
+    return stored(column.kind.cells(column, codes, storage), column.name, column.levels or (), storage, container)
 
 
 def _constant(column: TableColumn, n: int, container: str) -> Any:
     if isinstance(column.constant, float):
         return _column(column, np.full(n, column.constant), column.storage, container)
-    series = pl.Series([column.constant] * n)
-    if container == "polars":
-        return as_polars(series, column, column.storage)
-    return as_pandas(series, column, column.storage) if container == "pandas" else as_array(series, column.storage)
+    return stored(pl.Series([column.constant] * n), column.name, (), column.storage, container)
 
 
 def _with_changes(
@@ -83,9 +77,9 @@ def _with_changes(
     if codes is None or not differs.any():
         return original
     if origin.storage.startswith("category"):
-        return fill_changed(original, cells(column, codes, origin.storage).to_list(), differs, origin)
-    if origin.storage == "Enum" and column.kind in LEVELLED:
-        new = cells(column, codes, "Enum").cast(original.dtype)
+        return fill_changed(original, column.kind.cells(column, codes, origin.storage).to_list(), differs, origin)
+    if origin.storage == "Enum" and column.kind.levelled:
+        new = column.kind.cells(column, codes, "Enum").cast(original.dtype)
     else:
         new = _column(column, codes, origin.storage, raw.container)
     return fill_changed(original, new, differs, origin)

@@ -1,31 +1,127 @@
-"""One column of a mixed table, and what was decided about it."""
+"""One column of a table: what it holds, what was decided about it, and how it is read."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import final
+from typing import Any, ClassVar, final
 
-from tightbound.data.cells.raw import Level
+import numpy as np
+import polars as pl
+
+from tightbound.data.cells.raw import Level, RawColumn
 from tightbound.data.cells.text import NumberFormat
+from tightbound.data.errors import DataError, complain, listing, shorten, suggestion
+from tightbound.data.types.reading import Reading
 
 
-@final
-class Kind(StrEnum):
-    """What a column holds, and with it which families of distributions can describe it."""
+class ColumnType(ABC):
+    """What a column holds, and with it which families of distributions can describe it.
 
-    REAL = "real"
-    POSITIVE = "positive"
-    BOUNDED = "bounded"
-    COUNT = "count"
-    ORDINAL = "ordinal"
-    CATEGORICAL = "categorical"
-    BINARY = "binary"
-    DATETIME = "datetime"
+    One without state of its own: two of a class are equal. Everything that depends on the type is a method here.
+    """
 
+    value: ClassVar[str]
+    """Its word in schemas and messages."""
+    families: ClassVar[tuple[str, ...]]
+    """The families that can describe it, the usual one first where it does not depend on the values."""
+    levelled: ClassVar[bool] = False
+    """Whether cells are one of a few levels, given as codes 0, 1, ..."""
+    ends: ClassVar[bool] = False
+    """Whether its values lie within `bounds`."""
+    moments: ClassVar[bool] = False
+    """Whether cells are dates and moments."""
+    whole: ClassVar[bool] = False
+    """Whether values are counts."""
 
-LEVELLED = (Kind.ORDINAL, Kind.CATEGORICAL, Kind.BINARY)
-CONTINUOUS = (Kind.REAL, Kind.POSITIVE, Kind.BOUNDED)
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other)
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    def __repr__(self) -> str:
+        return self.value
+
+    @abstractmethod
+    def infer(self, reading: Reading) -> TableColumn | None:
+        """The column, if the rules for this type find it in the cells; the types are asked one after the other."""
+
+    @abstractmethod
+    def force(self, reading: Reading, source: str) -> TableColumn:
+        """The column as one of this type, since the user says so; cells that cannot be are a DataError."""
+
+    @abstractmethod
+    def codes(
+        self, column: TableColumn, raw: RawColumn, *, missing: tuple[str, ...], unseen: str, source: str
+    ) -> np.ndarray:
+        """(n,) float64: numbers as they are, level codes, days since 1970-01-01; NaN where missing.
+
+        Raises:
+            DataError: for cells that the column cannot hold, with row and column.
+        """
+
+    @abstractmethod
+    def cells(self, column: TableColumn, codes: np.ndarray, storage: str) -> pl.Series:
+        """Codes as values: levels, moments, durations, texts or numbers; null where NaN."""
+
+    @abstractmethod
+    def is_open(self, column: TableColumn) -> bool:
+        """Whether something is still to be read from a table before cells can be coded."""
+
+    @abstractmethod
+    def kept_as(self, column: TableColumn) -> Any:
+        """What a container of another kind keeps the values as: bool, int, float, str, "moment" or "duration"."""
+
+    @abstractmethod
+    def details(self, column: TableColumn) -> list[str]:
+        """What is worth showing beside the type's word."""
+
+    def check(self, column: TableColumn, what: str) -> None:
+        """Refuses entries of an edited schema that contradict the type."""
+        if column.levels is not None and not self.levelled:
+            raise left_over("levels", "an ordinal, categorical or binary column", column, what)
+        if column.bounds is not None and not self.ends:
+            raise left_over("bounds", "a bounded column", column, what)
+        if column.family and column.family not in self.families:
+            raise complain(
+                f"Entry 'family' of {what}",
+                f"be one of {listing(self.families, 20)}, since it is {self.value}",
+                f"it is {shorten(column.family)}",
+                f"choose one of these, or leave it out{suggestion(column.family, self.families)}",
+            )
+
+    @abstractmethod
+    def usual_family(self, column: TableColumn, values: np.ndarray, continuous: str, counts: str) -> str:
+        """The family of a column that names none, by its observed values.
+
+        Args:
+            column: of this type.
+            values: its observed values (codes, for levels).
+            continuous: family of continuous columns.
+            counts: the same of counts; "auto": by their mean and variance.
+        """
+
+    def lowest(self, column: TableColumn, values: np.ndarray) -> float:
+        """A number that no draw on the line may fall below; `values` are those off the spikes."""
+        return -np.inf
+
+    def step(self, column: TableColumn) -> float:
+        """The step of the grid that draws are rounded to; 0 for none."""
+        return column.grid
+
+    def found(self, reading: Reading, reason: str, **what: Any) -> TableColumn:
+        """A column of this type, with what the reading noticed; the reason is a sentence without its full stop."""
+        return TableColumn(
+            name=reading.raw.name,
+            kind=self,
+            storage=reading.raw.storage,
+            unit=reading.unit,
+            format=reading.format,
+            n_missing=reading.n_missing,
+            reason=f"{reason}.",
+            **what,
+        )
 
 
 @final
@@ -39,7 +135,7 @@ class TableColumn:
         storage: the type it came in, in the words of its container ("Int64", "category[str]", "float32", ...); ""
             in a schema written by hand: as the table has it.
         levels: of an ordinal (in order), categorical or binary column: code k stands for levels[k]. None for other
-            kinds, and for levels that are still to be read from a table (`TableSchema.settled`).
+            types, and for levels that are still to be read from a table (`TableSchema.settled`).
         bounds: of a bounded column: smallest and largest value that is possible.
         spikes: values that are taken with positive probability although others around them are not.
         grid: the step that all values are multiples of, up to an offset; 0 when there is none.
@@ -49,12 +145,12 @@ class TableColumn:
         n_missing: number of missing cells.
         dropped: True when the column is not modelled.
         constant: the value of a dropped column that has only one, so that it can be given back.
-        family: the family of distributions to model it with (`families.FAMILIES`); "" for the usual one.
+        family: the family of distributions to model it with (one of its type's); "" for the usual one.
         reason: one sentence: why.
     """
 
     name: str
-    kind: Kind
+    kind: ColumnType
     storage: str = ""
     levels: tuple[Level, ...] | None = None
     bounds: tuple[float, float] | None = None
@@ -72,11 +168,29 @@ class TableColumn:
     @property
     def is_open(self) -> bool:
         """True when something is still to be read from a table: levels, bounds, the type."""
-        if self.dropped:
-            return False
-        unread = self.storage in TEXTS and self.kind not in LEVELLED and self.format is None
-        no_levels = self.kind in LEVELLED and self.levels is None
-        return no_levels or unread or not self.storage or (self.kind is Kind.BOUNDED and self.bounds is None)
+        return not self.dropped and (not self.storage or self.kind.is_open(self))
+
+    @property
+    def number_format(self) -> NumberFormat:
+        """How its text spells numbers."""
+        return self.format if isinstance(self.format, NumberFormat) else NumberFormat()
+
+    @property
+    def date_format(self) -> str:
+        """How its text spells dates, a format of strptime; "" for anything but text of dates."""
+        return self.format if isinstance(self.format, str) else ""
 
 
-TEXTS = ("String", "str", "string", "large_string[pyarrow]", "string[pyarrow]")
+def bad_cell(source: str, column: TableColumn, row: int, must: str, came: str) -> DataError:
+    """The error for a cell that the column cannot hold."""
+    return complain(
+        f"Column {column.name!r} of {source}",
+        must,
+        f"row {row} (counting from 0) holds {came}",
+        "correct that cell, make it missing, or change the column's kind in the schema",
+    )
+
+
+def left_over(entry: str, whose: str, column: TableColumn, what: str) -> DataError:
+    """The error for an entry of a schema that was left when the column was given another type."""
+    return complain(f"Entry {entry!r}", f"belong to {whose}", f"{what} is {column.kind.value}", "set it to null")

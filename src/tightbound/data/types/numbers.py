@@ -1,28 +1,34 @@
-"""The rules for numbers: whole numbers stored as 3 or as 3.0 are the same, and so are numbers stored as text."""
+"""What is noticed of a column of numbers: whether they are whole, fade out, fill an interval; their grid and tails."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 
 from tightbound.data.cells.raw import Level
-from tightbound.data.types.column import Kind
 from tightbound.data.types.reading import Reading
 from tightbound.data.types.rules import (
-    ALMOST_ALL,
-    COLLISIONS,
-    COUNT_BELOW,
     COVERED,
-    ENOUGH,
+    DECIMALS,
     ENOUGH_BOUNDED,
+    ENOUGH_TAIL,
     EXACT,
     FADED,
     FEW,
+    HEAVY,
     HOLE,
     INTERVALS,
+    MOST_SPIKES,
     REPEATS,
+    SPIKE_CELLS,
+    SPIKE_HEIGHT,
+    SPIKE_NEIGHBOURS,
+    SPIKE_SHARE,
+    SPIKE_SHARE_END,
     THREE,
 )
-from tightbound.data.types.verdict import Verdict
 
 
 def amount(value: float) -> str:
@@ -30,11 +36,13 @@ def amount(value: float) -> str:
     return f"{value:,.0f}" if value == round(value) and abs(value) < 1e15 else f"{value:.6g}"
 
 
-def _range(distinct: np.ndarray) -> str:
+def span(distinct: np.ndarray) -> str:
+    """From where to where the values go, in words."""
     return f"from {amount(distinct[0])} to {amount(distinct[-1])}"
 
 
-def _is_whole(distinct: np.ndarray) -> bool:
+def is_whole(distinct: np.ndarray) -> bool:
+    """Whether all values (different, in order) are whole numbers that float64 holds exactly."""
     return bool((distinct == np.rint(distinct)).all()) and bool(np.abs(distinct[[0, -1]]).max() <= EXACT)
 
 
@@ -42,130 +50,140 @@ def distinct_levels(reading: Reading) -> tuple[Level, ...]:
     """The different numbers in order: as texts where text spells each in one way, whole ones as int."""
     distinct = reading.tally[0]
     if reading.words is not None and reading.numbers is not None and len(reading.texts) == len(distinct):
-        first = {}
-        for number, text in zip(reading.numbers, reading.words.to_list(), strict=True):
-            if text is not None:
-                first[float(number)] = text
-        return tuple(first[float(number)] for number in distinct)
-    return tuple(int(number) if _is_whole(distinct) else float(number) for number in distinct)
+        cells = zip(reading.numbers, reading.words.to_list(), strict=True)
+        spelled = {float(number): text for number, text in cells if text is not None}
+        return tuple(spelled[float(number)] for number in distinct)
+    return tuple(int(number) if is_whole(distinct) else float(number) for number in distinct)
 
 
-def codes_beyond_exact(reading: Reading) -> Verdict | None:
-    """Whole numbers beyond 2^53 are codes or identifiers: dropped."""
-    distinct = reading.tally[0]
-    if max(abs(distinct[0]), abs(distinct[-1])) <= EXACT or not reading.raw.series.dtype.is_integer():
-        return None
-    return Verdict(Kind.REAL, "Whole numbers beyond 2^53 are codes, not magnitudes", dropped=True)
+@final
+@dataclass(frozen=True, eq=False)
+class FewNumbers:
+    """Up to twelve different numbers, each seen often: a scale when evenly spaced, else codes; a count if they fade.
+
+    Attributes:
+        distinct, counts: the numbers in order, and how often each occurs.
+    """
+
+    distinct: np.ndarray
+    counts: np.ndarray
+
+    @property
+    def words(self) -> str:
+        """The beginning of a reason."""
+        return f"Only {len(self.distinct)} different numbers {span(self.distinct)}"
+
+    @property
+    def whole(self) -> bool:
+        """Whether all are whole numbers."""
+        return is_whole(self.distinct)
+
+    @property
+    def step(self) -> int:
+        """The greatest common divisor of the differences of whole numbers."""
+        return int(np.gcd.reduce(np.diff(self.distinct).astype(np.int64)))
+
+    @property
+    def holes(self) -> bool:
+        """Whether a number that never occurs lies between two frequent ones."""
+        if not self.whole:
+            return False
+        wide = np.diff(self.distinct) > self.step
+        return bool((wide & (np.minimum(self.counts[:-1], self.counts[1:]) >= HOLE)).any())
+
+    @property
+    def fade(self) -> bool:
+        """Whether they are counts that fade out."""
+        if not self.whole or self.step != 1 or self.distinct[0] not in (0, 1) or len(self.distinct) <= THREE:
+            return False
+        last = self.counts[-1] - np.sqrt(self.counts[-1])
+        return bool(last <= FADED * self.counts.max()) and not self.holes
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether they are three consecutive numbers, as often codes as a scale."""
+        return len(self.distinct) == THREE and self.whole and self.step == 1 and bool(self.distinct[0] >= 0)
 
 
-def counting_up(reading: Reading) -> Verdict | None:
-    """Whole numbers that avoid repeating where chance would repeat: identifiers, dropped."""
-    distinct, n = reading.tally[0], reading.n
-    if not _is_whole(distinct) or len(distinct) < ALMOST_ALL * n:
-        return None
-    if n * (n - 1) / 2 < COLLISIONS * (1 + 10 * (n - len(distinct))) * (distinct[-1] - distinct[0] + 1):
-        return None
-    return Verdict(
-        Kind.REAL, f"{len(distinct):,} different whole numbers {_range(distinct)} that count up", dropped=True
-    )
-
-
-def two_numbers(reading: Reading) -> Verdict | None:
-    """0 and 1, or any two numbers that are each seen often, are binary."""
-    distinct = reading.tally[0]
-    if len(distinct) != 2 or (distinct.tolist() != [0, 1] and reading.n < 2 * REPEATS):
-        return None
-    return Verdict(
-        Kind.BINARY, f"Two different numbers, {amount(distinct[0])} and {amount(distinct[1])}", distinct_levels(reading)
-    )
-
-
-def few_numbers(reading: Reading) -> Verdict | None:
-    """Up to twelve different numbers, each seen often: a scale when evenly spaced, else codes; a count if it fades."""
+def few_numbers(reading: Reading) -> FewNumbers | None:
+    """The numbers of a column that has only a few different ones, each seen often; None for all other columns."""
     distinct, counts = reading.tally
     k = len(distinct)
-    if k > FEW or reading.n < REPEATS * k:
+    if not reading.is_numbers or k < 3 or k > FEW or reading.n < REPEATS * k:
         return None
-    levels, words = distinct_levels(reading), f"Only {k} different numbers {_range(distinct)}"
-    if not _is_whole(distinct):
-        return Verdict(Kind.ORDINAL, f"{words}, each seen often: levels of a scale", levels)
-    step = int(np.gcd.reduce(np.diff(distinct).astype(np.int64)))
-    fades = counts[-1] - np.sqrt(counts[-1]) <= FADED * counts.max()
-    if step == 1 and distinct[0] in (0, 1) and fades and k > THREE and not _holes(distinct, counts, step):
-        return Verdict(Kind.COUNT, f"Whole numbers {_range(distinct)} that fade out as counts do")
-    if _holes(distinct, counts, step):
-        return Verdict(Kind.CATEGORICAL, f"{words}, with gaps between frequent ones: codes of categories", levels)
-    if k == THREE and step == 1 and distinct[0] >= 0:
-        return Verdict(Kind.CATEGORICAL, f"{words}: too few to tell a scale from codes", levels)
-    return Verdict(Kind.ORDINAL, f"{words}, evenly spaced and each seen often: levels of a scale", levels)
+    return FewNumbers(distinct, counts)
 
 
-def _holes(distinct: np.ndarray, counts: np.ndarray, step: int) -> bool:
-    wide = np.diff(distinct) > step
-    return bool((wide & (np.minimum(counts[:-1], counts[1:]) >= HOLE)).any())
-
-
-def too_few(reading: Reading) -> Verdict | None:
-    """Fewer than ten numbers say nothing of the support: real."""
-    if reading.n >= ENOUGH:
-        return None
-    return Verdict(Kind.REAL, f"{reading.n} values are too few to say more than that they are numbers")
-
-
-def within_interval(reading: Reading) -> Verdict | None:
-    """Values that fill a natural interval (0 to 1, 0 to 100, degrees) and meet its ends; percentages."""
+def natural_interval(reading: Reading) -> tuple[float, float] | None:
+    """The natural interval (0 to 1, 0 to 100, degrees) that the values fill and whose ends they meet."""
     distinct = reading.tally[0]
-    low, high = distinct[0], distinct[-1]
-    if reading.n < ENOUGH_BOUNDED:
+    if not reading.is_numbers or reading.n < ENOUGH_BOUNDED:
         return None
+    low, high = distinct[0], distinct[-1]
     if reading.unit == "%" and low >= 0 and high <= 100:
-        return Verdict(Kind.BOUNDED, "Percentages between 0 and 100", bounds=(0.0, 100.0))
-    whole = _is_whole(distinct)
+        return 0.0, 100.0
+    whole = is_whole(distinct)
     for a, b in INTERVALS:
-        inside = a <= low and high <= b and high - low >= COVERED * (b - a)
         near = 0.02 * (b - a)
         meets = high == b and (low == a or (a == 0 and not whole))
         if (a, b) == (-1.0, 1.0):
             meets = low <= a + near and high >= b - near
+        inside = a <= low and high <= b and high - low >= COVERED * (b - a)
         if inside and (meets or (a, b) == (0.0, 1.0)):
-            words = f"Numbers {_range(distinct)} fill the interval {amount(a)} to {amount(b)}"
-            return Verdict(Kind.BOUNDED, words, bounds=(a, b))
+            return a, b
     return None
 
 
-def counts(reading: Reading) -> Verdict | None:
-    """Whole numbers from 0 or more, of step 1, whose typical value is small: counts."""
-    distinct = reading.tally[0]
-    if distinct[0] < 0 or not _is_whole(distinct) or np.gcd.reduce(np.diff(distinct).astype(np.int64)) != 1:
-        return None
-    typical = float(np.median(reading.observed[reading.observed > 0]))
-    if typical >= COUNT_BELOW:
-        return None
-    return Verdict(Kind.COUNT, f"Whole numbers {_range(distinct)}, typically {amount(typical)}")
+def grid(distinct: np.ndarray, epsilon: float = 2.0**-52) -> float:
+    """The step that all differences are multiples of: the values as decimals, and their greatest common divisor.
+
+    Args:
+        distinct: different values in order.
+        epsilon: relative size of the rounding in them.
+
+    Returns:
+        0 when there is no such step above rounding.
+    """
+    if len(distinct) < 2:
+        return 0.0
+    few = distinct[:: max(1, len(distinct) // 16)]
+    largest = max(abs(float(distinct[0])), abs(float(distinct[-1])))
+    for decimals in range(DECIMALS + 1):
+        if 4 * epsilon * largest >= 0.01 / 10.0**decimals:
+            return 0.0
+        if _whole(few * 10.0**decimals, epsilon) and _whole(distinct * 10.0**decimals, epsilon):
+            steps = np.rint(np.diff(np.rint(distinct * 10.0**decimals)))
+            return float(np.gcd.reduce(steps.astype(np.int64)) / 10.0**decimals)
+    return 0.0
 
 
-def positive(reading: Reading) -> Verdict | None:
-    """No negative value among ten or more: positive; zeros are a spike, since a density on (0, inf) has none."""
-    distinct = reading.tally[0]
-    if distinct[0] < 0:
-        return None
-    rounded = ", whole but too large to be told from rounded measurements" if _is_whole(distinct) else ""
-    return Verdict(Kind.POSITIVE, f"Numbers {_range(distinct)}, none negative{rounded}")
+def _whole(scaled: np.ndarray, epsilon: float) -> bool:
+    rounding = 4 * epsilon * np.abs(scaled)
+    off = np.abs(scaled - np.rint(scaled))
+    return bool((off <= rounding).all())
 
 
-def real(reading: Reading) -> Verdict:
-    """Everything else."""
-    return Verdict(Kind.REAL, f"Numbers {_range(reading.tally[0])} of both signs")
+def spikes(distinct: np.ndarray, counts: np.ndarray) -> tuple[float, ...]:
+    """Values that are taken far more often than their neighbours, in order; see `rules.SPIKE_*`."""
+    n, last = int(counts.sum()), len(counts) - 1
+    share = np.full(len(counts), SPIKE_SHARE)
+    share[[0, last]] = SPIKE_SHARE_END
+    candidates = np.flatnonzero(counts >= np.maximum(SPIKE_CELLS, share * n))
+    tall = [i for i in candidates if counts[i] >= SPIKE_HEIGHT * _around(counts, int(i))]
+    tallest = sorted(sorted(tall, key=lambda i: -int(counts[i]))[:MOST_SPIKES])
+    return tuple(float(distinct[i]) + 0.0 for i in tallest)
 
 
-NUMBER_RULES = (
-    codes_beyond_exact,
-    counting_up,
-    two_numbers,
-    few_numbers,
-    too_few,
-    within_interval,
-    counts,
-    positive,
-    real,
-)
+def _around(counts: np.ndarray, i: int) -> float:
+    """How often a neighbour occurs, the median: another spike beside it does not hide one."""
+    low = max(0, i - SPIKE_NEIGHBOURS)
+    near = np.concatenate([counts[low:i], counts[i + 1 : i + 1 + SPIKE_NEIGHBOURS]])
+    return float(np.median(near)) if len(near) else np.inf
+
+
+def heavy_tails(values: np.ndarray) -> bool:
+    """True when the quantiles are spread out as a Gaussian's are not."""
+    if len(values) < ENOUGH_TAIL:
+        return False
+    low, first, third, high = np.quantile(values, [0.025, 0.25, 0.75, 0.975])
+    return bool(high - low > HEAVY * (third - first))

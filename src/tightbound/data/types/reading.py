@@ -12,11 +12,11 @@ import polars as pl
 
 from tightbound.data.cells.dates import date_format, mixed_dates, read_dates
 from tightbound.data.cells.raw import RawColumn, cell, floats
+from tightbound.data.cells.storage import PER_DAY
 from tightbound.data.cells.text import MISSING, NumberFormat, number_format, plain_numbers, read_numbers, unit_of
 from tightbound.data.errors import complain, shorten
+from tightbound.data.types.orders import ordered_levels
 from tightbound.data.types.rules import MISSING_AMONG_NUMBERS, MISSING_ANYWHERE, MIXED_NUMBERS
-
-PER_DAY = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 
 
 @final
@@ -43,9 +43,10 @@ class Reading:
     notes: tuple[str, ...] = field(default=())
 
     @property
-    def is_text(self) -> bool:
-        """True when the cells came as text of no declared categories."""
-        return self.raw.series.dtype == pl.String and self.raw.declared is None
+    def is_numbers(self) -> bool:
+        """True for numbers, written as text or not, that are neither moments, truths nor declared categories."""
+        truths = self.raw.series.dtype == pl.Boolean
+        return self.numbers is not None and not (self.moment or truths or self.raw.declared is not None)
 
     @cached_property
     def observed(self) -> np.ndarray:
@@ -62,6 +63,11 @@ class Reading:
     def texts(self) -> list[str]:
         """The different words, in order of their characters."""
         return [] if self.words is None else self.words.drop_nulls().unique().sort().to_list()
+
+    @cached_property
+    def order(self) -> tuple[tuple[str, ...], str] | None:
+        """The different words from least to most and what orders them; None for numbers, and when nothing does."""
+        return ordered_levels(self.texts) if self.numbers is None else None
 
     @property
     def n(self) -> int:
@@ -89,16 +95,23 @@ def read_column(raw: RawColumn, missing: Sequence[str] = (), source: str = "X", 
         DataError: for dates in several formats, numbers among which single cells are words, and infinite numbers.
     """
     series = raw.series
-    if series.dtype == pl.Null:
-        return Reading(raw, numbers=np.full(series.len(), np.nan))
     if series.dtype == pl.String:
         return Reading(raw, words=series) if raw.declared is not None else _read_text(raw, missing, source, strict)
-    if series.dtype.is_temporal():
-        moment = series.dtype == pl.Date or isinstance(series.dtype, pl.Datetime)
-        return Reading(raw, numbers=days_from_ticks(series), unit="days", moment=moment)
-    numbers = floats(series)
+    numbers = numbers_of(series)
     require_finite_cells(numbers, raw.name, source)
-    return Reading(raw, numbers=numbers)
+    return Reading(raw, numbers=numbers, unit="days" if series.dtype.is_temporal() else "", moment=are_moments(series))
+
+
+def are_moments(series: pl.Series) -> bool:
+    """Whether a series is of dates or of moments."""
+    return series.dtype.base_type() in (pl.Date, pl.Datetime)
+
+
+def numbers_of(series: pl.Series) -> np.ndarray:
+    """Anything but text as float64: numbers as they are, dates and spans of time in days; NaN where null."""
+    if series.dtype == pl.Null:
+        return np.full(series.len(), np.nan)
+    return days_from_ticks(series) if series.dtype.is_temporal() else floats(series)
 
 
 def days_from_ticks(series: pl.Series) -> np.ndarray:

@@ -31,6 +31,9 @@ COUNT_BELOW = 50
 """From a typical value (the median of those above 0) of this many steps on, whole numbers are a rounded measurement:
 one step is 2 % of the value, and a Poisson's or negative binomial's lattice cannot be told from a density."""
 
+SMALL_COUNTS = 20.0
+"""Counts with a larger mean are modelled on the line, as whole numbers on a grid."""
+
 COLLISIONS = 10
 """Whole numbers are identifiers when uniform draws from their range would repeat this often on average and they (all
 but one in a hundred) do not: the chance of that is exp(-10), and any uneven distribution repeats more often."""

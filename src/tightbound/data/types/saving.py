@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -12,13 +12,11 @@ from tightbound.data.cells.text import NumberFormat
 from tightbound.data.errors import DataError, complain, listing, shorten, suggestion
 from tightbound.data.names import NOTHING_ASIDE, Aside, require_unique
 from tightbound.data.saved import plain, restored
-from tightbound.data.types.column import LEVELLED, Kind, TableColumn
-from tightbound.data.types.families import FAMILIES
-from tightbound.data.types.forced import require_kind
+from tightbound.data.types.column import TableColumn
+from tightbound.data.types.registry import column_type
 
 _CONTAINERS = ("numpy", "pandas", "polars")
 _ENTRIES = tuple(entry.name for entry in fields(TableColumn))
-_STYLE = tuple(entry.name for entry in fields(NumberFormat))
 _TOP = ("columns", "container", "named", "missing", "shape", "aside")
 
 
@@ -78,7 +76,7 @@ def _aside(data: Any) -> Aside:
         return NOTHING_ASIDE
     what = "entry 'aside' of the schema"
     _require_mapping(data, what, ("label", "dropped"))
-    label = None if data.get("label") is None else _typed(data, "label", str, "", what)
+    label = None if data.get("label") is None else _plain(str)(data["label"], "label", what)
     return restored(Aside, data, what, label=lambda _: label)
 
 
@@ -100,39 +98,28 @@ def _require_mapping(data: Any, what: str, known: Sequence[str]) -> None:
 
 
 def _column_from_json(data: Any, i: int) -> TableColumn:
-    what = f"Column {i} (counting from 0) of the schema"
-    _require_mapping(data, what, _ENTRIES)
+    _require_mapping(data, f"Column {i} (counting from 0) of the schema", _ENTRIES)
     name = data.get("name")
     if not isinstance(name, str):
         raise _bad(f"Entry 'name' of column {i} of the schema", "be text", name, "name the table's column")
     what = f"column {name!r} of the schema"
-    column = TableColumn(
-        name=name,
-        kind=require_kind(data.get("kind"), f"The kind of {what}"),
-        storage=_typed(data, "storage", str, "", what),
-        levels=_levels(data.get("levels"), what),
-        bounds=_bounds(data.get("bounds"), what),
-        spikes=_spikes(data.get("spikes"), what),
-        grid=_number(data.get("grid", 0.0), "grid", what),
-        unit=_typed(data, "unit", str, "", what),
-        heavy_tails=_typed(data, "heavy_tails", bool, False, what),
-        format=_format(data.get("format"), what),
-        n_missing=_typed(data, "n_missing", int, 0, what),
-        dropped=_typed(data, "dropped", bool, False, what),
-        constant=_constant(data.get("constant"), what),
-        family=_typed(data, "family", str, "", what),
-        reason=_typed(data, "reason", str, "", what),
-    )
-    _require_consistent(column, what)
+    kind = column_type(data.get("kind"), f"The kind of {what}")
+    entries = {key: read(data[key], key, what) for key, read in _READ.items() if data.get(key) is not None}
+    column = TableColumn(name, kind, **entries)
+    kind.check(column, what)
     return column
 
 
-def _typed(data: Mapping[str, Any], key: str, kind: type, default: Any, what: str) -> Any:
-    value = data.get(key, default)
-    if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
-        word = {"str": "text", "bool": "true or false", "int": "a whole number"}[kind.__name__]
-        raise _bad(f"Entry {key!r} of {what}", f"be {word}", value, "correct it, or leave it out")
-    return value
+_WORDS = {str: "text", bool: "true or false", int: "a whole number"}
+
+
+def _plain(kind: type) -> Callable[[Any, str, str], Any]:
+    def read(value: Any, key: str, what: str) -> Any:
+        if type(value) is not kind:
+            raise _bad(f"Entry {key!r} of {what}", f"be {_WORDS[kind]}", value, "correct it, or leave it out")
+        return value
+
+    return read
 
 
 def _number(value: Any, key: str, what: str) -> float:
@@ -141,13 +128,10 @@ def _number(value: Any, key: str, what: str) -> float:
     return float(value)
 
 
-def _levels(value: Any, what: str) -> tuple[Level, ...] | None:
-    if value is None:
-        return None
+def _levels(value: Any, key: str, what: str) -> tuple[Level, ...]:
     if not isinstance(value, list):
-        raise _bad(
-            f"Entry 'levels' of {what}", "be a list", value, "write all levels, or null to read them from the table"
-        )
+        advice = "write all levels, or null to read them from the table"
+        raise _bad(f"Entry 'levels' of {what}", "be a list", value, advice)
     for level in value:
         if not isinstance(level, str | int | float) or (isinstance(level, float) and not math.isfinite(level)):
             raise complain(
@@ -164,68 +148,48 @@ def _levels(value: Any, what: str) -> tuple[Level, ...] | None:
     return tuple(value)
 
 
-def _bounds(value: Any, what: str) -> tuple[float, float] | None:
-    if value is None:
-        return None
+def _bounds(value: Any, key: str, what: str) -> tuple[float, float]:
+    entry, advice = f"Entry {key!r} of {what}", "write it as [lowest, highest]"
     if not isinstance(value, list) or len(value) != 2:
-        raise _bad(f"Entry 'bounds' of {what}", "be two numbers", value, "write it as [lowest, highest]")
-    low, high = (_number(each, "bounds", what) for each in value)
+        raise _bad(entry, "be two numbers", value, advice)
+    low, high = (_number(each, key, what) for each in value)
     if low >= high:
-        raise _bad(
-            f"Entry 'bounds' of {what}", "be a lower and a higher number", value, "write it as [lowest, highest]"
-        )
+        raise _bad(entry, "be a lower and a higher number", value, advice)
     return low, high
 
 
-def _spikes(value: Any, what: str) -> tuple[float, ...]:
-    if value is None:
-        return ()
+def _spikes(value: Any, key: str, what: str) -> tuple[float, ...]:
     if not isinstance(value, list):
-        raise _bad(f"Entry 'spikes' of {what}", "be a list of numbers", value, "write it as [0] or []")
-    return tuple(_number(each, "spikes", what) for each in value)
+        raise _bad(f"Entry {key!r} of {what}", "be a list of numbers", value, "write it as [0] or []")
+    return tuple(_number(each, key, what) for each in value)
 
 
-def _format(value: Any, what: str) -> NumberFormat | str | None:
-    if value is None or isinstance(value, str):
+def _format(value: Any, key: str, what: str) -> NumberFormat | str:
+    if isinstance(value, str):
         return value
-    _require_mapping(value, f"Entry 'format' of {what}", _STYLE)
-    texts = {key: _typed(value, key, str, "." if key == "decimal" else "", what) for key in _STYLE[:-2]}
-    places = value.get("places")
-    pointed = _typed(value, "pointed", bool, False, what)
-    return NumberFormat(
-        **texts, places=None if places is None else _typed(value, "places", int, 0, what), pointed=pointed
-    )
+    _require_mapping(value, f"Entry {key!r} of {what}", tuple(_STYLE))
+    return NumberFormat(**{key: _STYLE[key](each, key, what) for key, each in value.items() if each is not None})
 
 
-def _constant(value: Any, what: str) -> Level | None:
-    if value is None or isinstance(value, str | bool):
-        return value
-    number = _number(value, "constant", what)
-    return number if isinstance(value, float) else int(number)
+def _constant(value: Any, key: str, what: str) -> Level:
+    if type(value) not in (str, bool):
+        _number(value, key, what)
+    return value
 
 
-def _require_consistent(column: TableColumn, what: str) -> None:
-    """Refuses entries that contradict the kind: what is left of another kind after an edit."""
-    if column.kind not in LEVELLED and column.levels is not None:
-        raise _left_over("levels", f"an ordinal, categorical or binary column, and {what} is {column.kind.value}")
-    if column.family and column.family not in FAMILIES[column.kind]:
-        raise complain(
-            f"Entry 'family' of {what}",
-            f"be one of {listing(FAMILIES[column.kind], 20)}, since it is {column.kind.value}",
-            f"it is {shorten(column.family)}",
-            f"choose one of these, or leave it out{suggestion(column.family, FAMILIES[column.kind])}",
-        )
-    if column.kind is not Kind.BOUNDED and column.bounds is not None:
-        raise _left_over("bounds", f"a bounded column, and {what} is {column.kind.value}")
-    if column.kind is Kind.BINARY and column.levels is not None and len(column.levels) != 2:
-        raise _bad(f"The levels of {what}", "be two, since it is binary", list(column.levels), "call it categorical")
-    if column.kind is Kind.DATETIME and isinstance(column.format, NumberFormat):
-        raise _bad(f"Entry 'format' of {what}", "be a format of dates", "one of numbers", "set it to null")
-    if column.kind is not Kind.DATETIME and column.kind not in LEVELLED and isinstance(column.format, str):
-        raise _bad(f"Entry 'format' of {what}", "be a format of numbers", column.format, "set it to null")
-
-
-def _left_over(entry: str, whose: str) -> DataError:
-    return complain(
-        f"Entry {entry!r}", "belong to " + whose.split(", and ")[0], whose.split(", and ")[1], "set it to null"
-    )
+_STYLE = {
+    **dict.fromkeys(("decimal", "thousands", "prefix", "suffix"), _plain(str)),
+    "places": _plain(int),
+    "pointed": _plain(bool),
+}
+_READ: dict[str, Callable[[Any, str, str], Any]] = {
+    **dict.fromkeys(("storage", "unit", "family", "reason"), _plain(str)),
+    **dict.fromkeys(("heavy_tails", "dropped"), _plain(bool)),
+    "n_missing": _plain(int),
+    "grid": _number,
+    "levels": _levels,
+    "bounds": _bounds,
+    "spikes": _spikes,
+    "format": _format,
+    "constant": _constant,
+}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,16 +12,18 @@ from typing import Any, final
 import numpy as np
 
 from tightbound.data.cells.raw import RawColumn, RawTable, raw_table
+from tightbound.data.cells.storage import storage_for
 from tightbound.data.errors import complain, listing, shorten, suggestion
-from tightbound.data.names import NOTHING_ASIDE, Aside
+from tightbound.data.names import NOTHING_ASIDE, Aside, require_unique
 from tightbound.data.types.assembling import assemble
-from tightbound.data.types.coding import Unseen, column_codes
-from tightbound.data.types.column import Kind, TableColumn
-from tightbound.data.types.forced import decide_as
-from tightbound.data.types.giving import storage_in
+from tightbound.data.types.column import TableColumn
 from tightbound.data.types.reading import read_column
+from tightbound.data.types.registry import TYPES, column_type, decide
 from tightbound.data.types.saving import schema_from_json, schema_to_json
-from tightbound.data.types.shown import plain_table
+
+MOST_ROWS = 60
+WIDTH = 60
+"""Of the reasons, where a schema is shown."""
 
 
 @final
@@ -78,7 +82,7 @@ class TableSchema:
 
     def __repr__(self) -> str:
         """A plain-text table: name, kind, details, missing, why."""
-        return plain_table(self.columns)
+        return _plain_table(self.columns)
 
     def with_column(self, column: TableColumn) -> TableSchema:
         """The schema with the column of that name replaced: `schema.with_column(replace(schema["age"], kind=...))`.
@@ -107,7 +111,7 @@ class TableSchema:
 
     def moved_to(self, container: str) -> TableSchema:
         """The schema with every column in a type of another container ("numpy", "pandas" or "polars")."""
-        columns = tuple(replace(column, storage=storage_in(column, container)) for column in self.columns)
+        columns = tuple(replace(column, storage=_storage_in(column, container)) for column in self.columns)
         return self if container == self.container else replace(self, columns=columns, container=container)
 
     def settled(self, X: Any, *, source: str = "X") -> TableSchema:
@@ -118,11 +122,11 @@ class TableSchema:
             if given is None or not column.is_open:
                 columns.append(column)
                 continue
-            found = decide_as(read_column(given, self.missing, source, strict=False), column.kind, source)
+            found = column.kind.force(read_column(given, self.missing, source, strict=False), source)
             columns.append(_filled(column, found))
         return replace(self, columns=tuple(columns), container=raw.container, named=raw.named)
 
-    def codes(self, X: Any, *, unseen: Unseen = "error", source: str = "X") -> np.ndarray:
+    def codes(self, X: Any, *, unseen: str = "error", source: str = "X") -> np.ndarray:
         """The table as numbers.
 
         Args:
@@ -164,7 +168,7 @@ class TableSchema:
         given = [column for _, column in self._matched(raw)]
         return assemble(self.columns, matrix, raw.container, raw.named, raw, given, changed)
 
-    def _codes(self, raw: RawTable, unseen: Unseen) -> np.ndarray:
+    def _codes(self, raw: RawTable, unseen: str) -> np.ndarray:
         if unseen not in ("error", "missing"):
             raise complain("unseen", "be 'error' or 'missing'", f"it is {unseen!r}", "choose one of these")
         matrix = np.full((raw.n_rows, len(self.modelled)), np.nan)
@@ -178,7 +182,7 @@ class TableSchema:
                     "read them from the table first (schema.settled(table))",
                 )
             if given is not None:
-                matrix[:, j] = column_codes(column, given, missing=self.missing, unseen=unseen, source=raw.source)
+                matrix[:, j] = column.kind.codes(column, given, missing=self.missing, unseen=unseen, source=raw.source)
         return matrix
 
     def _matched(self, raw: RawTable) -> list[tuple[TableColumn, RawColumn | None]]:
@@ -221,6 +225,48 @@ class TableSchema:
             )
 
 
+def infer_table_schema(
+    X: Any,
+    *,
+    kinds: Mapping[str, str] | None = None,
+    missing: Sequence[str] = (),
+    source: str = "X",
+) -> TableSchema:
+    """What kind of thing each column holds, by the rules of the column types, with the thresholds of `rules`.
+
+    Everything is decided from a column's observed cells, whatever their order: rows can be shuffled, and rows without
+    any value added, and the kinds stay.
+
+    Args:
+        X: pandas or polars data frame, Arrow table, two-dimensional NumPy array or nested lists. Categories, enums and
+            dictionaries are honoured; columns of text are read as numbers or dates where every cell is one.
+        kinds: the kind of some columns, by name, instead of the inferred one (then they are not dropped either).
+        missing: words that stand for a missing cell, beside the usual ones.
+        source: words for messages.
+
+    Raises:
+        DataError: for no rows or columns, two columns of one name, values of several types or dates of several formats
+            in one column, infinite numbers, unknown columns or kinds in `kinds`.
+
+    Example:
+        >>> import polars as pl
+        >>> table = pl.DataFrame({"size": ["S", "L", "M"] * 9, "weight": [0.5, 1.25, 80.0] * 9})
+        >>> [column.kind.value for column in infer_table_schema(table).columns]
+        ['ordinal', 'ordinal']
+    """
+    raw = raw_table(X, source)
+    require_unique([column.name for column in raw.columns], source)
+    kinds = dict(kinds or {})
+    require_known(kinds, [column.name for column in raw.columns], "kinds", source)
+    wanted = {name: column_type(kind, f"The kind of column {name!r}") for name, kind in kinds.items()}
+    columns = []
+    for each in raw.columns:
+        kind = wanted.get(each.name)
+        reading = read_column(each, missing, source, strict=kind is None or not kind.levelled)
+        columns.append(decide(reading) if kind is None else kind.force(reading, source))
+    return TableSchema(tuple(columns), raw.container, raw.named, tuple(missing))
+
+
 def require_known(names: Iterable[str], known: Sequence[str], what: str, source: str) -> None:
     """Refuses names of columns that are not there."""
     have = set(known)
@@ -232,6 +278,12 @@ def require_known(names: Iterable[str], known: Sequence[str], what: str, source:
                 f"it names {shorten(name)}",
                 f"name one of {listing(known)}{suggestion(str(name), known)}",
             )
+
+
+def _storage_in(column: TableColumn, container: str) -> str:
+    """The type in which a container keeps the values of a column that came in another one."""
+    other = column.constant is not None and not isinstance(column.constant, float)
+    return storage_for(type(column.constant) if other else column.kind.kept_as(column), container)
 
 
 def _filled(column: TableColumn, found: TableColumn) -> TableColumn:
@@ -246,5 +298,35 @@ def _filled(column: TableColumn, found: TableColumn) -> TableColumn:
         unit=column.unit or found.unit,
         family=column.family,
         reason=column.reason or found.reason,
-        kind=Kind(column.kind),
     )
+
+
+def _plain_table(columns: Sequence[TableColumn]) -> str:
+    """Name, kind, details, missing cells and reason of every column, one a line (longer reasons continue below)."""
+    shown = columns[:MOST_ROWS]
+    rows = [("column", "kind", "details", "missing", "why"), *(_row(column) for column in shown)]
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    lines = [line for row in rows for line in _lines(row, widths)]
+    if len(columns) > MOST_ROWS:
+        lines.append(f"... and {len(columns) - MOST_ROWS:,} more columns")
+    return "\n".join([_summary(columns), *lines])
+
+
+def _summary(columns: Sequence[TableColumn]) -> str:
+    kinds = Counter(column.kind for column in columns if not column.dropped)
+    words = [f"{kinds[kind]:,} {kind.value}" for kind in TYPES if kinds[kind]]
+    dropped = sum(column.dropped for column in columns)
+    words += [f"{dropped:,} dropped"] if dropped else []
+    return f"{len(columns):,} columns: {', '.join(words)}"
+
+
+def _row(column: TableColumn) -> tuple[str, str, str, str, str]:
+    kind = "dropped" if column.dropped else column.kind.value
+    name = textwrap.shorten(column.name, 30, placeholder="...") or repr(column.name)
+    return name, kind, "; ".join(column.kind.details(column)), f"{column.n_missing:,}", column.reason
+
+
+def _lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    left = "  ".join(f"{text:<{width}}" for text, width in zip(row[:4], widths, strict=True))
+    why = textwrap.wrap(row[4], WIDTH) or [""]
+    return [f"{left}  {why[0]}".rstrip(), *(f"{' ' * len(left)}  {line}" for line in why[1:])]

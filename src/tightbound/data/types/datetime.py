@@ -1,0 +1,71 @@
+"""Datetime: dates and moments, as days since 1970-01-01 in UTC."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import numpy as np
+import polars as pl
+
+from tightbound.data.cells.dates import FORMATS, date_format, read_dates, spell_dates
+from tightbound.data.cells.storage import is_text, ticks, unit_in
+from tightbound.data.errors import complain
+from tightbound.data.types.column import TableColumn
+from tightbound.data.types.line import LINE, Line
+from tightbound.data.types.reading import Reading, days_from_ticks
+
+
+@final
+class Datetime(Line):
+    """Dates, with or without times."""
+
+    value = "datetime"
+    families = LINE
+    moments = True
+    noun = "dates"
+
+    def infer(self, reading: Reading) -> TableColumn | None:
+        """Whatever is a date."""
+        if not reading.moment:
+            return None
+        days = (reading.observed.min(), reading.observed.max())
+        first, last = (str(np.datetime64(int(np.floor(day)), "D")) for day in days)
+        how = f"Dates written as {reading.format}" if reading.format else "Dates"
+        return self.found(reading, f"{how}, from {first} to {last}")
+
+    def read_text(self, column: TableColumn, text: pl.Series) -> tuple[np.ndarray, str]:
+        """Texts as the column's format spells dates, or the format that reads them all."""
+        style = column.date_format or _found_format(text)
+        return days_from_ticks(read_dates(text, style)), f"hold dates written as {FORMATS.get(style, style)}"
+
+    def require_support(self, column: TableColumn, numbers: np.ndarray, source: str) -> None:
+        """Every moment can be."""
+
+    def cells(self, column: TableColumn, codes: np.ndarray, storage: str) -> pl.Series:
+        """Moments, or the text that spells them."""
+        moments = ticks(codes, unit_in(storage)).cast(pl.Datetime(unit_in(storage)))
+        if not is_text(storage, column.format):
+            return moments
+        return spell_dates(moments, column.date_format or "%Y-%m-%d")
+
+    def kept_as(self, column: TableColumn) -> Any:
+        """Text or moments."""
+        return str if is_text(column.storage, column.format) else "moment"
+
+    def check(self, column: TableColumn, what: str) -> None:
+        """No format of numbers."""
+        super().check(column, what)
+        if column.format is not None and not column.date_format:
+            raise complain(
+                f"Entry 'format' of {what}", "be a format of dates", "it is one of numbers", "set it to null"
+            )
+
+    def step(self, column: TableColumn) -> float:
+        """A grid of less than a tenth of a second is that of the clock."""
+        return column.grid if column.grid >= 1e-6 else 0.0
+
+
+def _found_format(text: pl.Series) -> str:
+    texts = text.drop_nulls().unique().sort()
+    found = date_format(texts) if texts.len() else None
+    return found[0] if found else "%Y-%m-%d"

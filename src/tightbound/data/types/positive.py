@@ -1,0 +1,48 @@
+"""Positive: numbers above 0, with zeros as a spike."""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+
+from tightbound.data.types.column import TableColumn
+from tightbound.data.types.line import ABOVE
+from tightbound.data.types.numbers import is_whole, span, spikes
+from tightbound.data.types.numeric import Numeric
+from tightbound.data.types.reading import Reading
+from tightbound.data.types.rules import ENOUGH
+
+
+@final
+class Positive(Numeric):
+    """No negative value among ten or more; zeros are a spike, since a density on (0, inf) has none."""
+
+    value = "positive"
+    families = ABOVE
+
+    def infer(self, reading: Reading) -> TableColumn | None:
+        """Numbers of which none is negative."""
+        if not reading.is_numbers or reading.n < ENOUGH or reading.tally[0][0] < 0:
+            return None
+        distinct = reading.tally[0]
+        rounded = ", whole but too large to be told from rounded measurements" if is_whole(distinct) else ""
+        return self.found(reading, f"Numbers {span(distinct)}, none negative{rounded}")
+
+    def spiked(self, distinct: np.ndarray, counts: np.ndarray) -> tuple[float, ...]:
+        """Zero is one as soon as it occurs."""
+        found = spikes(distinct, counts)
+        return (0.0, *found) if distinct[0] == 0 and 0.0 not in found else found
+
+    def tailed(self, values: np.ndarray) -> np.ndarray:
+        """Tails on the scale of the logarithm."""
+        return np.asarray(np.log(values))
+
+    def outside(self, column: TableColumn, numbers: np.ndarray) -> tuple[np.ndarray, str]:
+        """What is not above 0 and no spike."""
+        should = "hold numbers above 0" + (" or 0 itself" if 0.0 in column.spikes else "")
+        return (numbers <= 0) & ~np.isin(numbers, column.spikes), should
+
+    def lowest(self, column: TableColumn, values: np.ndarray) -> float:
+        """One step of the grid, or a thousandth of the smallest value."""
+        return column.grid or float(values.min(initial=np.inf)) * 1e-3
