@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tightbound.data import Encoding, Preprocessing, Rows, Table, preprocess
 from tightbound.estimator.checking import names_of
 from tightbound.estimator.config import Plan
-from tightbound.model import TOTAL, Start, columns_head, log_totals, moments_of
+from tightbound.model import TOTAL, Specification, Start, columns_head, log_totals, moments_of
 
 MOST_CELLS_TO_BEGIN = 2**24
 
@@ -27,34 +27,52 @@ def start_of(plan: Plan, encoding: Encoding, rows: Rows, seed: int) -> Start:
     pseudo, spec = _pseudo_inputs(plan, rows, seed), plan.specification
     if not spec.columns:
         return Start(encoding.center(rows), encoding.floor, pseudo_inputs=pseudo)
-    columns, some = spec.columns, _some_of(plan.train, encoding.n_features, sparse=not isinstance(rows.x, np.ndarray))
+    some = _some_of(plan.train, encoding.n_features, sparse=not isinstance(rows.x, np.ndarray))
     x = rows.x[some]
     seen = np.ones(x.shape, bool) if rows.observed is None else rows.observed[some]
-    exposure = None
-    if spec.exposure is not None:
-        exposure = np.asarray(log_totals(x, columns) if spec.exposure == TOTAL else x[:, spec.exposure], float)
-        relative = exposure - exposure.mean() if spec.exposure == TOTAL else exposure
-    center, spread = moments_of(x, seen, columns, None if exposure is None else relative)
+    exposure = _log_exposure(spec, x)
+    # Relative to a typical one: a column of exposures is so already.
+    relative = exposure - exposure.mean() if exposure is not None and spec.exposure == TOTAL else exposure
+    center, spread = moments_of(x, seen, spec.columns, relative)
+    first = _first(spec, x, seen, relative)
+    return Start(center, encoding.floor, spread, first, x, seen, pseudo, _given(spec, x, seen, exposure))
+
+
+def _log_exposure(spec: Specification, x: NDArray[Any]) -> NDArray[np.float64] | None:
+    """The logarithm of every row's exposure, or of its total."""
+    if spec.exposure is None:
+        return None
+    return np.asarray(log_totals(x, spec.columns) if spec.exposure == TOTAL else x[:, spec.exposure], float)
+
+
+def _first(
+    spec: Specification, x: NDArray[Any], seen: NDArray[np.bool_], relative: NDArray[np.float64] | None
+) -> NDArray[Any] | None:
+    """Numbers of the decoder's head that fit the columns' marginals."""
     own = list(spec.cells)
     modelled = x[:, own]
-    if spec.likelihood.word == "columns":
-        scaled = modelled.astype(float)
-        if exposure is not None:
-            # Counts start at the moments that they would have under a typical exposure.
-            counts = [i for i, j in enumerate(own) if columns[j].is_count]
-            scaled[:, counts] /= np.exp(relative.astype(float))[:, None]
-        first: Any = columns_head([columns[j].cells() for j in own], scaled, seen[:, own]).first
-    elif spec.likelihood.of_sums:
-        first = np.log((modelled.sum(axis=0) + 0.5) / (modelled.sum() + 0.5 * len(own)))
-    else:
-        first = None
-    given = None
-    if spec.conditioned:
-        given = np.column_stack([x[:, list(spec.conditions)], *([] if exposure is None else [exposure])])
-        known = seen[:, list(spec.conditions)].all(axis=1)
-        given = given[known] if known.any() else np.nan_to_num(given)
-    first = None if first is None else np.asarray(first)
-    return Start(center, encoding.floor, spread, first, x, seen, pseudo, given)
+    if spec.likelihood.of_sums:
+        return np.asarray(np.log((modelled.sum(axis=0) + 0.5) / (modelled.sum() + 0.5 * len(own))))
+    if spec.likelihood.word != "columns":
+        return None
+    scaled = modelled.astype(float)
+    if relative is not None:
+        # Counts start at the moments that they would have under a typical exposure.
+        counts = [i for i, j in enumerate(own) if spec.columns[j].is_count]
+        scaled[:, counts] /= np.exp(relative)[:, None]
+    return np.asarray(columns_head([spec.columns[j].cells() for j in own], scaled, seen[:, own]).first)
+
+
+def _given(
+    spec: Specification, x: NDArray[Any], seen: NDArray[np.bool_], exposure: NDArray[np.float64] | None
+) -> NDArray[Any] | None:
+    """Conditions and log exposure of the rows where they are known."""
+    if not spec.conditioned:
+        return None
+    conditions = list(spec.conditions)
+    given = np.column_stack([x[:, conditions], *([] if exposure is None else [exposure])])
+    known = seen[:, conditions].all(axis=1)
+    return given[known] if known.any() else np.nan_to_num(given)
 
 
 def _some_of(train: NDArray[np.intp], n_columns: int, *, sparse: bool) -> NDArray[np.intp]:
