@@ -204,7 +204,7 @@ def modules_imported(source: Source) -> set[str]:
 
 
 # Inside data: cells as they came, what each column holds, tables of codes, readers. Nothing looks up.
-STAIRS_OF_DATA = ("cells", "types", "table", "read")
+STAIRS_OF_DATA = ("cells", "types", "schema", "table", "read")
 
 
 def stair(name: str) -> int | None:

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 from tightbound.data import (
+    Column,
     ColumnwiseEncoding,
     DataError,
     Preprocessing,
-    TableColumn,
     as_table,
     coded,
-    infer_table_schema,
+    infer_schema,
     make_columns_encoding,
     read_table,
 )
@@ -134,8 +134,8 @@ def test_a_log_scale_stays_finite_on_the_way_back() -> None:
 # Plans
 
 
-def column(kind: ColumnType, **more: Any) -> TableColumn:
-    return TableColumn("a", kind, storage="float64", **more)
+def column(kind: ColumnType, **more: Any) -> Column:
+    return Column("a", kind, storage="float64", **more)
 
 
 POISSON = RNG.poisson(3.0, 400).astype(float)
@@ -143,7 +143,7 @@ OVER = RNG.negative_binomial(1, 0.2, 400).astype(float)
 LARGE = RNG.poisson(60.0, 400).astype(float)
 UNDER = 3.0 + RNG.integers(0, 2, 400)
 SHARES = RNG.beta(2, 3, 400)
-USUAL: dict[str, tuple[TableColumn, np.ndarray, str]] = {
+USUAL: dict[str, tuple[Column, np.ndarray, str]] = {
     "real": (column(Real()), SKEWED, "normal_scores"),
     "positive": (column(Positive()), SKEWED, "normal_scores"),
     "bounded": (column(Bounded(), bounds=(0.0, 1.0)), SHARES, "normal_scores"),
@@ -208,7 +208,7 @@ def test_a_family_that_does_not_fit_is_refused(kind: ColumnType, levels: Any, fa
 
 def test_a_family_that_does_not_fit_is_refused_with_the_table() -> None:
     frame = pl.DataFrame({"a": SKEWED, "b": RNG.normal(size=3000)})
-    schema = infer_table_schema(frame)
+    schema = infer_schema(frame)
     wrong = replace(schema["b"], family="gamma")
     with pytest.raises(DataError, match=r"'family' of column 'b' .*since it is real, but it is 'gamma'"):
         schema.with_column(wrong)
@@ -468,7 +468,7 @@ def test_dates_and_large_offsets_lose_no_digits() -> None:
     seconds = pd.Timestamp("2024-02-29") + pd.to_timedelta(RNG.permutation(400) * 7.0, unit="s")
     number = 9_007_199_254_000_000.0 + 2.0 * RNG.permutation(400)
     frame = pd.DataFrame({"moment": seconds, "account": number, "x": RNG.normal(size=400)})
-    schema = infer_table_schema(frame)
+    schema = infer_schema(frame)
     for name in ("moment", "account"):
         kept = replace(schema[name], dropped=False, constant=None, levels=None)
         schema = schema.with_column(kept) if schema[name].dropped else schema
@@ -498,7 +498,7 @@ def test_levels_of_an_array_that_were_never_seen() -> None:
     """`unseen` holds for arrays as for frames."""
     codes = RNG.choice([1, 2, 3, 5, 6, 7], 200).astype(float)
     X = np.column_stack([RNG.normal(size=200), codes])
-    schema = infer_table_schema(X)
+    schema = infer_schema(X)
     assert schema.columns[1].kind == Categorical()
     new = X[:5].copy()
     new[2, 1] = 4

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tightbound.data import DataError, infer_table_schema
+from tightbound.data import DataError, infer_schema
 from tightbound.data.cells.text import number_format, read_numbers
 from tightbound.data.types import Binary, Bounded, Categorical, Count, Datetime, Ordinal, Positive, Real
 from tightbound.data.types.orders import ordered_levels
@@ -26,7 +26,7 @@ WORDS = np.array(["red", "green", "blue", "grey"])
 
 
 def infer(values, name="a", **options):
-    return infer_table_schema(pl.DataFrame({name: pl.Series(values, strict=False)}), **options)[name]
+    return infer_schema(pl.DataFrame({name: pl.Series(values, strict=False)}), **options)[name]
 
 
 # A column, and what must be found: kind, "dropped", or both with levels or other attributes
@@ -262,7 +262,7 @@ DATES = [
 @pytest.mark.parametrize(("texts", "first", "words"), DATES, ids=[case[0][0] for case in DATES])
 def test_dates_as_text(texts, first, words):
     table = pl.DataFrame({"a": [*texts, "NA", None]})
-    schema = infer_table_schema(table)
+    schema = infer_schema(table)
     assert schema["a"].kind == Datetime() and words in schema["a"].reason and schema["a"].n_missing == 2
     days = (np.datetime64(first, "s") - np.datetime64("1970-01-01", "s")) / np.timedelta64(1, "D")
     assert schema.codes(table)[0, 0] == pytest.approx(days, abs=1e-9)
@@ -291,7 +291,7 @@ MIXED = {
 
 @pytest.mark.parametrize("make", CONTAINERS.values(), ids=CONTAINERS.keys())
 def test_every_container_gives_the_same_kinds(make):
-    schema = infer_table_schema(make(MIXED))
+    schema = infer_schema(make(MIXED))
     assert [column.kind.value for column in schema.columns] == list(MIXED)
     assert [column.n_missing for column in schema.columns] == [1] * len(MIXED)
     assert not any(column.dropped for column in schema.columns)
@@ -302,25 +302,25 @@ def test_declared_categories_are_honoured():
     levels = ["z", "a", "m", "never seen"]
     ordered = pd.Series(pd.Categorical(["a", "z", None, "m"], categories=levels, ordered=True))
     frame = pd.DataFrame({"o": ordered, "c": ordered.cat.as_unordered(), "i": pd.Categorical([3, 1, None, 7])})
-    o, c, i = infer_table_schema(frame).columns
+    o, c, i = infer_schema(frame).columns
     assert (o.kind, c.kind, i.kind) == (Ordinal(), Categorical(), Categorical())
     assert o.levels == c.levels == tuple(levels) and i.levels == (1, 3, 7) and o.n_missing == 1
     cut = pd.cut(pd.Series(UNIFORM), 4)
-    assert infer_table_schema(pd.DataFrame({"x": cut}))["x"].levels == tuple(str(x) for x in cut.cat.categories)
+    assert infer_schema(pd.DataFrame({"x": cut}))["x"].levels == tuple(str(x) for x in cut.cat.categories)
     enum = pl.DataFrame({"e": pl.Series(["a", "z", None], dtype=pl.Enum(levels))})
     for table in (enum, enum.to_arrow()):
-        assert infer_table_schema(table)["e"].levels == tuple(levels)
-        assert infer_table_schema(table)["e"].kind == Ordinal()
+        assert infer_schema(table)["e"].levels == tuple(levels)
+        assert infer_schema(table)["e"].kind == Ordinal()
     arrow = pa.table({"d": pa.array(["b", "a", "c", None]).dictionary_encode()})
-    assert infer_table_schema(arrow)["d"].levels == ("a", "b", "c")
+    assert infer_schema(arrow)["d"].levels == ("a", "b", "c")
     many = pd.Categorical.from_codes(np.arange(2000) % 9, [str(i) for i in range(5000)])
-    assert infer_table_schema(pd.DataFrame({"m": many})).columns[0].dropped
+    assert infer_schema(pd.DataFrame({"m": many})).columns[0].dropped
 
 
 def test_kinds_can_be_said():
     table = pl.DataFrame({"a": [1, 2, 3] * 9, "b": ["x", "1", "2"] * 9, "c": np.arange(27), "d": [0.2, 0.4, 7.0] * 9})
     kinds = {"a": "count", "b": "categorical", "c": "real", "d": "bounded"}
-    schema = infer_table_schema(table, kinds=kinds)
+    schema = infer_schema(table, kinds=kinds)
     assert [column.kind.value for column in schema.columns] == list(kinds.values())
     assert not any(column.dropped for column in schema.columns) and schema["d"].bounds == (0, 100)
     assert infer(["b", "c", "a"], kinds={"a": "ordinal"}).levels == ("a", "b", "c")
@@ -333,7 +333,7 @@ def test_kinds_can_be_said():
         ({"a": "datetime"}, "are numbers"),
     ]:
         with pytest.raises(DataError) as caught:
-            infer_table_schema(table, kinds=kinds)
+            infer_schema(table, kinds=kinds)
         assert words in str(caught.value)
 
 
@@ -410,7 +410,7 @@ def test_missing_cells_change_no_kind_until_little_is_left(name, seed):
 )
 def test_tables_that_cannot_be_understood(table, words):
     with pytest.raises(DataError) as caught:
-        infer_table_schema(table)
+        infer_schema(table)
     message = str(caught.value)
     assert all(word in message for word in words) and message.count(". ") <= 1, message
 
@@ -418,7 +418,7 @@ def test_tables_that_cannot_be_understood(table, words):
 def test_a_wide_table_is_quick():
     wide = pl.DataFrame(RNG.normal(size=(30, 10_000)), schema=[f"g{i}" for i in range(10_000)])
     start = time.process_time()
-    schema = infer_table_schema(wide)
+    schema = infer_schema(wide)
     np.testing.assert_array_equal(schema.codes(wide), wide.to_numpy())
     assert time.process_time() - start < 20 and len(schema.modelled) == 10_000
     assert "and 9,940 more columns" in repr(schema)
@@ -509,7 +509,7 @@ def test_real_tables(shared_data, name):
     known = json.loads((shared_data / "tables" / "schema.json").read_text())[name]
     path = shared_data / known["file"]
     table = pl.read_csv(path, infer_schema_length=None)
-    schema, expected = infer_table_schema(table, source=name), _different()
+    schema, expected = infer_schema(table, source=name), _different()
     for column in known["columns"]:
         found, theirs = schema[column["name"]], column["type"]
         two = len(column.get("levels", ())) == 2 and theirs == "categorical"
@@ -519,7 +519,7 @@ def test_real_tables(shared_data, name):
         assert found.n_missing == column["missing"]
         if found.kind == Ordinal() and theirs == "ordinal":
             assert [str(level) for level in found.levels] == column["levels"]
-    text = infer_table_schema(pl.read_csv(path, infer_schema=False), source=name)
+    text = infer_schema(pl.read_csv(path, infer_schema=False), source=name)
     assert [c.kind for c in text.columns] == [c.kind for c in schema.columns]
 
 
@@ -529,7 +529,7 @@ def test_every_real_table_is_listed(shared_data):
     assert {name for name, _ in _different()} <= set(TABLES)
     for name in ("shuttle", "breastw", "ionosphere", "pendigits", "dna_splice"):
         x = np.load(shared_data / "tables" / f"{name}.npz")["x"][:3000]
-        schema = infer_table_schema(x, source=name)
+        schema = infer_schema(x, source=name)
         dropped = [column.name for column in schema.columns if column.dropped]
         assert all((x[:, int(column[1:])] == x[0, int(column[1:])]).all() for column in dropped)
         kinds = {column.kind for column in schema.modelled}

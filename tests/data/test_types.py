@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tightbound.data import DataError, TableSchema, infer_table_schema
+from tightbound.data import DataError, Schema, infer_schema
 from tightbound.data.columns import plan_column
-from tightbound.data.types import TYPES, TableColumn
+from tightbound.data.types import TYPES, Column
 from tightbound.data.types.numeric import Numeric
 from tightbound.data.types.reading import Reading
 
@@ -22,16 +22,16 @@ class Angle(Numeric):
     value = "angle"
     families = ("gaussian", "student_t")
 
-    def infer(self, reading: Reading) -> TableColumn | None:
+    def infer(self, reading: Reading) -> Column | None:
         """Numbers whose column is called an angle."""
         named = reading.is_numbers and reading.raw.name.endswith("angle")
         return self.found(reading, "Its name says angle") if named else None
 
-    def outside(self, column: TableColumn, numbers: np.ndarray) -> tuple[np.ndarray, str]:
+    def outside(self, column: Column, numbers: np.ndarray) -> tuple[np.ndarray, str]:
         """More than a turn."""
         return (numbers < 0) | (numbers >= 360), "hold degrees from 0 to 360"
 
-    def usual_family(self, column: TableColumn, values: np.ndarray, continuous: str, counts: str) -> str:
+    def usual_family(self, column: Column, values: np.ndarray, continuous: str, counts: str) -> str:
         """Its own choice."""
         return "student_t"
 
@@ -47,22 +47,22 @@ TABLE = pl.DataFrame({"wind angle": np.random.default_rng(0).uniform(0, 359, 50)
 
 
 def test_a_type_is_one_class_and_one_entry(angle: Angle) -> None:
-    schema = infer_table_schema(TABLE)
+    schema = infer_schema(TABLE)
     column = schema["wind angle"]
     assert column.kind == angle and column.grid == 0.1
     assert repr(schema).splitlines()[0] == "2 columns: 1 binary, 1 angle" and "Its name says angle." in repr(schema)
-    assert TableSchema.from_json(json.loads(json.dumps(schema.to_json()))) == schema
+    assert Schema.from_json(json.loads(json.dumps(schema.to_json()))) == schema
     codes = schema.codes(TABLE)
     assert schema.values(codes).equals(TABLE)
     with pytest.warns(UserWarning, match="degrees from 0 to 360"):
         schema.codes(TABLE.with_columns(pl.lit(400.0).alias("wind angle")))
     assert plan_column(column, codes[:, 0]).family == "student_t"
-    assert infer_table_schema(TABLE.rename({"wind angle": "x"}), kinds={"x": "angle"})["x"].kind == angle
+    assert infer_schema(TABLE.rename({"wind angle": "x"}), kinds={"x": "angle"})["x"].kind == angle
 
 
 def test_a_type_that_is_not_listed_is_unknown() -> None:
     with pytest.raises(DataError, match="'angle'"):
-        infer_table_schema(TABLE, kinds={"word": "angle"})
+        infer_schema(TABLE, kinds={"word": "angle"})
 
 
 @pytest.mark.parametrize("kind", TYPES, ids=str)

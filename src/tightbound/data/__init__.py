@@ -16,16 +16,18 @@ if TYPE_CHECKING:
     from tightbound.data.preprocessing import Preprocessing
     from tightbound.data.read.files import read_table
     from tightbound.data.read.memory import as_table
+    from tightbound.data.schema import Schema, infer_schema
     from tightbound.data.sparse import SparseMatrix
     from tightbound.data.summary import Summary, summarised
     from tightbound.data.support import first_outside
     from tightbound.data.table import Table
-    from tightbound.data.types import TableColumn, TableSchema, infer_table_schema
+    from tightbound.data.types import Column
     from tightbound.data.write import atomic_folder, atomic_write, check_place, write_polars, write_table
 
 __all__ = [
     "Aside",
     "BlockEncoding",
+    "Column",
     "ColumnPlan",
     "ColumnwiseEncoding",
     "DataError",
@@ -33,11 +35,10 @@ __all__ = [
     "Numbers",
     "Preprocessing",
     "Rows",
+    "Schema",
     "SparseMatrix",
     "Summary",
     "Table",
-    "TableColumn",
-    "TableSchema",
     "as_table",
     "atomic_folder",
     "atomic_write",
@@ -48,7 +49,7 @@ __all__ = [
     "encoding_from_json",
     "filled_text",
     "first_outside",
-    "infer_table_schema",
+    "infer_schema",
     "make_columns_encoding",
     "make_encoding",
     "preprocess",
@@ -73,9 +74,10 @@ _HOMES = {
     "read.memory": ("as_table",),
     "summary": ("Summary", "summarised"),
     "support": ("first_outside",),
+    "schema": ("Schema", "infer_schema"),
     "sparse": ("SparseMatrix",),
     "table": ("Table",),
-    "types": ("TableColumn", "TableSchema", "infer_table_schema"),
+    "types": ("Column",),
     "write": ("atomic_folder", "atomic_write", "check_place", "write_polars", "write_table"),
 }
 

@@ -14,10 +14,11 @@ from tightbound.data.cells.frames import frame_from_columns
 from tightbound.data.encoding import Encoding, Numbers, Rows, number_of
 from tightbound.data.errors import complain, listing
 from tightbound.data.saved import damaged, restored
+from tightbound.data.schema import Schema
 from tightbound.data.summary import Summary, require_finite, rounding, summarised
 from tightbound.data.support import first_outside, not_binary, not_intensity
 from tightbound.data.table import Table
-from tightbound.data.types import Binary, Real, TableColumn, TableSchema
+from tightbound.data.types import Binary, Column, Real
 
 LIKELIHOODS = ("gaussian", "bernoulli")
 SCALINGS = ("standard", "none")
@@ -47,7 +48,7 @@ class BlockEncoding(Encoding):
         full: the highest intensity, 255 or 1.
     """
 
-    schema: TableSchema
+    schema: Schema
     likelihood: str
     binarize: bool
     standard: bool
@@ -160,7 +161,7 @@ class BlockEncoding(Encoding):
     def from_json(cls, data: Mapping[str, Any]) -> BlockEncoding:
         """See `encoding_from_json`."""
         what = "The saved encoding"
-        made = restored(cls, data, what, schema=TableSchema.from_json)
+        made = restored(cls, data, what, schema=Schema.from_json)
         m = len(made.schema.modelled)
         lengths = {len(each) for each in (made.loc, made.scale, made.floor, made.sd, made.origin)}
         if lengths != {m} or m == 0 or not made.schema.block:
@@ -270,7 +271,7 @@ def make_encoding(
     gaussian = likelihood == "gaussian"
     levels = None if gaussian or binarize else (0, 1)
     columns = tuple(
-        TableColumn(
+        Column(
             name,
             Binary() if levels else Real(),
             storage=dtype,
@@ -282,7 +283,7 @@ def make_encoding(
         )
         for j, (name, dtype) in enumerate(zip(table.names, table.dtypes, strict=True))
     )
-    schema = TableSchema(columns, table.container, table.named, shape=table.shape, aside=table.aside)
+    schema = Schema(columns, table.container, table.named, shape=table.shape, aside=table.aside)
     kept = np.flatnonzero([not column.dropped for column in columns])
     standard = gaussian and scaling == "standard"
     sd, origin = facts.sd[kept], facts.low[kept]
@@ -293,7 +294,7 @@ def make_encoding(
     return BlockEncoding(schema, likelihood, binarize, standard, loc, scale, floor, sd, origin, full, messages)
 
 
-def _messages(table: Table, schema: TableSchema, kept: NDArray[np.intp]) -> tuple[str, ...]:
+def _messages(table: Table, schema: Schema, kept: NDArray[np.intp]) -> tuple[str, ...]:
     left_out = [column for column in schema.columns if column.dropped]
     constant = [column.name for column in left_out if column.constant is not None]
     empty = [column.name for column in left_out if column.constant is None]

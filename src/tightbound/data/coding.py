@@ -11,13 +11,14 @@ import numpy as np
 
 from tightbound.data.errors import DataError, complain, listing, shorten
 from tightbound.data.names import column_position
+from tightbound.data.schema import Schema, infer_schema
 from tightbound.data.sparse import SparseMatrix
 from tightbound.data.table import Table
-from tightbound.data.types import Count, TableColumn, TableSchema, infer_table_schema
+from tightbound.data.types import Column, Count
 
 
 def coded(
-    table: Table, schema: TableSchema | None = None, *, unseen: str = "error", expected_by: str = "the model"
+    table: Table, schema: Schema | None = None, *, unseen: str = "error", expected_by: str = "the model"
 ) -> Table:
     """The table's cells as codes of a schema; of a block of numbers as they are, its columns in the schema's order.
 
@@ -45,7 +46,7 @@ def coded(
         return _coded_counts(table, schema, unseen=unseen)
     native: Any = table.values if table.native is None else table.native
     if schema is None:
-        schema = infer_table_schema(native, source=table.source)
+        schema = infer_schema(native, source=table.source)
         if isinstance(native, np.ndarray) and table.names != schema.names:
             renamed = zip(schema.columns, table.names, strict=True)
             schema = replace(schema, columns=tuple(replace(column, name=name) for column, name in renamed))
@@ -57,7 +58,7 @@ def coded(
     return replace(table, values=codes, names=names, shape=shape, dtypes=dtypes, coded=schema, native=native)
 
 
-def _as_block(table: Table, schema: TableSchema, expected_by: str) -> Table:
+def _as_block(table: Table, schema: Schema, expected_by: str) -> Table:
     """Numbers in the order and shape of the schema's columns, by name where both sides have the user's names."""
     _require_numbers(table)
     if schema.named and table.named:
@@ -78,7 +79,7 @@ def _as_block(table: Table, schema: TableSchema, expected_by: str) -> Table:
     return replace(table, names=schema.names, shape=schema.shape, named=schema.named)
 
 
-def _in_order(table: Table, schema: TableSchema, expected_by: str) -> Table:
+def _in_order(table: Table, schema: Schema, expected_by: str) -> Table:
     names, known = schema.names, set(schema.names)
     if table.names == names:
         return table
@@ -132,15 +133,15 @@ def counted(table: Table, given: Sequence[str | int] = ()) -> Table:
     """
     others = [column_position(key, table.names, table.source) for key in given]
     _require_counts(table, tuple(others))
-    count = TableColumn("", Count(), storage=table.values.dtype.name, reason="It is one of a table of counts")
+    count = Column("", Count(), storage=table.values.dtype.name, reason="It is one of a table of counts")
     columns = [replace(count, name=name) for name in table.names]
     for j in others:
-        found = infer_table_schema(np.asarray(table.values[:, j], float)[:, None], source=table.source).columns[0]
+        found = infer_schema(np.asarray(table.values[:, j], float)[:, None], source=table.source).columns[0]
         columns[j] = replace(found, name=table.names[j], dropped=False, storage=count.storage)
-    return _coded_counts(table, TableSchema(tuple(columns), container="numpy", named=table.named))
+    return _coded_counts(table, Schema(tuple(columns), container="numpy", named=table.named))
 
 
-def _coded_counts(table: Table, schema: TableSchema | None, *, unseen: str = "error") -> Table:
+def _coded_counts(table: Table, schema: Schema | None, *, unseen: str = "error") -> Table:
     """The codes of a table that has a schema of counts; one that stays sparse where all but a few columns are counts.
 
     Raises:
@@ -154,7 +155,7 @@ def _coded_counts(table: Table, schema: TableSchema | None, *, unseen: str = "er
     _require_counts(table, tuple(others))
     codes: dict[int, np.ndarray] = {}
     for j in others:
-        one = TableSchema((schema.columns[j],), container="numpy", named=False)
+        one = Schema((schema.columns[j],), container="numpy", named=False)
         cells = np.asarray(table.values[:, j])[:, None]
         codes[j] = one.codes(cells, unseen=unseen, source=table.source)[:, 0]
     names = tuple(column.name for column in schema.columns)

@@ -19,8 +19,8 @@ from tightbound.data.coding import coded
 from tightbound.data.errors import DataError
 from tightbound.data.names import Aside
 from tightbound.data.saved import plain
+from tightbound.data.schema import Schema
 from tightbound.data.table import Table
-from tightbound.data.types import TableSchema
 
 Numbers = NDArray[np.float64]
 
@@ -58,7 +58,7 @@ class Encoding(ABC):
         messages: what the user should be told about the columns and rows; nobody has told it yet.
     """
 
-    schema: TableSchema
+    schema: Schema
     likelihood: str
     binarize: bool
     floor: Numbers

@@ -11,8 +11,8 @@ import narwhals as nw
 import numpy as np
 
 from tightbound.data.names import NOTHING_ASIDE, Aside
+from tightbound.data.schema import Schema
 from tightbound.data.sparse import SparseMatrix
-from tightbound.data.types import TableSchema
 
 
 @final
@@ -47,7 +47,7 @@ class Table:
     index: Any | None = None
     aside: Aside = NOTHING_ASIDE
     native: Any | None = None
-    coded: TableSchema | None = None
+    coded: Schema | None = None
 
     @property
     def n_rows(self) -> int:

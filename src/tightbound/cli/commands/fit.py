@@ -12,7 +12,7 @@ from tightbound.cli.options import Checks, Data, Json, Quiet, ReadOptions, with_
 from tightbound.cli.shared import REPORT_FILE, evaluation, print_json
 
 if TYPE_CHECKING:
-    from tightbound.data import Table, TableSchema
+    from tightbound.data import Schema, Table
     from tightbound.estimator.config import Plan
     from tightbound.estimator.fitted import FittedModel
     from tightbound.report.overview import Overview
@@ -172,9 +172,9 @@ def _sizes(text: str | None) -> tuple[int, ...] | None:
         ) from None
 
 
-def _read_schema(path: str) -> "TableSchema":
+def _read_schema(path: str) -> "Schema":
     """A schema that a person may have edited."""
-    from tightbound.data import DataError, TableSchema
+    from tightbound.data import DataError, Schema
 
     try:
         with open(path, encoding="utf-8") as stream:
@@ -187,4 +187,4 @@ def _read_schema(path: str) -> "TableSchema":
         raise DataError(
             f"The schema {path} must be JSON as `tightbound schema` writes it; it is not ({error}); correct it."
         ) from error
-    return TableSchema.from_json(values)
+    return Schema.from_json(values)

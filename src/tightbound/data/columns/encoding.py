@@ -16,8 +16,9 @@ from tightbound.data.encoding import Encoding, Numbers, Rows, number_of
 from tightbound.data.errors import DataError, complain
 from tightbound.data.preprocessing import Preprocessing
 from tightbound.data.saved import damaged, field, restored
+from tightbound.data.schema import Schema
 from tightbound.data.table import Table
-from tightbound.data.types import TableColumn, TableSchema
+from tightbound.data.types import Column
 
 LARGEST = 1e30
 """Numbers on a scale beyond this are no numbers to float32."""
@@ -38,7 +39,7 @@ class ColumnwiseEncoding(Encoding):
         likelihood: "columns", each with its own family; or one of the whole row, on the scales of the plans.
     """
 
-    schema: TableSchema
+    schema: Schema
     plans: tuple[ColumnPlan, ...]
     messages: tuple[str, ...] = ()
     likelihood: str = "columns"
@@ -247,7 +248,7 @@ class ColumnwiseEncoding(Encoding):
         """The encoding that `to_json` wrote; a foreign or damaged one is a DataError."""
         what = "The saved encoding"
         plans = tuple(ColumnPlan.from_json(plan) for plan in field(data, "plans", list, what))
-        made = restored(cls, data, what, schema=TableSchema.from_json, plans=lambda _: plans)
+        made = restored(cls, data, what, schema=Schema.from_json, plans=lambda _: plans)
         if tuple(plan.name for plan in plans) != made.modelled_names:
             raise damaged(what, "have a plan for each modelled column", "it has others")
         return made
@@ -292,7 +293,7 @@ def _is_plain(plan: ColumnPlan) -> bool:
 AS_USUAL = Preprocessing()
 
 
-def make_columns_encoding(table: Table, schema: TableSchema, wanted: Preprocessing = AS_USUAL) -> ColumnwiseEncoding:
+def make_columns_encoding(table: Table, schema: Schema, wanted: Preprocessing = AS_USUAL) -> ColumnwiseEncoding:
     """The encoding of the data that a model of columns is to be fitted on.
 
     Args:
@@ -326,7 +327,7 @@ def make_columns_encoding(table: Table, schema: TableSchema, wanted: Preprocessi
     return ColumnwiseEncoding(replace(schema, aside=table.aside), tuple(plans), tuple(messages), wanted.of_row)
 
 
-def _plan(column: TableColumn, values: np.ndarray, wanted: Preprocessing, table: Table) -> ColumnPlan:
+def _plan(column: Column, values: np.ndarray, wanted: Preprocessing, table: Table) -> ColumnPlan:
     if column.name == wanted.exposure:
         return plan_exposure(column, values, table.source)
     n = len(values)
@@ -344,7 +345,7 @@ def _plan(column: TableColumn, values: np.ndarray, wanted: Preprocessing, table:
     return _checked(plan_column(column, values, wanted.continuous, wanted.family_of_counts), values)
 
 
-def _require_fitting(column: TableColumn, values: np.ndarray, likelihood: str, table: Table) -> None:
+def _require_fitting(column: Column, values: np.ndarray, likelihood: str, table: Table) -> None:
     """Refuses columns that a likelihood of the whole row has no place for."""
     kind = column.kind
     fits = {

@@ -11,7 +11,7 @@ import numpy as np
 from tightbound.data.columns.scales import Affine, Log, NormalScores, Numbers, Scale, scale_from_json
 from tightbound.data.errors import complain, listing, suggestion
 from tightbound.data.saved import damaged, plain, restored
-from tightbound.data.types.column import TableColumn
+from tightbound.data.types.column import Column
 from tightbound.data.types.line import COUNTS
 from tightbound.data.types.registry import TYPES
 
@@ -121,7 +121,7 @@ class ColumnPlan:
         return made
 
 
-def plan_exposure(column: TableColumn, values: Numbers, source: str) -> ColumnPlan:
+def plan_exposure(column: Column, values: Numbers, source: str) -> ColumnPlan:
     """How an exposure is given: as its logarithm, relative to the mean one.
 
     Raises:
@@ -138,9 +138,7 @@ def plan_exposure(column: TableColumn, values: Numbers, source: str) -> ColumnPl
     return ColumnPlan(column.name, "gaussian", scale=scale, low=float(np.finfo(float).tiny), role="exposure")
 
 
-def plan_column(
-    column: TableColumn, values: Numbers, continuous: str = "normal_scores", counts: str = "auto"
-) -> ColumnPlan:
+def plan_column(column: Column, values: Numbers, continuous: str = "normal_scores", counts: str = "auto") -> ColumnPlan:
     """How to model a column.
 
     Args:
@@ -168,7 +166,7 @@ def plan_column(
     return _continuous(column, family, values)
 
 
-def _continuous(column: TableColumn, family: str, values: Numbers) -> ColumnPlan:
+def _continuous(column: Column, family: str, values: Numbers) -> ColumnPlan:
     low, high = column.bounds if column.bounds is not None else (-np.inf, np.inf)
     spikes = _spikes(column, family, values, (low, high))
     slab = values[~np.isin(values, spikes)]
@@ -182,7 +180,7 @@ def _continuous(column: TableColumn, family: str, values: Numbers) -> ColumnPlan
     return ColumnPlan(column.name, family, 0, scale, floor, spikes, places, grid, origin, float(low), float(high))
 
 
-def _spikes(column: TableColumn, family: str, values: Numbers, bounds: tuple[float, float]) -> tuple[float, ...]:
+def _spikes(column: Column, family: str, values: Numbers, bounds: tuple[float, float]) -> tuple[float, ...]:
     """Values of positive probability: taken often enough, or taken at all where the family's density has no place."""
     often = min(FEWEST_AT_A_SPIKE, 0.05 * len(values) + 5)
     spikes = [s for s in column.spikes if np.sum(values == s) >= often]

@@ -24,8 +24,8 @@ from tightbound.data.read.delimited import read_delimited
 from tightbound.data.read.frames import table_from_frame
 from tightbound.data.read.images import read_image_folder
 from tightbound.data.read.memory import table_from_array, table_from_sparse
+from tightbound.data.schema import Schema
 from tightbound.data.table import Table
-from tightbound.data.types import TableSchema
 
 SUFFIXES = ".csv, .tsv (both also with .gz), .parquet, .npy, .npz"
 
@@ -38,7 +38,7 @@ def read_table(
     drop: Sequence[str | int] = (),
     known: Aside = NOTHING_ASIDE,
     beside: Sequence[str] = (),
-    schema: TableSchema | None = None,
+    schema: Schema | None = None,
     unseen: str = "error",
 ) -> Table:
     """The table in a file, in a folder of images, on standard input or among the embedded data sets.
@@ -107,7 +107,7 @@ def _digits(choice: Choice) -> Table:
     return table_from_array(intensity, choice, source="digits", labels=digits.target)
 
 
-def _read_frame(place: str, suffix: str, choice: Choice, schema: TableSchema | None, unseen: str) -> Table:
+def _read_frame(place: str, suffix: str, choice: Choice, schema: Schema | None, unseen: str) -> Table:
     source = "Standard input" if place == "-" else os.path.basename(place)
     if suffix == ".parquet":
         frame = nw.from_native(_read_parquet(place, source))

@@ -17,8 +17,8 @@ from tightbound.data.cells.text import MISSING, NumberFormat, is_number, numbers
 from tightbound.data.coding import coded
 from tightbound.data.errors import DataError, listing, row_words
 from tightbound.data.names import NOTHING_ASIDE, Aside, Choice, default_names, require_cells
+from tightbound.data.schema import Schema
 from tightbound.data.table import Table
-from tightbound.data.types import TableSchema
 from tightbound.data.types.reading import Reading, read_column
 from tightbound.data.types.registry import decide
 
@@ -34,7 +34,7 @@ def table_from_frame(
     source: str,
     where: Callable[[int], str] = row_words,
     named: bool | None = None,
-    schema: TableSchema | None = None,
+    schema: Schema | None = None,
     unseen: str = "error",
     as_text: bool = False,
 ) -> Table:

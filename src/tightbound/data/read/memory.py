@@ -16,9 +16,9 @@ from tightbound.data.coding import coded
 from tightbound.data.errors import CellTypeError, DataError, complain, row_words, shorten
 from tightbound.data.names import NOTHING_ASIDE, Aside, Choice, default_names, require_cells
 from tightbound.data.read.frames import table_from_frame
+from tightbound.data.schema import Schema
 from tightbound.data.sparse import SparseMatrix, densify
 from tightbound.data.table import Table
-from tightbound.data.types import TableSchema
 
 
 def as_table(
@@ -28,7 +28,7 @@ def as_table(
     label: str | int | None = None,
     drop: Sequence[str | int] = (),
     known: Aside = NOTHING_ASIDE,
-    schema: TableSchema | None = None,
+    schema: Schema | None = None,
     unseen: str = "error",
 ) -> Table:
     """What the user holds in memory, as a table.

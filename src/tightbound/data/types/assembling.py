@@ -11,11 +11,11 @@ import polars as pl
 from tightbound.data.cells.frames import frame_from_columns
 from tightbound.data.cells.raw import RawColumn, RawTable
 from tightbound.data.cells.storage import fill_changed, stored
-from tightbound.data.types.column import TableColumn
+from tightbound.data.types.column import Column
 
 
 def assemble(
-    columns: Sequence[TableColumn],
+    columns: Sequence[Column],
     matrix: np.ndarray,
     container: str,
     named: bool,
@@ -50,18 +50,18 @@ def assemble(
     return _frame(built, container, named, raw)
 
 
-def _column(column: TableColumn, codes: np.ndarray, storage: str, container: str) -> Any:
+def _column(column: Column, codes: np.ndarray, storage: str, container: str) -> Any:
     return stored(column.kind.cells(column, codes, storage), column.name, column.levels or (), storage, container)
 
 
-def _constant(column: TableColumn, n: int, container: str) -> Any:
+def _constant(column: Column, n: int, container: str) -> Any:
     if isinstance(column.constant, float):
         return _column(column, np.full(n, column.constant), column.storage, container)
     return stored(pl.Series([column.constant] * n), column.name, (), column.storage, container)
 
 
 def _with_changes(
-    column: TableColumn, codes: np.ndarray | None, origin: RawColumn, raw: RawTable, differs: np.ndarray
+    column: Column, codes: np.ndarray | None, origin: RawColumn, raw: RawTable, differs: np.ndarray
 ) -> Any:
     """The original column, with the cells built anew where the codes differ."""
     at = [each.name for each in raw.columns].index(origin.name)
@@ -85,7 +85,7 @@ def _with_changes(
     return fill_changed(original, new, differs, origin)
 
 
-def _array(built: dict[str, Any], columns: Sequence[TableColumn]) -> np.ndarray:
+def _array(built: dict[str, Any], columns: Sequence[Column]) -> np.ndarray:
     """One array: of the columns' type when they share it, with objects when text or dates are among them."""
     arrays = list(built.values())
     storages = {column.storage for column in columns if column.name in built}

@@ -9,7 +9,7 @@ import polars as pl
 
 from tightbound.data.cells.raw import Level
 from tightbound.data.errors import complain, shorten
-from tightbound.data.types.column import TableColumn
+from tightbound.data.types.column import Column
 from tightbound.data.types.levelled import Levelled, in_order
 from tightbound.data.types.numbers import amount, distinct_levels
 from tightbound.data.types.reading import Reading
@@ -23,7 +23,7 @@ class Binary(Levelled):
     value = "binary"
     families = ("bernoulli", "categorical")
 
-    def infer(self, reading: Reading) -> TableColumn | None:
+    def infer(self, reading: Reading) -> Column | None:
         """Two levels."""
         if (declared := reading.raw.declared) is not None:
             both = len(declared) == 2
@@ -45,13 +45,13 @@ class Binary(Levelled):
             raise complain(what, "have two levels to be binary", f"it has {len(levels)}", "call it categorical")
         return in_order(reading, levels)
 
-    def check(self, column: TableColumn, what: str) -> None:
+    def check(self, column: Column, what: str) -> None:
         """Two levels."""
         super().check(column, what)
         if column.levels is not None and len(column.levels) != 2:
             came = f"it is {shorten(list(column.levels))}"
             raise complain(f"The levels of {what}", "be two, since it is binary", came, "call it categorical")
 
-    def usual_family(self, column: TableColumn, values: np.ndarray, continuous: str, counts: str) -> str:
+    def usual_family(self, column: Column, values: np.ndarray, continuous: str, counts: str) -> str:
         """Bernoulli."""
         return "bernoulli"

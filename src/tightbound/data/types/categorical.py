@@ -7,7 +7,7 @@ from typing import final
 import numpy as np
 
 from tightbound.data.cells.raw import Level
-from tightbound.data.types.column import TableColumn
+from tightbound.data.types.column import Column
 from tightbound.data.types.levelled import Levelled
 from tightbound.data.types.numbers import distinct_levels, few_numbers
 from tightbound.data.types.reading import Reading
@@ -21,7 +21,7 @@ class Categorical(Levelled):
     value = "categorical"
     families = ("categorical",)
 
-    def infer(self, reading: Reading) -> TableColumn | None:
+    def infer(self, reading: Reading) -> Column | None:
         """Levels in no order."""
         if (declared := reading.raw.declared) is not None:
             if reading.raw.ordered and len(declared) <= MOST_LEVELS:
@@ -39,14 +39,14 @@ class Categorical(Levelled):
         )
         return self.found(reading, f"{few.words}{why}", levels=distinct_levels(reading))
 
-    def _words(self, reading: Reading) -> TableColumn:
+    def _words(self, reading: Reading) -> Column:
         n, levels = reading.n, tuple(reading.texts)
         if n >= ENOUGH_TEXTS and len(levels) >= DIFFERENT_TEXTS * n:
             why = f"{len(levels):,} different texts in {n:,} cells are names or remarks, not categories"
             return self.found(reading, why, dropped=True)
         return self._modelled(reading, levels, f"{len(levels)} different words in no order that is known")
 
-    def _modelled(self, reading: Reading, levels: tuple[Level, ...], why: str) -> TableColumn:
+    def _modelled(self, reading: Reading, levels: tuple[Level, ...], why: str) -> Column:
         """The column with these levels, or dropped when a model cannot give so many probabilities."""
         if len(levels) <= MOST_LEVELS:
             return self.found(reading, why, levels=levels)
@@ -57,6 +57,6 @@ class Categorical(Levelled):
         """As they come."""
         return levels
 
-    def usual_family(self, column: TableColumn, values: np.ndarray, continuous: str, counts: str) -> str:
+    def usual_family(self, column: Column, values: np.ndarray, continuous: str, counts: str) -> str:
         """Its one."""
         return "categorical"

@@ -44,16 +44,16 @@ class ColumnType(ABC):
         return self.value
 
     @abstractmethod
-    def infer(self, reading: Reading) -> TableColumn | None:
+    def infer(self, reading: Reading) -> Column | None:
         """The column, if the rules for this type find it in the cells; the types are asked one after the other."""
 
     @abstractmethod
-    def force(self, reading: Reading, source: str) -> TableColumn:
+    def force(self, reading: Reading, source: str) -> Column:
         """The column as one of this type, since the user says so; cells that cannot be are a DataError."""
 
     @abstractmethod
     def codes(
-        self, column: TableColumn, raw: RawColumn, *, missing: tuple[str, ...], unseen: str, source: str
+        self, column: Column, raw: RawColumn, *, missing: tuple[str, ...], unseen: str, source: str
     ) -> np.ndarray:
         """(n,) float64: numbers as they are, level codes, days since 1970-01-01; NaN where missing.
 
@@ -62,22 +62,22 @@ class ColumnType(ABC):
         """
 
     @abstractmethod
-    def cells(self, column: TableColumn, codes: np.ndarray, storage: str) -> pl.Series:
+    def cells(self, column: Column, codes: np.ndarray, storage: str) -> pl.Series:
         """Codes as values: levels, moments, durations, texts or numbers; null where NaN."""
 
     @abstractmethod
-    def is_open(self, column: TableColumn) -> bool:
+    def is_open(self, column: Column) -> bool:
         """Whether something is still to be read from a table before cells can be coded."""
 
     @abstractmethod
-    def kept_as(self, column: TableColumn) -> Any:
+    def kept_as(self, column: Column) -> Any:
         """What a container of another kind keeps the values as: bool, int, float, str, "moment" or "duration"."""
 
     @abstractmethod
-    def details(self, column: TableColumn) -> list[str]:
+    def details(self, column: Column) -> list[str]:
         """What is worth showing beside the type's word."""
 
-    def check(self, column: TableColumn, what: str) -> None:
+    def check(self, column: Column, what: str) -> None:
         """Refuses entries of an edited schema that contradict the type."""
         if column.levels is not None and not self.levelled:
             raise left_over("levels", "an ordinal, categorical or binary column", column, what)
@@ -92,7 +92,7 @@ class ColumnType(ABC):
             )
 
     @abstractmethod
-    def usual_family(self, column: TableColumn, values: np.ndarray, continuous: str, counts: str) -> str:
+    def usual_family(self, column: Column, values: np.ndarray, continuous: str, counts: str) -> str:
         """The family of a column that names none, by its observed values.
 
         Args:
@@ -102,17 +102,17 @@ class ColumnType(ABC):
             counts: the same of counts; "auto": by their mean and variance.
         """
 
-    def lowest(self, column: TableColumn, values: np.ndarray) -> float:
+    def lowest(self, column: Column, values: np.ndarray) -> float:
         """A number that no draw on the line may fall below; `values` are those off the spikes."""
         return -np.inf
 
-    def step(self, column: TableColumn) -> float:
+    def step(self, column: Column) -> float:
         """The step of the grid that draws are rounded to; 0 for none."""
         return column.grid
 
-    def found(self, reading: Reading, reason: str, **what: Any) -> TableColumn:
+    def found(self, reading: Reading, reason: str, **what: Any) -> Column:
         """A column of this type, with what the reading noticed; the reason is a sentence without its full stop."""
-        return TableColumn(
+        return Column(
             name=reading.raw.name,
             kind=self,
             storage=reading.raw.storage,
@@ -126,7 +126,7 @@ class ColumnType(ABC):
 
 @final
 @dataclass(frozen=True)
-class TableColumn:
+class Column:
     """What is known of one column, and how it is read.
 
     Attributes:
@@ -135,7 +135,7 @@ class TableColumn:
         storage: the type it came in, in the words of its container ("Int64", "category[str]", "float32", ...); ""
             in a schema written by hand: as the table has it.
         levels: of an ordinal (in order), categorical or binary column: code k stands for levels[k]. None for other
-            types, and for levels that are still to be read from a table (`TableSchema.settled`).
+            types, and for levels that are still to be read from a table (`Schema.settled`).
         bounds: of a bounded column: smallest and largest value that is possible.
         spikes: values that are taken with positive probability although others around them are not.
         grid: the step that all values are multiples of, up to an offset; 0 when there is none.
@@ -181,7 +181,7 @@ class TableColumn:
         return self.format if isinstance(self.format, str) else ""
 
 
-def bad_cell(source: str, column: TableColumn, row: int, must: str, came: str) -> DataError:
+def bad_cell(source: str, column: Column, row: int, must: str, came: str) -> DataError:
     """The error for a cell that the column cannot hold."""
     return complain(
         f"Column {column.name!r} of {source}",
@@ -191,6 +191,6 @@ def bad_cell(source: str, column: TableColumn, row: int, must: str, came: str) -
     )
 
 
-def left_over(entry: str, whose: str, column: TableColumn, what: str) -> DataError:
+def left_over(entry: str, whose: str, column: Column, what: str) -> DataError:
     """The error for an entry of a schema that was left when the column was given another type."""
     return complain(f"Entry {entry!r}", f"belong to {whose}", f"{what} is {column.kind.value}", "set it to null")

@@ -6,7 +6,7 @@ from typing import final
 
 import numpy as np
 
-from tightbound.data.types.column import TableColumn, bad_cell
+from tightbound.data.types.column import Column, bad_cell
 from tightbound.data.types.line import ABOVE, COUNTS
 from tightbound.data.types.numbers import amount, few_numbers, is_whole, natural_interval, span
 from tightbound.data.types.numeric import Numeric
@@ -22,7 +22,7 @@ class Count(Numeric):
     families = (*COUNTS, *ABOVE)
     whole = True
 
-    def infer(self, reading: Reading) -> TableColumn | None:
+    def infer(self, reading: Reading) -> Column | None:
         """Whole numbers of step 1 that are small, or fade out."""
         if few := few_numbers(reading):
             words = f"Whole numbers {span(few.distinct)} that fade out as counts do"
@@ -36,18 +36,18 @@ class Count(Numeric):
             return None
         return self.found(reading, f"Whole numbers {span(distinct)}, typically {amount(typical)}")
 
-    def outside(self, column: TableColumn, numbers: np.ndarray) -> tuple[np.ndarray, str]:
+    def outside(self, column: Column, numbers: np.ndarray) -> tuple[np.ndarray, str]:
         """What is no count."""
         return (numbers < 0) | (numbers != np.rint(numbers)) & ~np.isnan(numbers), "hold counts (0, 1, 2, ...)"
 
-    def require_support(self, column: TableColumn, numbers: np.ndarray, source: str) -> None:
+    def require_support(self, column: Column, numbers: np.ndarray, source: str) -> None:
         """Refuses what is no count."""
         outside, must = self.outside(column, numbers)
         if outside.any():
             row = int(outside.argmax())
             raise bad_cell(source, column, row, must, f"{numbers[row]:.15g}")
 
-    def usual_family(self, column: TableColumn, values: np.ndarray, continuous: str, counts: str) -> str:
+    def usual_family(self, column: Column, values: np.ndarray, continuous: str, counts: str) -> str:
         """A negative binomial for small counts that spread at least as far as a Poisson; others go on the line."""
         if counts != "auto":
             return counts
@@ -57,6 +57,6 @@ class Count(Numeric):
                 return "hurdle_negative_binomial" if 0.0 in column.spikes else "negative_binomial"
         return continuous
 
-    def lowest(self, column: TableColumn, values: np.ndarray) -> float:
+    def lowest(self, column: Column, values: np.ndarray) -> float:
         """0."""
         return 0.0

@@ -10,7 +10,7 @@ import polars as pl
 from tightbound.data.cells.dates import FORMATS, date_format, read_dates, spell_dates
 from tightbound.data.cells.storage import is_text, ticks, unit_in
 from tightbound.data.errors import complain
-from tightbound.data.types.column import TableColumn
+from tightbound.data.types.column import Column
 from tightbound.data.types.line import LINE, Line
 from tightbound.data.types.reading import Reading, days_from_ticks
 
@@ -24,7 +24,7 @@ class Datetime(Line):
     moments = True
     noun = "dates"
 
-    def infer(self, reading: Reading) -> TableColumn | None:
+    def infer(self, reading: Reading) -> Column | None:
         """Whatever is a date."""
         if not reading.moment:
             return None
@@ -33,26 +33,26 @@ class Datetime(Line):
         how = f"Dates written as {reading.format}" if reading.format else "Dates"
         return self.found(reading, f"{how}, from {first} to {last}")
 
-    def read_text(self, column: TableColumn, text: pl.Series) -> tuple[np.ndarray, str]:
+    def read_text(self, column: Column, text: pl.Series) -> tuple[np.ndarray, str]:
         """Texts as the column's format spells dates, or the format that reads them all."""
         style = column.date_format or _found_format(text)
         return days_from_ticks(read_dates(text, style)), f"hold dates written as {FORMATS.get(style, style)}"
 
-    def require_support(self, column: TableColumn, numbers: np.ndarray, source: str) -> None:
+    def require_support(self, column: Column, numbers: np.ndarray, source: str) -> None:
         """Every moment can be."""
 
-    def cells(self, column: TableColumn, codes: np.ndarray, storage: str) -> pl.Series:
+    def cells(self, column: Column, codes: np.ndarray, storage: str) -> pl.Series:
         """Moments, or the text that spells them."""
         moments = ticks(codes, unit_in(storage)).cast(pl.Datetime(unit_in(storage)))
         if not is_text(storage, column.format):
             return moments
         return spell_dates(moments, column.date_format or "%Y-%m-%d")
 
-    def kept_as(self, column: TableColumn) -> Any:
+    def kept_as(self, column: Column) -> Any:
         """Text or moments."""
         return str if is_text(column.storage, column.format) else "moment"
 
-    def check(self, column: TableColumn, what: str) -> None:
+    def check(self, column: Column, what: str) -> None:
         """No format of numbers."""
         super().check(column, what)
         if column.format is not None and not column.date_format:
@@ -60,7 +60,7 @@ class Datetime(Line):
                 f"Entry 'format' of {what}", "be a format of dates", "it is one of numbers", "set it to null"
             )
 
-    def step(self, column: TableColumn) -> float:
+    def step(self, column: Column) -> float:
         """A grid of less than a tenth of a second is that of the clock."""
         return column.grid if column.grid >= 1e-6 else 0.0
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from tightbound.data.errors import shorten
 from tightbound.data.types.categorical import Categorical
-from tightbound.data.types.column import TableColumn
+from tightbound.data.types.column import Column
 from tightbound.data.types.datetime import Datetime
 from tightbound.data.types.levelled import all_levels
 from tightbound.data.types.numbers import is_whole, span
@@ -15,14 +15,14 @@ from tightbound.data.types.real import Real
 from tightbound.data.types.rules import ALMOST_ALL, COLLISIONS, ENOUGH, EXACT, IDENTIFIER
 
 
-def empty(reading: Reading) -> TableColumn | None:
+def empty(reading: Reading) -> Column | None:
     """No value at all."""
     if reading.n:
         return None
     return Real().found(reading, "Every cell is missing, so there is nothing to learn", dropped=True)
 
 
-def constant(reading: Reading) -> TableColumn | None:
+def constant(reading: Reading) -> Column | None:
     """One value in all cells, given back from memory."""
     levels = all_levels(reading)
     if len(levels) != 1:
@@ -34,7 +34,7 @@ def constant(reading: Reading) -> TableColumn | None:
     return kind.found(reading, f"Every cell is {told}: a constant says nothing", dropped=True, constant=value)
 
 
-def named_identifier(reading: Reading) -> TableColumn | None:
+def named_identifier(reading: Reading) -> Column | None:
     """The name says identifier, and no two cells are the same."""
     if reading.n < ENOUGH or reading.moment or reading.raw.declared or not IDENTIFIER.match(reading.raw.name):
         return None
@@ -46,14 +46,14 @@ def named_identifier(reading: Reading) -> TableColumn | None:
     return kind.found(reading, "Its name says identifier, and no two cells are the same", dropped=True)
 
 
-def codes_beyond_exact(reading: Reading) -> TableColumn | None:
+def codes_beyond_exact(reading: Reading) -> Column | None:
     """Whole numbers beyond 2^53 are codes or identifiers."""
     if not (reading.is_numbers and reading.raw.series.dtype.is_integer()) or np.abs(reading.observed).max() <= EXACT:
         return None
     return Real().found(reading, "Whole numbers beyond 2^53 are codes, not magnitudes", dropped=True)
 
 
-def counting_up(reading: Reading) -> TableColumn | None:
+def counting_up(reading: Reading) -> Column | None:
     """Whole numbers that avoid repeating where chance would repeat: identifiers."""
     distinct, n = reading.tally[0], reading.n
     if not reading.is_numbers or not is_whole(distinct) or len(distinct) < ALMOST_ALL * n:

@@ -11,7 +11,7 @@ import polars as pl
 from tightbound.data.cells.raw import Level, RawColumn, cell, floats
 from tightbound.data.cells.text import read_numbers
 from tightbound.data.errors import complain, listing, shorten, suggestion
-from tightbound.data.types.column import ColumnType, TableColumn
+from tightbound.data.types.column import Column, ColumnType
 from tightbound.data.types.numbers import distinct_levels
 from tightbound.data.types.reading import Reading, without_missing
 
@@ -27,14 +27,14 @@ class Levelled(ColumnType):
     def arranged(self, reading: Reading, levels: tuple[Level, ...], what: str) -> tuple[Level, ...]:
         """The levels that were found in the cells, in the order of the codes; a DataError where they do not fit."""
 
-    def force(self, reading: Reading, source: str) -> TableColumn:
+    def force(self, reading: Reading, source: str) -> Column:
         """The column with the levels that its type declares, or that its cells have."""
         levels = reading.raw.declared or all_levels(reading)
         levels = self.arranged(reading, levels, f"Column {reading.raw.name!r} of {source}")
         return self.found(reading, f"You said that it is {self.value}", levels=levels)
 
     def codes(
-        self, column: TableColumn, raw: RawColumn, *, missing: tuple[str, ...], unseen: str, source: str
+        self, column: Column, raw: RawColumn, *, missing: tuple[str, ...], unseen: str, source: str
     ) -> np.ndarray:
         """Positions of the cells among the levels; NaN where missing."""
         levels, series = column.levels or (), raw.series
@@ -54,7 +54,7 @@ class Levelled(ColumnType):
             )
         return codes
 
-    def cells(self, column: TableColumn, codes: np.ndarray, storage: str) -> pl.Series:
+    def cells(self, column: Column, codes: np.ndarray, storage: str) -> pl.Series:
         """The levels that the codes stand for."""
         levels, gone = column.levels or (), np.isnan(codes)
         plain = np.where(gone, 0, codes)
@@ -72,16 +72,16 @@ class Levelled(ColumnType):
         values = pl.Series(list(levels), strict=False)
         return values.gather(pl.Series(plain.astype(np.uint32))).set(pl.Series(gone), None)
 
-    def is_open(self, column: TableColumn) -> bool:
+    def is_open(self, column: Column) -> bool:
         """Whether its levels are still to be read."""
         return column.levels is None
 
-    def kept_as(self, column: TableColumn) -> Any:
+    def kept_as(self, column: Column) -> Any:
         """The type of its levels, text where they are of several."""
         types = {type(level) for level in column.levels or ()}
         return types.pop() if len(types) == 1 else str
 
-    def details(self, column: TableColumn) -> list[str]:
+    def details(self, column: Column) -> list[str]:
         """Its levels, a long list cut short, and their unit."""
         if column.levels is None:
             return [column.unit] if column.unit else []
@@ -108,7 +108,7 @@ def in_order(reading: Reading, levels: tuple[Level, ...]) -> tuple[Level, ...]:
     return reading.order[0] if reading.order and reading.raw.declared is None else levels
 
 
-def _positions(column: TableColumn, series: pl.Series) -> np.ndarray:
+def _positions(column: Column, series: pl.Series) -> np.ndarray:
     """Codes of the cells that are levels: words with words, numbers with numbers."""
     levels = column.levels or ()
     words = [str(level) for level in levels]
@@ -130,7 +130,7 @@ def _looked_up(series: pl.Series, levels: list[str]) -> np.ndarray:
     return floats(found)
 
 
-def _numbers_looked_up(column: TableColumn, series: pl.Series) -> np.ndarray:
+def _numbers_looked_up(column: Column, series: pl.Series) -> np.ndarray:
     style, levels = column.number_format, column.levels or ()
     if all(type(level) is str for level in levels):
         known = read_numbers(pl.Series(levels, dtype=pl.String), style)

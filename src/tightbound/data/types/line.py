@@ -12,7 +12,7 @@ import polars as pl
 from tightbound.data.cells.raw import RawColumn
 from tightbound.data.cells.storage import is_text
 from tightbound.data.errors import complain, shorten
-from tightbound.data.types.column import ColumnType, TableColumn, bad_cell
+from tightbound.data.types.column import Column, ColumnType, bad_cell
 from tightbound.data.types.numbers import amount, grid
 from tightbound.data.types.reading import Reading, are_moments, numbers_of, require_finite_cells, without_missing
 
@@ -36,14 +36,14 @@ class Line(ColumnType):
     """What cells are: "numbers" or "dates"."""
 
     @abstractmethod
-    def read_text(self, column: TableColumn, text: pl.Series) -> tuple[np.ndarray, str]:
+    def read_text(self, column: Column, text: pl.Series) -> tuple[np.ndarray, str]:
         """Stripped texts as numbers, NaN where one is none, and what they must be."""
 
     @abstractmethod
-    def require_support(self, column: TableColumn, numbers: np.ndarray, source: str) -> None:
+    def require_support(self, column: Column, numbers: np.ndarray, source: str) -> None:
         """Refuses numbers that the column cannot hold; warns of those beyond its ends."""
 
-    def force(self, reading: Reading, source: str) -> TableColumn:
+    def force(self, reading: Reading, source: str) -> Column:
         """The column as one of this type, since the user says so."""
         what = f"Column {reading.raw.name!r} of {source}"
         must = f"hold {self.noun} to be {self.value}"
@@ -61,7 +61,7 @@ class Line(ColumnType):
             raise complain(what, must, came, "give it another kind")
         return self.found(reading, f"You said that it is {self.value}")
 
-    def found(self, reading: Reading, reason: str, **what: Any) -> TableColumn:
+    def found(self, reading: Reading, reason: str, **what: Any) -> Column:
         """A column of this type, with what the reading noticed and the grid of its values."""
         column = super().found(reading, "; ".join([reason, *reading.notes]), **what)
         if column.dropped:
@@ -70,7 +70,7 @@ class Line(ColumnType):
         return replace(column, grid=grid(reading.tally[0], 2.0**-23 if single else 2.0**-52))
 
     def codes(
-        self, column: TableColumn, raw: RawColumn, *, missing: tuple[str, ...], unseen: str, source: str
+        self, column: Column, raw: RawColumn, *, missing: tuple[str, ...], unseen: str, source: str
     ) -> np.ndarray:
         """Numbers as they are, days since 1970-01-01; NaN where missing."""
         numbers = self._numbers(column, raw.series, missing, source)
@@ -78,7 +78,7 @@ class Line(ColumnType):
         self.require_support(column, numbers, source)
         return numbers
 
-    def _numbers(self, column: TableColumn, series: pl.Series, missing: tuple[str, ...], source: str) -> np.ndarray:
+    def _numbers(self, column: Column, series: pl.Series, missing: tuple[str, ...], source: str) -> np.ndarray:
         if series.dtype == pl.String:
             text = without_missing(series, missing, doubtful=True).str.strip_chars()
             numbers, must = self.read_text(column, text)
@@ -92,11 +92,11 @@ class Line(ColumnType):
             raise bad_cell(source, column, row, f"hold {self.noun}, since it is {self.value}", str(series[row]))
         return numbers_of(series)
 
-    def is_open(self, column: TableColumn) -> bool:
+    def is_open(self, column: Column) -> bool:
         """Whether the format of text is still to be read."""
         return column.format is None and is_text(column.storage)
 
-    def details(self, column: TableColumn) -> list[str]:
+    def details(self, column: Column) -> list[str]:
         """Bounds, format, step and unit."""
         parts = [] if column.bounds is None else [f"[{amount(column.bounds[0])}, {amount(column.bounds[1])}]"]
         dates = column.date_format
@@ -106,6 +106,6 @@ class Line(ColumnType):
         parts += [column.unit] if column.unit and not dates else []
         return [*parts, "text"] if column.format and not dates and not column.dropped else parts
 
-    def usual_family(self, column: TableColumn, values: np.ndarray, continuous: str, counts: str) -> str:
+    def usual_family(self, column: Column, values: np.ndarray, continuous: str, counts: str) -> str:
         """The one of continuous columns."""
         return continuous

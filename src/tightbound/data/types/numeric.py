@@ -13,7 +13,7 @@ import polars as pl
 from tightbound.data.cells.storage import is_duration, is_text, ticks, unit_in
 from tightbound.data.cells.text import read_numbers
 from tightbound.data.errors import complain, shorten
-from tightbound.data.types.column import TableColumn
+from tightbound.data.types.column import Column
 from tightbound.data.types.line import Line
 from tightbound.data.types.numbers import amount, heavy_tails, spikes
 from tightbound.data.types.reading import Reading
@@ -25,7 +25,7 @@ class Numeric(Line):
     noun = "numbers"
 
     @abstractmethod
-    def outside(self, column: TableColumn, numbers: np.ndarray) -> tuple[np.ndarray | None, str]:
+    def outside(self, column: Column, numbers: np.ndarray) -> tuple[np.ndarray | None, str]:
         """Which numbers lie beyond the column's ends (None: it has none), and what they should be."""
 
     def tailed(self, values: np.ndarray) -> np.ndarray | None:
@@ -36,7 +36,7 @@ class Numeric(Line):
         """Values of positive probability."""
         return spikes(distinct, counts)
 
-    def found(self, reading: Reading, reason: str, **what: Any) -> TableColumn:
+    def found(self, reading: Reading, reason: str, **what: Any) -> Column:
         """A column of this type, with the shape of its values: grid, spikes and tails."""
         column = super().found(reading, reason, **what)
         distinct, counts = reading.tally
@@ -50,11 +50,11 @@ class Numeric(Line):
         reason = "; ".join([column.reason.removesuffix("."), *clauses, *(["heavy tails"] if heavy else [])]) + "."
         return replace(column, spikes=found, heavy_tails=heavy, reason=reason)
 
-    def read_text(self, column: TableColumn, text: pl.Series) -> tuple[np.ndarray, str]:
+    def read_text(self, column: Column, text: pl.Series) -> tuple[np.ndarray, str]:
         """Texts as the column's format spells numbers."""
         return read_numbers(text, column.number_format), f"hold numbers, since it is {self.value}"
 
-    def require_support(self, column: TableColumn, numbers: np.ndarray, source: str) -> None:
+    def require_support(self, column: Column, numbers: np.ndarray, source: str) -> None:
         """Warns of numbers beyond the column's ends."""
         with np.errstate(invalid="ignore"):
             outside, should = self.outside(column, numbers)
@@ -69,7 +69,7 @@ class Numeric(Line):
                 stacklevel=2,
             )
 
-    def cells(self, column: TableColumn, codes: np.ndarray, storage: str) -> pl.Series:
+    def cells(self, column: Column, codes: np.ndarray, storage: str) -> pl.Series:
         """Numbers as they are, spans of time, or the text that spells them."""
         if is_duration(storage):
             return ticks(codes, unit_in(storage)).cast(pl.Duration(unit_in(storage)))
@@ -78,7 +78,7 @@ class Numeric(Line):
             return series
         return pl.Series([None if x is None else column.number_format.spell(x) for x in series], dtype=pl.String)
 
-    def kept_as(self, column: TableColumn) -> Any:
+    def kept_as(self, column: Column) -> Any:
         """Text, spans of time, whole numbers or floats."""
         if is_text(column.storage, column.format):
             return str
@@ -86,7 +86,7 @@ class Numeric(Line):
             return "duration"
         return int if column.storage.lower().startswith(("int", "uint")) else float
 
-    def check(self, column: TableColumn, what: str) -> None:
+    def check(self, column: Column, what: str) -> None:
         """No format of dates."""
         super().check(column, what)
         if column.date_format:

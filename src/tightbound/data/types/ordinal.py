@@ -7,7 +7,7 @@ from typing import final
 import numpy as np
 
 from tightbound.data.cells.raw import Level
-from tightbound.data.types.column import TableColumn
+from tightbound.data.types.column import Column
 from tightbound.data.types.levelled import Levelled, in_order
 from tightbound.data.types.numbers import distinct_levels, few_numbers
 from tightbound.data.types.reading import Reading
@@ -22,7 +22,7 @@ class Ordinal(Levelled):
     families = ("cumulative_logit", "categorical")
     mark = " < "
 
-    def infer(self, reading: Reading) -> TableColumn | None:
+    def infer(self, reading: Reading) -> Column | None:
         """Levels in an order."""
         if (levels := reading.raw.declared) is not None:
             if not reading.raw.ordered or len(levels) > MOST_LEVELS:
@@ -41,6 +41,6 @@ class Ordinal(Levelled):
         """From least to most."""
         return in_order(reading, levels)
 
-    def usual_family(self, column: TableColumn, values: np.ndarray, continuous: str, counts: str) -> str:
+    def usual_family(self, column: Column, values: np.ndarray, continuous: str, counts: str) -> str:
         """Cumulative logits, which two levels do not need."""
         return "cumulative_logit" if len(column.levels or ()) > 2 else "categorical"

@@ -6,7 +6,7 @@ from typing import final
 
 import numpy as np
 
-from tightbound.data.types.column import TableColumn
+from tightbound.data.types.column import Column
 from tightbound.data.types.line import ABOVE
 from tightbound.data.types.numbers import is_whole, span, spikes
 from tightbound.data.types.numeric import Numeric
@@ -21,7 +21,7 @@ class Positive(Numeric):
     value = "positive"
     families = ABOVE
 
-    def infer(self, reading: Reading) -> TableColumn | None:
+    def infer(self, reading: Reading) -> Column | None:
         """Numbers of which none is negative."""
         if not reading.is_numbers or reading.n < ENOUGH or reading.tally[0][0] < 0:
             return None
@@ -38,11 +38,11 @@ class Positive(Numeric):
         """Tails on the scale of the logarithm."""
         return np.asarray(np.log(values))
 
-    def outside(self, column: TableColumn, numbers: np.ndarray) -> tuple[np.ndarray, str]:
+    def outside(self, column: Column, numbers: np.ndarray) -> tuple[np.ndarray, str]:
         """What is not above 0 and no spike."""
         should = "hold numbers above 0" + (" or 0 itself" if 0.0 in column.spikes else "")
         return (numbers <= 0) & ~np.isin(numbers, column.spikes), should
 
-    def lowest(self, column: TableColumn, values: np.ndarray) -> float:
+    def lowest(self, column: Column, values: np.ndarray) -> float:
         """One step of the grid, or a thousandth of the smallest value."""
         return column.grid or float(values.min(initial=np.inf)) * 1e-3

@@ -6,7 +6,7 @@ from typing import final
 
 import numpy as np
 
-from tightbound.data.types.column import TableColumn
+from tightbound.data.types.column import Column
 from tightbound.data.types.line import LINE
 from tightbound.data.types.numbers import span
 from tightbound.data.types.numeric import Numeric
@@ -21,7 +21,7 @@ class Real(Numeric):
     value = "real"
     families = LINE
 
-    def infer(self, reading: Reading) -> TableColumn | None:
+    def infer(self, reading: Reading) -> Column | None:
         """Whatever is a number."""
         if not reading.is_numbers:
             return None
@@ -33,6 +33,6 @@ class Real(Numeric):
         """Tails as they are."""
         return values
 
-    def outside(self, column: TableColumn, numbers: np.ndarray) -> tuple[None, str]:
+    def outside(self, column: Column, numbers: np.ndarray) -> tuple[None, str]:
         """It has no ends."""
         return None, ""

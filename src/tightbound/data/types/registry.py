@@ -8,7 +8,7 @@ from tightbound.data.errors import complain, listing, shorten, suggestion
 from tightbound.data.types.binary import Binary
 from tightbound.data.types.bounded import Bounded
 from tightbound.data.types.categorical import Categorical
-from tightbound.data.types.column import ColumnType, TableColumn
+from tightbound.data.types.column import Column, ColumnType
 from tightbound.data.types.count import Count
 from tightbound.data.types.datetime import Datetime
 from tightbound.data.types.dropped import DROPPED
@@ -31,7 +31,7 @@ TYPES: list[ColumnType] = [
 and real, which takes any number, comes last."""
 
 
-def decide(reading: Reading) -> TableColumn:
+def decide(reading: Reading) -> Column:
     """The column, as the first rule that speaks says."""
     rules = (*DROPPED, *(each.infer for each in reversed(TYPES)))
     with np.errstate(over="ignore"):  # the range of numbers near 1e308 is infinite, and exceeds what it is held against

@@ -12,16 +12,16 @@ from tightbound.data.cells.text import NumberFormat
 from tightbound.data.errors import DataError, complain, listing, shorten, suggestion
 from tightbound.data.names import NOTHING_ASIDE, Aside, require_unique
 from tightbound.data.saved import plain, restored
-from tightbound.data.types.column import TableColumn
+from tightbound.data.types.column import Column
 from tightbound.data.types.registry import column_type
 
 _CONTAINERS = ("numpy", "pandas", "polars")
-_ENTRIES = tuple(entry.name for entry in fields(TableColumn))
+_ENTRIES = tuple(entry.name for entry in fields(Column))
 _TOP = ("columns", "container", "named", "missing", "shape", "aside")
 
 
 def schema_to_json(
-    columns: Sequence[TableColumn],
+    columns: Sequence[Column],
     container: str,
     named: bool,
     missing: Sequence[str],
@@ -39,16 +39,16 @@ def schema_to_json(
     }
 
 
-def _column_to_json(column: TableColumn, brief: bool) -> dict[str, Any]:
-    data = {each.name: getattr(column, each.name) for each in fields(TableColumn)}
+def _column_to_json(column: Column, brief: bool) -> dict[str, Any]:
+    data = {each.name: getattr(column, each.name) for each in fields(Column)}
     if brief:
-        data = {each.name: data[each.name] for each in fields(TableColumn) if data[each.name] != each.default}
+        data = {each.name: data[each.name] for each in fields(Column) if data[each.name] != each.default}
     return {key: value.value if key == "kind" else plain(value) for key, value in data.items()}
 
 
 def schema_from_json(
     data: Any,
-) -> tuple[tuple[TableColumn, ...], str, bool, tuple[str, ...], tuple[int, ...], Aside]:
+) -> tuple[tuple[Column, ...], str, bool, tuple[str, ...], tuple[int, ...], Aside]:
     """The fields of a schema."""
     what = "The schema"
     _require_mapping(data, what, _TOP)
@@ -97,7 +97,7 @@ def _require_mapping(data: Any, what: str, known: Sequence[str]) -> None:
             )
 
 
-def _column_from_json(data: Any, i: int) -> TableColumn:
+def _column_from_json(data: Any, i: int) -> Column:
     _require_mapping(data, f"Column {i} (counting from 0) of the schema", _ENTRIES)
     name = data.get("name")
     if not isinstance(name, str):
@@ -105,7 +105,7 @@ def _column_from_json(data: Any, i: int) -> TableColumn:
     what = f"column {name!r} of the schema"
     kind = column_type(data.get("kind"), f"The kind of {what}")
     entries = {key: read(data[key], key, what) for key, read in _READ.items() if data.get(key) is not None}
-    column = TableColumn(name, kind, **entries)
+    column = Column(name, kind, **entries)
     kind.check(column, what)
     return column
 

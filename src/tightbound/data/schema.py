@@ -1,4 +1,4 @@
-"""The schema of a mixed table: what each column holds, shown, edited, saved, and used to turn cells into numbers."""
+"""The schema of a table: what each column holds, shown, edited, saved, and used to turn cells into numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tightbound.data.cells.storage import storage_for
 from tightbound.data.errors import complain, listing, shorten, suggestion
 from tightbound.data.names import NOTHING_ASIDE, Aside, require_unique
 from tightbound.data.types.assembling import assemble
-from tightbound.data.types.column import TableColumn
+from tightbound.data.types.column import Column
 from tightbound.data.types.reading import read_column
 from tightbound.data.types.registry import TYPES, column_type, decide
 from tightbound.data.types.saving import schema_from_json, schema_to_json
@@ -28,11 +28,11 @@ WIDTH = 60
 
 @final
 @dataclass(frozen=True, repr=False)
-class TableSchema:
-    """The columns of a mixed table.
+class Schema:
+    """The columns of a table.
 
     Attributes:
-        columns: one `TableColumn` for each, in order, the dropped ones included.
+        columns: one `Column` for each, in order, the dropped ones included.
         container: "numpy", "pandas" or "polars": what `values` gives back.
         named: True when the names are the user's, so that new tables are matched by name, else by position.
         missing: words for a missing cell, beside the usual ones.
@@ -42,9 +42,9 @@ class TableSchema:
 
     Example:
         >>> import polars as pl
-        >>> from tightbound.data import infer_table_schema
+        >>> from tightbound.data import infer_schema
         >>> table = pl.DataFrame({"answer": ["no", "yes", None], "weight": [0.5, None, 80.25]})
-        >>> schema = infer_table_schema(table)
+        >>> schema = infer_schema(table)
         >>> schema.codes(table)
         array([[ 0.  ,  0.5 ],
                [ 1.  ,   nan],
@@ -53,7 +53,7 @@ class TableSchema:
         True
     """
 
-    columns: tuple[TableColumn, ...]
+    columns: tuple[Column, ...]
     container: str = "polars"
     named: bool = True
     missing: tuple[str, ...] = ()
@@ -71,11 +71,11 @@ class TableSchema:
         return tuple(column.name for column in self.columns)
 
     @cached_property
-    def modelled(self) -> tuple[TableColumn, ...]:
+    def modelled(self) -> tuple[Column, ...]:
         """The columns that are not dropped: those of the matrix of `codes`."""
         return tuple(column for column in self.columns if not column.dropped)
 
-    def __getitem__(self, name: str) -> TableColumn:
+    def __getitem__(self, name: str) -> Column:
         """The column of a name."""
         require_known([name], self.names, "The name", "the schema")
         return self.columns[self.names.index(name)]
@@ -84,21 +84,21 @@ class TableSchema:
         """A plain-text table: name, kind, details, missing, why."""
         return _plain_table(self.columns)
 
-    def with_column(self, column: TableColumn) -> TableSchema:
+    def with_column(self, column: Column) -> Schema:
         """The schema with the column of that name replaced: `schema.with_column(replace(schema["age"], kind=...))`.
 
         Levels and bounds that are None are read from the table by `settled`.
         """
         require_known([column.name], self.names, "The name", "the schema")
         columns = tuple(column if each.name == column.name else each for each in self.columns)
-        return TableSchema.from_json(replace(self, columns=columns).to_json())
+        return Schema.from_json(replace(self, columns=columns).to_json())
 
     def to_json(self) -> dict[str, Any]:
         """The schema as a dictionary that `json` can write; numbers survive exactly."""
         return schema_to_json(self.columns, self.container, self.named, self.missing, self.shape, self.aside)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> TableSchema:
+    def from_json(cls, data: Mapping[str, Any]) -> Schema:
         """The schema that `to_json` wrote and a person may have edited.
 
         A column needs a name and a kind; all else may be left out, to be read from the table by `settled`.
@@ -109,12 +109,12 @@ class TableSchema:
         """
         return cls(*schema_from_json(data))
 
-    def moved_to(self, container: str) -> TableSchema:
+    def moved_to(self, container: str) -> Schema:
         """The schema with every column in a type of another container ("numpy", "pandas" or "polars")."""
         columns = tuple(replace(column, storage=_storage_in(column, container)) for column in self.columns)
         return self if container == self.container else replace(self, columns=columns, container=container)
 
-    def settled(self, X: Any, *, source: str = "X") -> TableSchema:
+    def settled(self, X: Any, *, source: str = "X") -> Schema:
         """The schema with what was left open (levels, bounds, types) read from a table."""
         raw = raw_table(X, source)
         columns = []
@@ -185,7 +185,7 @@ class TableSchema:
                 matrix[:, j] = column.kind.codes(column, given, missing=self.missing, unseen=unseen, source=raw.source)
         return matrix
 
-    def _matched(self, raw: RawTable) -> list[tuple[TableColumn, RawColumn | None]]:
+    def _matched(self, raw: RawTable) -> list[tuple[Column, RawColumn | None]]:
         """Each column of the schema with the table's column: by name where both have names, else by position."""
         if not (self.named and raw.named):
             if len(raw.columns) != len(self.columns):
@@ -225,13 +225,13 @@ class TableSchema:
             )
 
 
-def infer_table_schema(
+def infer_schema(
     X: Any,
     *,
     kinds: Mapping[str, str] | None = None,
     missing: Sequence[str] = (),
     source: str = "X",
-) -> TableSchema:
+) -> Schema:
     """What kind of thing each column holds, by the rules of the column types, with the thresholds of `rules`.
 
     Everything is decided from a column's observed cells, whatever their order: rows can be shuffled, and rows without
@@ -251,7 +251,7 @@ def infer_table_schema(
     Example:
         >>> import polars as pl
         >>> table = pl.DataFrame({"size": ["S", "L", "M"] * 9, "weight": [0.5, 1.25, 80.0] * 9})
-        >>> [column.kind.value for column in infer_table_schema(table).columns]
+        >>> [column.kind.value for column in infer_schema(table).columns]
         ['ordinal', 'ordinal']
     """
     raw = raw_table(X, source)
@@ -264,7 +264,7 @@ def infer_table_schema(
         kind = wanted.get(each.name)
         reading = read_column(each, missing, source, strict=kind is None or not kind.levelled)
         columns.append(decide(reading) if kind is None else kind.force(reading, source))
-    return TableSchema(tuple(columns), raw.container, raw.named, tuple(missing))
+    return Schema(tuple(columns), raw.container, raw.named, tuple(missing))
 
 
 def require_known(names: Iterable[str], known: Sequence[str], what: str, source: str) -> None:
@@ -280,13 +280,13 @@ def require_known(names: Iterable[str], known: Sequence[str], what: str, source:
             )
 
 
-def _storage_in(column: TableColumn, container: str) -> str:
+def _storage_in(column: Column, container: str) -> str:
     """The type in which a container keeps the values of a column that came in another one."""
     other = column.constant is not None and not isinstance(column.constant, float)
     return storage_for(type(column.constant) if other else column.kind.kept_as(column), container)
 
 
-def _filled(column: TableColumn, found: TableColumn) -> TableColumn:
+def _filled(column: Column, found: Column) -> Column:
     """The user's column, with what it leaves open taken from what was found."""
     return replace(
         found,
@@ -301,7 +301,7 @@ def _filled(column: TableColumn, found: TableColumn) -> TableColumn:
     )
 
 
-def _plain_table(columns: Sequence[TableColumn]) -> str:
+def _plain_table(columns: Sequence[Column]) -> str:
     """Name, kind, details, missing cells and reason of every column, one a line (longer reasons continue below)."""
     shown = columns[:MOST_ROWS]
     rows = [("column", "kind", "details", "missing", "why"), *(_row(column) for column in shown)]
@@ -312,7 +312,7 @@ def _plain_table(columns: Sequence[TableColumn]) -> str:
     return "\n".join([_summary(columns), *lines])
 
 
-def _summary(columns: Sequence[TableColumn]) -> str:
+def _summary(columns: Sequence[Column]) -> str:
     kinds = Counter(column.kind for column in columns if not column.dropped)
     words = [f"{kinds[kind]:,} {kind.value}" for kind in TYPES if kinds[kind]]
     dropped = sum(column.dropped for column in columns)
@@ -320,7 +320,7 @@ def _summary(columns: Sequence[TableColumn]) -> str:
     return f"{len(columns):,} columns: {', '.join(words)}"
 
 
-def _row(column: TableColumn) -> tuple[str, str, str, str, str]:
+def _row(column: Column) -> tuple[str, str, str, str, str]:
     kind = "dropped" if column.dropped else column.kind.value
     name = textwrap.shorten(column.name, 30, placeholder="...") or repr(column.name)
     return name, kind, "; ".join(column.kind.details(column)), f"{column.n_missing:,}", column.reason
