@@ -261,7 +261,7 @@ def test_columns_that_are_lacking_are_named():
     with pytest.raises(DataError, match=r"lacks 'word' \(did you mean 'words'\?\)"):
         SCHEMA.codes(TABLE.rename({"word": "words"}))
     array = infer_schema(RNG.normal(size=(20, 3)))
-    with pytest.raises(DataError, match=r"3 columns of the schema, but it has 2"):
+    with pytest.raises(DataError, match=r"3 columns of the fitted data, but X has 2"):
         array.codes(np.ones((4, 2)))
     with pytest.raises(DataError, match="'error' or 'missing'"):
         SCHEMA.codes(TABLE, unseen="ignore")

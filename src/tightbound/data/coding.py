@@ -9,8 +9,8 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 
-from tightbound.data.errors import DataError, complain, listing, shorten
-from tightbound.data.names import column_position
+from tightbound.data.errors import DataError, complain, shorten
+from tightbound.data.names import column_position, matched
 from tightbound.data.schema import Schema, infer_schema
 from tightbound.data.sparse import SparseMatrix
 from tightbound.data.table import Table
@@ -61,14 +61,8 @@ def coded(
 def _as_block(table: Table, schema: Schema, expected_by: str) -> Table:
     """Numbers in the order and shape of the schema's columns, by name where both sides have the user's names."""
     _require_numbers(table)
-    if schema.named and table.named:
-        return _in_order(table, schema, expected_by)
-    d = len(schema.columns)
-    if table.n_columns != d:
-        raise DataError(
-            f"{table.source} must have the {d} columns of the fitted data, but X has {table.n_columns} features, "
-            f"but {expected_by} is expecting {d} features as input: give the same columns in the same order."
-        )
+    names, by_name = schema.names, schema.named and table.named
+    at = matched(table.names, names, by_name=by_name, source=table.source, expected_by=expected_by)
     if table.shape != schema.shape and len(table.shape) > 1 and len(schema.shape) > 1:
         raise complain(
             table.source,
@@ -76,34 +70,9 @@ def _as_block(table: Table, schema: Schema, expected_by: str) -> Table:
             f"each datum has the shape {table.shape}",
             "give images of the same size",
         )
-    return replace(table, names=schema.names, shape=schema.shape, named=schema.named)
-
-
-def _in_order(table: Table, schema: Schema, expected_by: str) -> Table:
-    names, known = schema.names, set(schema.names)
-    if table.names == names:
-        return table
-    position = {name: j for j, name in enumerate(table.names)}
-    missing = [name for name in names if name not in position]
-    extra = [name for name in table.names if name not in known]
-    if missing:
-        added = f" (it has {listing(extra)}, which the fitted data had not)" if extra else ""
-        raise complain(
-            table.source,
-            f"have the columns {expected_by} was fitted on",
-            f"it lacks {listing(missing)}{added}",
-            "add them (empty cells are allowed), or rename the columns that stand for them",
-        )
-    if extra:
-        raise complain(
-            table.source,
-            f"have only the columns {expected_by} was fitted on",
-            f"it also has {listing(extra)}",
-            "drop these",
-        )
-    order = [position[name] for name in names]
-    dtypes = tuple(table.dtypes[j] for j in order)
-    return replace(table, values=table.values[:, order], names=names, dtypes=dtypes, shape=schema.shape)
+    if by_name and table.names != names:
+        table = replace(table, values=table.values[:, at], dtypes=tuple(table.dtypes[j] for j in at if j is not None))
+    return replace(table, names=names, shape=schema.shape, named=schema.named)
 
 
 def _require_numbers(table: Table) -> None:

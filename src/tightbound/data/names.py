@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -100,3 +100,46 @@ def require_cells(shape: tuple[int, ...], source: str) -> None:
             f"{source} must have rows: Found array with 0 sample(s) (shape={shape}) while a minimum of 1 is required; "
             "give at least one row of data."
         )
+
+
+def matched(
+    names: Sequence[str],
+    wanted: Sequence[str],
+    *,
+    by_name: bool,
+    source: str,
+    expected_by: str,
+    optional: Collection[str] = (),
+) -> list[int | None]:
+    """The position of each wanted column among `names`: by name, or the same order.
+
+    Args:
+        names: of the columns that are there.
+        wanted: of those that must be there, and no others.
+        by_name: False where one side has no names of the user's.
+        source, expected_by: words for the table and for who expects the columns.
+        optional: those of `wanted` that may be absent; then their position is None.
+    """
+    if not by_name:
+        if len(names) == len(wanted):
+            return list(range(len(wanted)))
+        raise DataError(
+            f"{source} must have the {len(wanted)} columns of the fitted data, but X has {len(names)} features, "
+            f"but {expected_by} is expecting {len(wanted)} features as input: give the same columns in the same order."
+        )
+    position, known = {name: j for j, name in enumerate(names)}, set(wanted)
+    lacking = [name for name in wanted if name not in position and name not in optional]
+    extra = [name for name in names if name not in known]
+    if lacking:
+        added = f" (it has {listing(extra)}, which {expected_by} does not know)" if extra else ""
+        raise complain(
+            source,
+            f"have the columns that {expected_by} knows",
+            f"it lacks {listing(lacking)}{suggestion(lacking[0], extra)}{added}",
+            "add them (empty cells are allowed), or rename the columns that stand for them",
+        )
+    if extra:
+        raise complain(
+            source, f"have only columns that {expected_by} knows", f"it also has {listing(extra)}", "drop these"
+        )
+    return [position.get(name) for name in wanted]

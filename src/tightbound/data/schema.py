@@ -14,7 +14,7 @@ import numpy as np
 from tightbound.data.cells.raw import RawColumn, RawTable, raw_table
 from tightbound.data.cells.storage import storage_for
 from tightbound.data.errors import complain, listing, shorten, suggestion
-from tightbound.data.names import NOTHING_ASIDE, Aside, require_unique
+from tightbound.data.names import NOTHING_ASIDE, Aside, matched, require_unique
 from tightbound.data.types.assembling import assemble
 from tightbound.data.types.column import Column
 from tightbound.data.types.reading import read_column
@@ -187,31 +187,15 @@ class Schema:
 
     def _matched(self, raw: RawTable) -> list[tuple[Column, RawColumn | None]]:
         """Each column of the schema with the table's column: by name where both have names, else by position."""
-        if not (self.named and raw.named):
-            if len(raw.columns) != len(self.columns):
-                raise complain(
-                    raw.source,
-                    f"have the {len(self.columns)} columns of the schema",
-                    f"it has {len(raw.columns)}",
-                    "give the same columns in the same order",
-                )
-            return list(zip(self.columns, raw.columns, strict=True))
-        given = {column.name: column for column in raw.columns}
-        lacking = [column.name for column in self.columns if column.name not in given and not column.dropped]
-        if lacking:
-            raise complain(
-                raw.source,
-                "have the columns that the schema names",
-                f"it lacks {listing(lacking)}{suggestion(lacking[0], set(given) - set(self.names))}",
-                "add them (empty cells are allowed), or correct the schema",
-            )
-        known = set(self.names)
-        extra = [name for name in given if name not in known]
-        if extra:
-            raise complain(
-                raw.source, "have only columns that the schema names", f"it also has {listing(extra)}", "drop these"
-            )
-        return [(column, given.get(column.name)) for column in self.columns]
+        at = matched(
+            [column.name for column in raw.columns],
+            self.names,
+            by_name=self.named and raw.named,
+            source=raw.source,
+            expected_by="the schema",
+            optional={column.name for column in self.columns if column.dropped},
+        )
+        return [(column, None if j is None else raw.columns[j]) for column, j in zip(self.columns, at, strict=True)]
 
     def _require_shape(self, matrix: np.ndarray, raw: RawTable | None) -> None:
         d = len(self.modelled)

@@ -8,11 +8,19 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from tightbound.data.cells.text import is_number
 from tightbound.data.errors import CellTypeError, complain, shorten
 
+_TYPES: dict[str, tuple[type, ...]] = {  # a truth is a number too, so it comes first
+    "text": (str,),
+    "yes/no": (bool, np.bool_),
+    "number": (numbers.Real, Decimal),
+    "date": (dt.date,),
+    "time": (dt.timedelta,),
+}
 _WORDS = {"text": "text", "number": "a number", "yes/no": "true or false", "date": "a date", "time": "a duration"}
 
 
@@ -50,16 +58,9 @@ def is_missing(value: Any) -> bool:
 
 
 def _family(value: Any, row: int, name: str, source: str) -> str:
-    if isinstance(value, str):
-        return "text"
-    if type(value).__name__ in ("bool", "bool_"):
-        return "yes/no"
-    if isinstance(value, numbers.Real | Decimal):
-        return "number"
-    if isinstance(value, dt.date):
-        return "date"
-    if isinstance(value, dt.timedelta):
-        return "time"
+    for family, types in _TYPES.items():
+        if isinstance(value, types):
+            return family
     raise CellTypeError(
         f"Column {name!r} of {source} must hold numbers, texts or dates, but row {row} (counting from 0) holds the "
         f"{type(value).__name__} {shorten(value)}: convert it, or leave the column out."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import Any, cast, final
 
 import numpy as np
 import polars as pl
@@ -156,13 +156,13 @@ def unsupported(name: str, source: str, dtype: object) -> DataError:
 
 
 def _from_polars(series: pl.Series, source: str) -> RawColumn:
-    name, dtype = series.name, series.dtype
+    name, dtype = series.name, cast(Any, series.dtype)
     storage = polars_words(dtype)
-    if isinstance(dtype, pl.Enum):
+    if dtype == pl.Enum:
         return RawColumn(name, series.cast(pl.String), storage, tuple(dtype.categories.to_list()), True)
-    if isinstance(dtype, pl.Categorical):
+    if dtype == pl.Categorical:
         return RawColumn(name, series.cast(pl.String), storage)
-    if isinstance(dtype, pl.Decimal):
+    if dtype == pl.Decimal:
         return RawColumn(name, series.cast(pl.Float64), storage)
     if dtype == pl.Object:
         return RawColumn(name, series_from_objects(series.to_list(), name, source), "Object")
@@ -185,13 +185,16 @@ def _nan_as_null(series: pl.Series) -> pl.Series:
 
 def polars_words(dtype: pl.DataType) -> str:
     """A polars type in words: "Int64", "Datetime[us, UTC]", "Decimal[10, 2]", "Enum"."""
-    if isinstance(dtype, pl.Datetime):
-        return f"Datetime[{dtype.time_unit}{f', {dtype.time_zone}' if dtype.time_zone else ''}]"
-    if isinstance(dtype, pl.Duration):
-        return f"Duration[{dtype.time_unit}]"
-    if isinstance(dtype, pl.Decimal):
-        return f"Decimal[{dtype.precision}, {dtype.scale}]"
-    return str(dtype.base_type())
+    parts = [getattr(dtype, part) for part in _INSIDE.get(dtype.base_type(), ())]
+    inside = [str(part) for part in parts if part is not None]
+    return f"{dtype.base_type()}[{', '.join(inside)}]" if inside else str(dtype.base_type())
+
+
+_INSIDE: dict[Any, tuple[str, ...]] = {
+    pl.Datetime: ("time_unit", "time_zone"),
+    pl.Duration: ("time_unit",),
+    pl.Decimal: ("precision", "scale"),
+}
 
 
 def _from_arrow(native: Any, source: str) -> RawTable:

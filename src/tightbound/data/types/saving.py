@@ -60,8 +60,7 @@ def schema_from_json(
     container, named, missing = data.get("container", "polars"), data.get("named", True), data.get("missing", [])
     if container not in _CONTAINERS:
         raise _bad("Entry 'container' of the schema", f"be one of {listing(_CONTAINERS)}", container, "choose one")
-    if not isinstance(named, bool):
-        raise _bad("Entry 'named' of the schema", "be true or false", named, "write one of these")
+    _require(named, bool, "Entry 'named' of the schema", "be true or false", "write one of these")
     if not isinstance(missing, list) or not all(isinstance(word, str) for word in missing):
         raise _bad("Entry 'missing' of the schema", "be a list of words", missing, 'write it as ["word", ...]')
     shape, aside = data.get("shape", []), data.get("aside")
@@ -84,9 +83,13 @@ def _bad(what: str, must: str, came: object, advice: str) -> DataError:
     return complain(what, must, f"it is {shorten(came)}", advice)
 
 
+def _require(value: Any, kind: type, what: str, must: str, advice: str) -> None:
+    if not isinstance(value, kind):
+        raise _bad(what, must, value, advice)
+
+
 def _require_mapping(data: Any, what: str, known: Sequence[str]) -> None:
-    if not isinstance(data, Mapping):
-        raise _bad(what, "be a mapping of names to values", data, "write it as {...}, or infer it anew")
+    _require(data, Mapping, what, "be a mapping of names to values", "write it as {...}, or infer it anew")
     for key in data:
         if key not in known:
             raise complain(
@@ -100,8 +103,7 @@ def _require_mapping(data: Any, what: str, known: Sequence[str]) -> None:
 def _column_from_json(data: Any, i: int) -> Column:
     _require_mapping(data, f"Column {i} (counting from 0) of the schema", _ENTRIES)
     name = data.get("name")
-    if not isinstance(name, str):
-        raise _bad(f"Entry 'name' of column {i} of the schema", "be text", name, "name the table's column")
+    _require(name, str, f"Entry 'name' of column {i} of the schema", "be text", "name the table's column")
     what = f"column {name!r} of the schema"
     kind = column_type(data.get("kind"), f"The kind of {what}")
     entries = {key: read(data[key], key, what) for key, read in _READ.items() if data.get(key) is not None}
@@ -129,9 +131,8 @@ def _number(value: Any, key: str, what: str) -> float:
 
 
 def _levels(value: Any, key: str, what: str) -> tuple[Level, ...]:
-    if not isinstance(value, list):
-        advice = "write all levels, or null to read them from the table"
-        raise _bad(f"Entry 'levels' of {what}", "be a list", value, advice)
+    advice = "write all levels, or null to read them from the table"
+    _require(value, list, f"Entry 'levels' of {what}", "be a list", advice)
     for level in value:
         if not isinstance(level, str | int | float) or (isinstance(level, float) and not math.isfinite(level)):
             raise complain(
@@ -159,8 +160,7 @@ def _bounds(value: Any, key: str, what: str) -> tuple[float, float]:
 
 
 def _spikes(value: Any, key: str, what: str) -> tuple[float, ...]:
-    if not isinstance(value, list):
-        raise _bad(f"Entry {key!r} of {what}", "be a list of numbers", value, "write it as [0] or []")
+    _require(value, list, f"Entry {key!r} of {what}", "be a list of numbers", "write it as [0] or []")
     return tuple(_number(each, key, what) for each in value)
 
 
