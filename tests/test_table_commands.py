@@ -118,8 +118,8 @@ def test_a_schema_is_shown_edited_and_obeyed(csv: str, tmp_path: Path) -> None:
     assert all(name in shown for name in NAMES)
     schema = json.loads(place.read_text())
     column = next(each for each in schema["columns"] if each["name"] == "age")
-    assert column["kind"] == "count"
-    column["kind"] = "real"
+    assert column["type"] == "count"
+    column["type"] = "real"
     place.write_text(json.dumps(schema))
     few = [
         "--epochs",
@@ -136,9 +136,9 @@ def test_a_schema_is_shown_edited_and_obeyed(csv: str, tmp_path: Path) -> None:
     ]
     run("fit", csv, "-o", tmp_path / "m", "--schema", place, *few)
     saved = json.loads((tmp_path / "m" / "model.json").read_text())
-    kinds = {each["name"]: each["kind"] for each in saved["encoding"]["schema"]["columns"]}
+    kinds = {each["name"]: each["type"] for each in saved["encoding"]["schema"]["columns"]}
     assert kinds["age"] == "real"
-    column["kind"] = "wholly"
+    column["type"] = "wholly"
     place.write_text(json.dumps(schema))
     failed = CliRunner().invoke(app, ["fit", csv, "-o", str(tmp_path / "n"), "--schema", str(place)])
     assert isinstance(failed.exception, ValueError) and "'wholly'" in str(failed.exception)

@@ -499,7 +499,7 @@ def test_levels_of_an_array_that_were_never_seen() -> None:
     codes = RNG.choice([1, 2, 3, 5, 6, 7], 200).astype(float)
     X = np.column_stack([RNG.normal(size=200), codes])
     schema = infer_schema(X)
-    assert schema.columns[1].kind == Categorical()
+    assert schema.columns[1].type == Categorical()
     new = X[:5].copy()
     new[2, 1] = 4
     with pytest.raises(DataError, match="4"):

@@ -87,7 +87,7 @@ KINDS = {
 def test_kinds(values, kind):
     column = infer(values)
     assert (kind == "dropped") == column.dropped, column.reason
-    assert kind == "dropped" or column.kind == kind, column.reason
+    assert kind == "dropped" or column.type == kind, column.reason
     assert column.reason.endswith(".") and column.reason.count(".\x20") == 0 and len(column.reason) > 15
 
 
@@ -135,7 +135,7 @@ def test_orders_are_recognised(levels):
         found = ordered_levels(order)
         assert found is not None and list(found[0]) == levels
     column = infer(levels * 9)
-    assert column.kind == (Binary() if len(levels) == 2 else Ordinal()) and list(column.levels) == levels
+    assert column.type == (Binary() if len(levels) == 2 else Ordinal()) and list(column.levels) == levels
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_text_that_spells_numbers(texts, numbers, unit):
 @pytest.mark.parametrize("word", ["?", "NA", "n/a", "-", "", "missing", " NA ", "None"])
 def test_words_for_missing_among_numbers(word):
     column = infer([word, *(f"{x:.3f}" for x in GAUSS)])
-    assert column.kind == Real() and column.n_missing == 1 and "stored as text" in column.reason
+    assert column.type == Real() and column.n_missing == 1 and "stored as text" in column.reason
     assert word not in ("-", "missing", "None") or repr(word) in column.reason
 
 
@@ -212,7 +212,7 @@ def test_words_for_missing_among_words():
 
 def test_units_and_grids():
     percent = infer([f"{x}%" for x in RNG.integers(0, 60, N)])
-    assert (percent.kind, percent.bounds, percent.unit, percent.grid) == (Bounded(), (0, 100), "%", 1)
+    assert (percent.type, percent.bounds, percent.unit, percent.grid) == (Bounded(), (0, 100), "%", 1)
     assert infer(np.round(GAUSS, 2)).grid == 0.01 and infer(GAUSS).grid == 0
     assert infer(RNG.poisson(40.0, N) * 25).grid == 25 and infer(np.round(GAUSS * 4) / 4 + np.arange(N)).grid == 0.25
     assert infer(np.round(GAUSS, 2).astype(np.float32)).grid == 0.01
@@ -263,7 +263,7 @@ DATES = [
 def test_dates_as_text(texts, first, words):
     table = pl.DataFrame({"a": [*texts, "NA", None]})
     schema = infer_schema(table)
-    assert schema["a"].kind == Datetime() and words in schema["a"].reason and schema["a"].n_missing == 2
+    assert schema["a"].type == Datetime() and words in schema["a"].reason and schema["a"].n_missing == 2
     days = (np.datetime64(first, "s") - np.datetime64("1970-01-01", "s")) / np.timedelta64(1, "D")
     assert schema.codes(table)[0, 0] == pytest.approx(days, abs=1e-9)
 
@@ -292,7 +292,7 @@ MIXED = {
 @pytest.mark.parametrize("make", CONTAINERS.values(), ids=CONTAINERS.keys())
 def test_every_container_gives_the_same_kinds(make):
     schema = infer_schema(make(MIXED))
-    assert [column.kind.value for column in schema.columns] == list(MIXED)
+    assert [column.type.word for column in schema.columns] == list(MIXED)
     assert [column.n_missing for column in schema.columns] == [1] * len(MIXED)
     assert not any(column.dropped for column in schema.columns)
     assert schema.columns[4].levels == ("low", "mid", "high")
@@ -303,14 +303,14 @@ def test_declared_categories_are_honoured():
     ordered = pd.Series(pd.Categorical(["a", "z", None, "m"], categories=levels, ordered=True))
     frame = pd.DataFrame({"o": ordered, "c": ordered.cat.as_unordered(), "i": pd.Categorical([3, 1, None, 7])})
     o, c, i = infer_schema(frame).columns
-    assert (o.kind, c.kind, i.kind) == (Ordinal(), Categorical(), Categorical())
+    assert (o.type, c.type, i.type) == (Ordinal(), Categorical(), Categorical())
     assert o.levels == c.levels == tuple(levels) and i.levels == (1, 3, 7) and o.n_missing == 1
     cut = pd.cut(pd.Series(UNIFORM), 4)
     assert infer_schema(pd.DataFrame({"x": cut}))["x"].levels == tuple(str(x) for x in cut.cat.categories)
     enum = pl.DataFrame({"e": pl.Series(["a", "z", None], dtype=pl.Enum(levels))})
     for table in (enum, enum.to_arrow()):
         assert infer_schema(table)["e"].levels == tuple(levels)
-        assert infer_schema(table)["e"].kind == Ordinal()
+        assert infer_schema(table)["e"].type == Ordinal()
     arrow = pa.table({"d": pa.array(["b", "a", "c", None]).dictionary_encode()})
     assert infer_schema(arrow)["d"].levels == ("a", "b", "c")
     many = pd.Categorical.from_codes(np.arange(2000) % 9, [str(i) for i in range(5000)])
@@ -320,10 +320,10 @@ def test_declared_categories_are_honoured():
 def test_kinds_can_be_said():
     table = pl.DataFrame({"a": [1, 2, 3] * 9, "b": ["x", "1", "2"] * 9, "c": np.arange(27), "d": [0.2, 0.4, 7.0] * 9})
     kinds = {"a": "count", "b": "categorical", "c": "real", "d": "bounded"}
-    schema = infer_schema(table, kinds=kinds)
-    assert [column.kind.value for column in schema.columns] == list(kinds.values())
+    schema = infer_schema(table, types=kinds)
+    assert [column.type.word for column in schema.columns] == list(kinds.values())
     assert not any(column.dropped for column in schema.columns) and schema["d"].bounds == (0, 100)
-    assert infer(["b", "c", "a"], kinds={"a": "ordinal"}).levels == ("a", "b", "c")
+    assert infer(["b", "c", "a"], types={"a": "ordinal"}).levels == ("a", "b", "c")
     for kinds, words in [
         ({"aa": "count"}, "did you mean 'a'"),
         ({"a": "counts"}, "did you mean 'count'"),
@@ -333,7 +333,7 @@ def test_kinds_can_be_said():
         ({"a": "datetime"}, "are numbers"),
     ]:
         with pytest.raises(DataError) as caught:
-            infer_schema(table, kinds=kinds)
+            infer_schema(table, types=kinds)
         assert words in str(caught.value)
 
 
@@ -378,7 +378,7 @@ def test_missing_cells_change_no_kind_until_little_is_left(name, seed):
     values, kind = KINDS[name]
     gone = np.random.default_rng(seed).random(len(values)) < 0.3
     column = infer([None if lost else value for value, lost in zip(list(values), gone, strict=True)])
-    assert column.dropped == (kind == "dropped") and (column.dropped or column.kind == kind), column.reason
+    assert column.dropped == (kind == "dropped") and (column.dropped or column.type == kind), column.reason
 
 
 # Bad input
@@ -515,12 +515,12 @@ def test_real_tables(shared_data, name):
         two = len(column.get("levels", ())) == 2 and theirs == "categorical"
         _, ours, _ = expected.get((name, found.name), (theirs, "binary" if two else theirs, TWO))
         assert expected.get((name, found.name), (theirs,))[0] == theirs
-        assert (found.kind.value, found.dropped) == (ours, False), f"{found.name}: {found.reason}"
+        assert (found.type.word, found.dropped) == (ours, False), f"{found.name}: {found.reason}"
         assert found.n_missing == column["missing"]
-        if found.kind == Ordinal() and theirs == "ordinal":
+        if found.type == Ordinal() and theirs == "ordinal":
             assert [str(level) for level in found.levels] == column["levels"]
     text = infer_schema(pl.read_csv(path, infer_schema=False), source=name)
-    assert [c.kind for c in text.columns] == [c.kind for c in schema.columns]
+    assert [c.type for c in text.columns] == [c.type for c in schema.columns]
 
 
 def test_every_real_table_is_listed(shared_data):
@@ -532,6 +532,6 @@ def test_every_real_table_is_listed(shared_data):
         schema = infer_schema(x, source=name)
         dropped = [column.name for column in schema.columns if column.dropped]
         assert all((x[:, int(column[1:])] == x[0, int(column[1:])]).all() for column in dropped)
-        kinds = {column.kind for column in schema.modelled}
+        kinds = {column.type for column in schema.modelled}
         assert name != "dna_splice" or kinds == {Binary()}
         assert name != "breastw" or kinds <= {Ordinal(), Count()}

@@ -64,7 +64,7 @@ def assert_same(one, other):
 def test_a_schema_is_shown_as_a_table():
     lines = repr(SCHEMA).splitlines()
     assert lines[0].startswith("14 columns: 2 real, 1 positive, 1 bounded, 1 count, 2 ordinal, 1 categorical, 1 binary")
-    assert lines[0].endswith("2 dropped") and lines[1].split() == ["column", "kind", "details", "missing", "why"]
+    assert lines[0].endswith("2 dropped") and lines[1].split() == ["column", "type", "details", "missing", "why"]
     size = next(line for line in lines if line.startswith("size"))
     assert "ordinal" in size and "S < M < L" in size and "9 " in size and "sizes" in size
     assert "dropped" in next(line for line in lines if line.startswith("name"))
@@ -77,7 +77,7 @@ def test_a_schema_is_shown_as_a_table():
 def test_a_schema_survives_json():
     data = json.loads(json.dumps(SCHEMA.to_json(), allow_nan=False))
     assert Schema.from_json(data) == SCHEMA
-    assert list(data["columns"][0])[:3] == ["name", "kind", "storage"] and data["columns"][0]["kind"] == "real"
+    assert list(data["columns"][0])[:3] == ["name", "type", "storage"] and data["columns"][0]["type"] == "real"
 
 
 def _edited(column_name, /, **changes):
@@ -102,8 +102,8 @@ def _top(**changes):
         (_top(missing="NA"), ["'missing'", "list"]),
         (_edited("real", name=3), ["'name'", "text"]),
         (_edited("real", name="share"), ["'share' again", "rename"]),
-        (_edited("real", kind="reel"), ["kind of column 'real'", "'reel'", "did you mean 'real'"]),
-        (_edited("real", kind=None), ["kind of column 'real'", "'real', 'positive'"]),
+        (_edited("real", type="reel"), ["type of column 'real'", "'reel'", "did you mean 'real'"]),
+        (_edited("real", type=None), ["type of column 'real'", "'real', 'positive'"]),
         (_edited("real", levls=[]), ["'levls'", "did you mean 'levels'"]),
         (_edited("real", levels=["a", "b"]), ["'levels'", "column 'real' of the schema is real", "null"]),
         (_edited("real", bounds=[0, 1]), ["'bounds'", "column 'real' of the schema is real", "null"]),
@@ -137,13 +137,13 @@ def test_a_wrong_schema_is_one_sentence(data, words):
 
 
 def test_a_schema_written_by_hand_is_settled_by_the_table():
-    data = {"columns": [{"name": "rating", "kind": "count"}, {"name": "size", "kind": "ordinal"}]}
+    data = {"columns": [{"name": "rating", "type": "count"}, {"name": "size", "type": "ordinal"}]}
     table = TABLE.select("rating", "size")
     schema = Schema.from_json(data)
     with pytest.raises(DataError, match=r"'rating'.*left open.*settled"):
         schema.codes(table)
     schema = schema.settled(table)
-    assert schema["rating"].kind == Count() and schema["size"].levels == ("S", "M", "L")
+    assert schema["rating"].type == Count() and schema["size"].levels == ("S", "M", "L")
     assert_same(schema.values(schema.codes(table)), table)
 
 
@@ -152,13 +152,13 @@ def test_an_edit_is_obeyed():
     at = MODELLED.index("size")
     seen = TABLE["size"].is_not_null().to_numpy()
     np.testing.assert_array_equal(schema.codes(TABLE)[seen, at], 2 - SCHEMA.codes(TABLE)[seen, at])
-    text = infer_schema(TABLE, kinds={"money": "categorical"})
+    text = infer_schema(TABLE, types={"money": "categorical"})
     assert len(text["money"].levels) > 40
     kept = SCHEMA.with_column(replace(SCHEMA["name"], dropped=False)).settled(TABLE)
     assert len(kept.modelled) == len(SCHEMA.modelled) + 1 and len(kept["name"].levels) == N
     without = SCHEMA.with_column(replace(SCHEMA["real"], dropped=True))
     assert without.codes(TABLE.drop("real")).shape == (N, len(MODELLED) - 1)
-    shares = SCHEMA.with_column(replace(SCHEMA["real"], kind=Bounded())).settled(TABLE)
+    shares = SCHEMA.with_column(replace(SCHEMA["real"], type=Bounded())).settled(TABLE)
     assert shares["real"].bounds[0] < TABLE["real"].min() + 1 and shares.codes(TABLE).shape == (N, len(MODELLED))
     for column in (Column("sizes", Real()), replace(SCHEMA["size"], levels=(1, "a"))):
         with pytest.raises(DataError):
@@ -370,7 +370,7 @@ def test_cells_keep_the_spelling_that_they_came_in(texts):
     for table in (pl.DataFrame({"a": texts}), pd.DataFrame({"a": texts}), np.array([texts], dtype=object).T):
         schema = infer_schema(table)
         codes = schema.codes(table)
-        assert not schema.columns[0].dropped and schema.columns[0].kind in (Real(), Datetime())
+        assert not schema.columns[0].dropped and schema.columns[0].type in (Real(), Datetime())
         assert_same(schema.values(codes, like=table), table)
         codes[0, 0] += 1
         changed = schema.values(codes, like=table)
@@ -416,7 +416,7 @@ def test_filled_cells_fit_among_the_others(make):
 
 def test_made_up_rows_keep_to_their_types():
     table = pl.DataFrame({"i": pl.Series([*range(-20, 100), 5, 5], dtype=pl.Int8), "u": pl.Series([3, 40] * 61)})
-    schema = infer_schema(table, kinds={"i": "real", "u": "count"})
+    schema = infer_schema(table, types={"i": "real", "u": "count"})
     rows = schema.values(np.array([[300.4, 2.6], [-1e30, np.nan], [1.5, 1e30]]))
     assert rows["i"].to_list() == [127, -128, 2] and rows["u"].to_list()[:2] == [3, None]
     with pytest.raises(DataError, match="2 columns, one for each modelled"):
@@ -451,7 +451,7 @@ def test_any_table_comes_back(data, n, container):
         }
     )
     given_table = table if container == "polars" else table.to_pandas()
-    schema = infer_schema(given_table, kinds={"c3": "categorical"})
+    schema = infer_schema(given_table, types={"c3": "categorical"})
     codes = schema.codes(given_table)
     assert_same(schema.values(codes, like=given_table), given_table)
     for name in (column.name for column in schema.modelled if column.name != "c3"):

@@ -72,7 +72,7 @@ def test_counts_are_what_the_model_sees_and_given_columns_are_codes() -> None:
     batch = np.where(RNG.random(30) < 0.5, 10.0, 20.0)
     table = counted(as_table(sp.csr_array(np.column_stack([DENSE, batch]))), [6])
     assert table.coded is not None and table.sparse
-    assert [column.kind for column in table.coded.columns] == [Count()] * 6 + [Binary()]
+    assert [column.type for column in table.coded.columns] == [Count()] * 6 + [Binary()]
     assert table.coded.columns[6].levels == (10, 20)
     encoding = make_columns_encoding(table, table.coded, Preprocessing(condition=("x6",), exposure="total"))
     rows = encoding.encode(table)

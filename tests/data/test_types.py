@@ -19,7 +19,7 @@ from tightbound.data.types.reading import Reading
 class Angle(Numeric):
     """Degrees from 0 to 360."""
 
-    value = "angle"
+    word = "angle"
     families = ("gaussian", "student_t")
 
     def infer(self, reading: Reading) -> Column | None:
@@ -49,7 +49,7 @@ TABLE = pl.DataFrame({"wind angle": np.random.default_rng(0).uniform(0, 359, 50)
 def test_a_type_is_one_class_and_one_entry(angle: Angle) -> None:
     schema = infer_schema(TABLE)
     column = schema["wind angle"]
-    assert column.kind == angle and column.grid == 0.1
+    assert column.type == angle and column.grid == 0.1
     assert repr(schema).splitlines()[0] == "2 columns: 1 binary, 1 angle" and "Its name says angle." in repr(schema)
     assert Schema.from_json(json.loads(json.dumps(schema.to_json()))) == schema
     codes = schema.codes(TABLE)
@@ -57,15 +57,15 @@ def test_a_type_is_one_class_and_one_entry(angle: Angle) -> None:
     with pytest.warns(UserWarning, match="degrees from 0 to 360"):
         schema.codes(TABLE.with_columns(pl.lit(400.0).alias("wind angle")))
     assert plan_column(column, codes[:, 0]).family == "student_t"
-    assert infer_schema(TABLE.rename({"wind angle": "x"}), kinds={"x": "angle"})["x"].kind == angle
+    assert infer_schema(TABLE.rename({"wind angle": "x"}), types={"x": "angle"})["x"].type == angle
 
 
 def test_a_type_that_is_not_listed_is_unknown() -> None:
     with pytest.raises(DataError, match="'angle'"):
-        infer_schema(TABLE, kinds={"word": "angle"})
+        infer_schema(TABLE, types={"word": "angle"})
 
 
 @pytest.mark.parametrize("kind", TYPES, ids=str)
 def test_types_are_values(kind: Any) -> None:
-    assert kind == type(kind)() and hash(kind) == hash(type(kind)()) and kind.families and kind.value.islower()
+    assert kind == type(kind)() and hash(kind) == hash(type(kind)()) and kind.families and kind.word.islower()
     assert [other for other in TYPES if other == kind] == [kind]

@@ -118,7 +118,7 @@ def _coded_counts(table: Table, schema: Schema | None, *, unseen: str = "error")
     """
     if schema is None:
         return counted(table)
-    others = [j for j, column in enumerate(schema.columns) if not column.kind.whole]
+    others = [j for j, column in enumerate(schema.columns) if not column.type.whole]
     if len(schema.columns) != table.n_columns or any(column.dropped or column.is_open for column in schema.columns):
         return coded(table.dense(), schema, unseen=unseen)
     _require_counts(table, tuple(others))

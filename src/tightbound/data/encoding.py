@@ -263,7 +263,7 @@ class Encoding(ABC):
     def described(self, j: int) -> tuple[str, str, str, tuple[str, ...]]:
         """Name, kind, family (or what it is given as) and levels, as words."""
         column = self.schema.modelled[j]
-        return column.name, column.kind.value, self.likelihood, tuple(map(str, self.levels(j)))
+        return column.name, column.type.word, self.likelihood, tuple(map(str, self.levels(j)))
 
     def levels(self, j: int) -> tuple[Any, ...]:
         """The levels of a column that has them; () for numbers."""

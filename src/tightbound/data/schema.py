@@ -81,11 +81,11 @@ class Schema:
         return self.columns[self.names.index(name)]
 
     def __repr__(self) -> str:
-        """A plain-text table: name, kind, details, missing, why."""
+        """A plain-text table: name, type, details, missing, why."""
         return _plain_table(self.columns)
 
     def with_column(self, column: Column) -> Schema:
-        """The schema with the column of that name replaced: `schema.with_column(replace(schema["age"], kind=...))`.
+        """The schema with the column of that name replaced: `schema.with_column(replace(schema["age"], type=...))`.
 
         Levels and bounds that are None are read from the table by `settled`.
         """
@@ -101,11 +101,11 @@ class Schema:
     def from_json(cls, data: Mapping[str, Any]) -> Schema:
         """The schema that `to_json` wrote and a person may have edited.
 
-        A column needs a name and a kind; all else may be left out, to be read from the table by `settled`.
+        A column needs a name and a type; all else may be left out, to be read from the table by `settled`.
 
         Raises:
-            DataError: for unknown entries or kinds, levels that are no texts or numbers, two columns of one name,
-                entries that contradict the kind.
+            DataError: for unknown entries or types, levels that are no texts or numbers, two columns of one name,
+                entries that contradict the type.
         """
         return cls(*schema_from_json(data))
 
@@ -122,7 +122,7 @@ class Schema:
             if given is None or not column.is_open:
                 columns.append(column)
                 continue
-            found = column.kind.force(read_column(given, self.missing, source, strict=False), source)
+            found = column.type.force(read_column(given, self.missing, source, strict=False), source)
             columns.append(_filled(column, found))
         return replace(self, columns=tuple(columns), container=raw.container, named=raw.named)
 
@@ -182,7 +182,7 @@ class Schema:
                     "read them from the table first (schema.settled(table))",
                 )
             if given is not None:
-                matrix[:, j] = column.kind.codes(column, given, missing=self.missing, unseen=unseen, source=raw.source)
+                matrix[:, j] = column.type.codes(column, given, missing=self.missing, unseen=unseen, source=raw.source)
         return matrix
 
     def _matched(self, raw: RawTable) -> list[tuple[Column, RawColumn | None]]:
@@ -212,37 +212,37 @@ class Schema:
 def infer_schema(
     X: Any,
     *,
-    kinds: Mapping[str, str] | None = None,
+    types: Mapping[str, str] | None = None,
     missing: Sequence[str] = (),
     source: str = "X",
 ) -> Schema:
-    """What kind of thing each column holds, by the rules of the column types, with the thresholds of `rules`.
+    """What each column holds, by the rules of the column types, with the thresholds of `rules`.
 
     Everything is decided from a column's observed cells, whatever their order: rows can be shuffled, and rows without
-    any value added, and the kinds stay.
+    any value added, and the types stay.
 
     Args:
         X: pandas or polars data frame, Arrow table, two-dimensional NumPy array or nested lists. Categories, enums and
             dictionaries are honoured; columns of text are read as numbers or dates where every cell is one.
-        kinds: the kind of some columns, by name, instead of the inferred one (then they are not dropped either).
+        types: the type of some columns, by name, instead of the inferred one (then they are not dropped either).
         missing: words that stand for a missing cell, beside the usual ones.
         source: words for messages.
 
     Raises:
         DataError: for no rows or columns, two columns of one name, values of several types or dates of several formats
-            in one column, infinite numbers, unknown columns or kinds in `kinds`.
+            in one column, infinite numbers, unknown columns or types in `types`.
 
     Example:
         >>> import polars as pl
         >>> table = pl.DataFrame({"size": ["S", "L", "M"] * 9, "weight": [0.5, 1.25, 80.0] * 9})
-        >>> [column.kind.value for column in infer_schema(table).columns]
+        >>> [column.type.word for column in infer_schema(table).columns]
         ['ordinal', 'ordinal']
     """
     raw = raw_table(X, source)
     require_unique([column.name for column in raw.columns], source)
-    kinds = dict(kinds or {})
-    require_known(kinds, [column.name for column in raw.columns], "kinds", source)
-    wanted = {name: column_type(kind, f"The kind of column {name!r}") for name, kind in kinds.items()}
+    types = dict(types or {})
+    require_known(types, [column.name for column in raw.columns], "types", source)
+    wanted = {name: column_type(kind, f"The type of column {name!r}") for name, kind in types.items()}
     columns = []
     for each in raw.columns:
         kind = wanted.get(each.name)
@@ -267,7 +267,7 @@ def require_known(names: Iterable[str], known: Sequence[str], what: str, source:
 def _storage_in(column: Column, container: str) -> str:
     """The type in which a container keeps the values of a column that came in another one."""
     other = column.constant is not None and not isinstance(column.constant, float)
-    return storage_for(type(column.constant) if other else column.kind.kept_as(column), container)
+    return storage_for(type(column.constant) if other else column.type.kept_as(column), container)
 
 
 def _filled(column: Column, found: Column) -> Column:
@@ -286,9 +286,9 @@ def _filled(column: Column, found: Column) -> Column:
 
 
 def _plain_table(columns: Sequence[Column]) -> str:
-    """Name, kind, details, missing cells and reason of every column, one a line (longer reasons continue below)."""
+    """Name, type, details, missing cells and reason of every column, one a line (longer reasons continue below)."""
     shown = columns[:MOST_ROWS]
-    rows = [("column", "kind", "details", "missing", "why"), *(_row(column) for column in shown)]
+    rows = [("column", "type", "details", "missing", "why"), *(_row(column) for column in shown)]
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = [line for row in rows for line in _lines(row, widths)]
     if len(columns) > MOST_ROWS:
@@ -297,17 +297,17 @@ def _plain_table(columns: Sequence[Column]) -> str:
 
 
 def _summary(columns: Sequence[Column]) -> str:
-    kinds = Counter(column.kind for column in columns if not column.dropped)
-    words = [f"{kinds[kind]:,} {kind.value}" for kind in TYPES if kinds[kind]]
+    kinds = Counter(column.type for column in columns if not column.dropped)
+    words = [f"{kinds[kind]:,} {kind.word}" for kind in TYPES if kinds[kind]]
     dropped = sum(column.dropped for column in columns)
     words += [f"{dropped:,} dropped"] if dropped else []
     return f"{len(columns):,} columns: {', '.join(words)}"
 
 
 def _row(column: Column) -> tuple[str, str, str, str, str]:
-    kind = "dropped" if column.dropped else column.kind.value
+    kind = "dropped" if column.dropped else column.type.word
     name = textwrap.shorten(column.name, 30, placeholder="...") or repr(column.name)
-    return name, kind, "; ".join(column.kind.details(column)), f"{column.n_missing:,}", column.reason
+    return name, kind, "; ".join(column.type.details(column)), f"{column.n_missing:,}", column.reason
 
 
 def _lines(row: Sequence[str], widths: Sequence[int]) -> list[str]:

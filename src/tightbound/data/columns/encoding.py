@@ -75,7 +75,7 @@ class ColumnwiseEncoding(Encoding):
     def sentence(self) -> str:
         """How the columns are modelled, in one sentence."""
         own = zip(self.schema.modelled, self.plans, strict=True)
-        kinds = Counter(column.kind.value for column, plan in own if not plan.role)
+        kinds = Counter(column.type.word for column, plan in own if not plan.role)
         words = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         unit = "the log of a probability" if self.discrete else "a density in the data's units for the continuous ones"
         way = "by its kind" if self.likelihood == "columns" else f"as part of one {self.likelihood.replace('_', '-')}"
@@ -190,7 +190,7 @@ class ColumnwiseEncoding(Encoding):
         plan, levels = self.plans[j], [str(level) for level in self.levels(j)]
         levels += ["(never seen)"] * (plan.levels - len(levels))  # the model of a single level has two
         family = f"given: {plan.role}" if plan.role else plan.family
-        return plan.name, self.schema.modelled[j].kind.value, family, tuple(levels)
+        return plan.name, self.schema.modelled[j].type.word, family, tuple(levels)
 
     def ordered(self, j: int) -> bool:
         return self.plans[j].family not in ("categorical", "bernoulli")
@@ -220,7 +220,7 @@ class ColumnwiseEncoding(Encoding):
         column, plan, levels = self.schema.modelled[j], self.plans[j], self.levels(j)
         if levels:
             return float(_place_of(value, levels, column.name))
-        if column.kind.moments and not isinstance(value, int | float):
+        if column.type.moments and not isinstance(value, int | float):
             return _days(column.name, value)
         number = number_of(column.name, value)
         if not (plan.low <= number <= plan.high or number in plan.spikes):
@@ -228,14 +228,14 @@ class ColumnwiseEncoding(Encoding):
                 f"The value given for column {column.name!r} must lie where the column does, from {plan.low:g} to "
                 f"{plan.high:g}; got {number:g}; give another."
             )
-        if column.kind.whole and number != round(number):
+        if column.type.whole and number != round(number):
             raise DataError(
                 f"The value given for column {column.name!r} must be a whole number; got {number:g}; give a count."
             )
         return number
 
     def value(self, j: int, code: float) -> Any:
-        if not self.schema.modelled[j].kind.moments:
+        if not self.schema.modelled[j].type.moments:
             return super().value(j, code)
         moment = np.datetime64("1970-01-01", "s") + np.timedelta64(round(code * 86_400), "s")
         return str(moment).removesuffix("T00:00:00")
@@ -321,7 +321,7 @@ def make_columns_encoding(table: Table, schema: Schema, wanted: Preprocessing = 
                 f"The column {column.name!r} of {table.source}",
                 "tell rows apart to be given",
                 f"it is left out: {_lowered(column.reason)}",
-                "leave it out of condition and exposure, or say its kind in a schema",
+                "leave it out of condition and exposure, or say its type in a schema",
             )
         messages.append(f"Column {column.name!r} is not modelled: {_lowered(column.reason)}")
     return ColumnwiseEncoding(replace(schema, aside=table.aside), tuple(plans), tuple(messages), wanted.of_row)
@@ -332,9 +332,9 @@ def _plan(column: Column, values: np.ndarray, wanted: Preprocessing, table: Tabl
         return plan_exposure(column, values, table.source)
     n = len(values)
     values = values[~np.isnan(values)]
-    number = not (column.kind.levelled or column.kind.moments)
+    number = not (column.type.levelled or column.type.moments)
     if column.name in wanted.condition:
-        if not column.kind.levelled:
+        if not column.type.levelled:
             # Numbers are told to the networks standardised, no count among those that a total is of.
             column = replace(column, family="gaussian", spikes=())
         return replace(plan_column(column, values), role="condition")
@@ -347,7 +347,7 @@ def _plan(column: Column, values: np.ndarray, wanted: Preprocessing, table: Tabl
 
 def _require_fitting(column: Column, values: np.ndarray, likelihood: str, table: Table) -> None:
     """Refuses columns that a likelihood of the whole row has no place for."""
-    kind = column.kind
+    kind = column.type
     fits = {
         "gaussian": (not kind.levelled, "be a number"),
         "bernoulli": ("bernoulli" in kind.families and set(column.levels or ()) <= {0, 1}, "hold 0 and 1 alone"),
@@ -356,7 +356,7 @@ def _require_fitting(column: Column, values: np.ndarray, likelihood: str, table:
         raise complain(
             f"Column {column.name!r} of {table.source}",
             f"{fits[1]} for the likelihood {likelihood!r}",
-            f"it is {kind.value}",
+            f"it is {kind.word}",
             "drop it, make it a condition, or use likelihood='columns'",
         )
 

@@ -1,4 +1,4 @@
-"""Which family, scale and spikes a column is modelled with: by its kind, its values, and what the user asks for."""
+"""Which family, scale and spikes a column is modelled with: by its type, its values, and what the user asks for."""
 
 from __future__ import annotations
 
@@ -148,14 +148,14 @@ def plan_column(column: Column, values: Numbers, continuous: str = "normal_score
         counts: the same of counts; "auto": by their mean and variance.
 
     Raises:
-        DataError: for a family that cannot describe the kind.
+        DataError: for a family that cannot describe the type.
     """
-    kind = column.kind
+    kind = column.type
     family = column.family or kind.usual_family(column, values, continuous, counts)
     if family not in kind.families:
         raise complain(
             f"The family of column {column.name!r}",
-            f"be one of {listing(kind.families, 20)}, since it is {kind.value}",
+            f"be one of {listing(kind.families, 20)}, since it is {kind.word}",
             f"it is {family!r}",
             f"choose one of these{suggestion(family, kind.families)}",
         )
@@ -171,9 +171,9 @@ def _continuous(column: Column, family: str, values: Numbers) -> ColumnPlan:
     spikes = _spikes(column, family, values, (low, high))
     slab = values[~np.isin(values, spikes)]
     slab = slab if len(np.unique(slab)) >= 2 else values
-    low = max(low, column.kind.lowest(column, slab))
+    low = max(low, column.type.lowest(column, slab))
     scale = _scale(family, slab, low, high)
-    grid = column.kind.step(column)
+    grid = column.type.step(column)
     floor = _floor(scale, slab, grid)
     places = _places(scale, spikes, slab)
     origin = float(slab.min()) if grid and len(slab) else 0.0

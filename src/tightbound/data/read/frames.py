@@ -154,7 +154,7 @@ def _typed(raw: RawTable) -> pl.DataFrame:
 def _as_number(reading: Reading) -> bool:
     """Whether text that spells numbers is a number, no level."""
     column = decide(reading)
-    return not column.kind.levelled or all(not isinstance(level, str) for level in column.levels or ("",))
+    return not column.type.levelled or all(not isinstance(level, str) for level in column.levels or ("",))
 
 
 def _stack(columns: list[np.ndarray]) -> np.ndarray:

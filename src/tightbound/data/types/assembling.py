@@ -51,7 +51,7 @@ def assemble(
 
 
 def _column(column: Column, codes: np.ndarray, storage: str, container: str) -> Any:
-    return stored(column.kind.cells(column, codes, storage), column.name, column.levels or (), storage, container)
+    return stored(column.type.cells(column, codes, storage), column.name, column.levels or (), storage, container)
 
 
 def _constant(column: Column, n: int, container: str) -> Any:
@@ -77,9 +77,9 @@ def _with_changes(
     if codes is None or not differs.any():
         return original
     if origin.storage.startswith("category"):
-        return fill_changed(original, column.kind.cells(column, codes, origin.storage).to_list(), differs, origin)
-    if origin.storage == "Enum" and column.kind.levelled:
-        new = column.kind.cells(column, codes, "Enum").cast(original.dtype)
+        return fill_changed(original, column.type.cells(column, codes, origin.storage).to_list(), differs, origin)
+    if origin.storage == "Enum" and column.type.levelled:
+        new = column.type.cells(column, codes, "Enum").cast(original.dtype)
     else:
         new = _column(column, codes, origin.storage, raw.container)
     return fill_changed(original, new, differs, origin)

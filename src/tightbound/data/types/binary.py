@@ -20,7 +20,7 @@ from tightbound.data.types.rules import REPEATS
 class Binary(Levelled):
     """True or false; two declared categories, two words; 0 and 1, or any two numbers that are each seen often."""
 
-    value = "binary"
+    word = "binary"
     families = ("bernoulli", "categorical")
 
     def infer(self, reading: Reading) -> Column | None:

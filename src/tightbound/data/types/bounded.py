@@ -19,7 +19,7 @@ from tightbound.data.types.rules import INTERVALS
 class Bounded(Numeric):
     """Values that fill a natural interval (0 to 1, 0 to 100, degrees) and meet its ends; percentages."""
 
-    value = "bounded"
+    word = "bounded"
     families = (*LINE, "beta")
     ends = True
 

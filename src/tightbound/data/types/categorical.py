@@ -18,7 +18,7 @@ from tightbound.data.types.rules import DIFFERENT_TEXTS, ENOUGH_TEXTS, MOST_LEVE
 class Categorical(Levelled):
     """Declared categories, words in no order that is known, few numbers that are codes; too many levels are dropped."""
 
-    value = "categorical"
+    word = "categorical"
     families = ("categorical",)
 
     def infer(self, reading: Reading) -> Column | None:

@@ -21,7 +21,7 @@ class ColumnType(ABC):
     One without state of its own: two of a class are equal. Everything that depends on the type is a method here.
     """
 
-    value: ClassVar[str]
+    word: ClassVar[str]
     """Its word in schemas and messages."""
     families: ClassVar[tuple[str, ...]]
     """The families that can describe it, the usual one first where it does not depend on the values."""
@@ -38,10 +38,10 @@ class ColumnType(ABC):
         return type(self) is type(other)
 
     def __hash__(self) -> int:
-        return hash(self.value)
+        return hash(self.word)
 
     def __repr__(self) -> str:
-        return self.value
+        return self.word
 
     @abstractmethod
     def infer(self, reading: Reading) -> Column | None:
@@ -71,7 +71,7 @@ class ColumnType(ABC):
 
     @abstractmethod
     def kept_as(self, column: Column) -> Any:
-        """What a container of another kind keeps the values as: bool, int, float, str, "moment" or "duration"."""
+        """What a container of another type keeps the values as: bool, int, float, str, "moment" or "duration"."""
 
     @abstractmethod
     def details(self, column: Column) -> list[str]:
@@ -86,7 +86,7 @@ class ColumnType(ABC):
         if column.family and column.family not in self.families:
             raise complain(
                 f"Entry 'family' of {what}",
-                f"be one of {listing(self.families, 20)}, since it is {self.value}",
+                f"be one of {listing(self.families, 20)}, since it is {self.word}",
                 f"it is {shorten(column.family)}",
                 f"choose one of these, or leave it out{suggestion(column.family, self.families)}",
             )
@@ -114,7 +114,7 @@ class ColumnType(ABC):
         """A column of this type, with what the reading noticed; the reason is a sentence without its full stop."""
         return Column(
             name=reading.raw.name,
-            kind=self,
+            type=self,
             storage=reading.raw.storage,
             unit=reading.unit,
             format=reading.format,
@@ -131,7 +131,7 @@ class Column:
 
     Attributes:
         name: the column's name.
-        kind: what it holds.
+        type: what it holds.
         storage: the type it came in, in the words of its container ("Int64", "category[str]", "float32", ...); ""
             in a schema written by hand: as the table has it.
         levels: of an ordinal (in order), categorical or binary column: code k stands for levels[k]. None for other
@@ -150,7 +150,7 @@ class Column:
     """
 
     name: str
-    kind: ColumnType
+    type: ColumnType
     storage: str = ""
     levels: tuple[Level, ...] | None = None
     bounds: tuple[float, float] | None = None
@@ -168,7 +168,7 @@ class Column:
     @property
     def is_open(self) -> bool:
         """True when something is still to be read from a table: levels, bounds, the type."""
-        return not self.dropped and (not self.storage or self.kind.is_open(self))
+        return not self.dropped and (not self.storage or self.type.is_open(self))
 
     @property
     def number_format(self) -> NumberFormat:
@@ -187,10 +187,10 @@ def bad_cell(source: str, column: Column, row: int, must: str, came: str) -> Dat
         f"Column {column.name!r} of {source}",
         must,
         f"row {row} (counting from 0) holds {came}",
-        "correct that cell, make it missing, or change the column's kind in the schema",
+        "correct that cell, make it missing, or change the column's type in the schema",
     )
 
 
 def left_over(entry: str, whose: str, column: Column, what: str) -> DataError:
     """The error for an entry of a schema that was left when the column was given another type."""
-    return complain(f"Entry {entry!r}", f"belong to {whose}", f"{what} is {column.kind.value}", "set it to null")
+    return complain(f"Entry {entry!r}", f"belong to {whose}", f"{what} is {column.type.word}", "set it to null")

@@ -18,7 +18,7 @@ from tightbound.data.types.rules import COUNT_BELOW, ENOUGH, SMALL_COUNTS
 class Count(Numeric):
     """Whole numbers from 0 or more, of step 1, whose typical value is small; few different ones if they fade out."""
 
-    value = "count"
+    word = "count"
     families = (*COUNTS, *ABOVE)
     whole = True
 

@@ -19,7 +19,7 @@ from tightbound.data.types.reading import Reading, days_from_ticks
 class Datetime(Line):
     """Dates, with or without times."""
 
-    value = "datetime"
+    word = "datetime"
     families = LINE
     moments = True
     noun = "dates"

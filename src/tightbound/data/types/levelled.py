@@ -31,7 +31,7 @@ class Levelled(ColumnType):
         """The column with the levels that its type declares, or that its cells have."""
         levels = reading.raw.declared or all_levels(reading)
         levels = self.arranged(reading, levels, f"Column {reading.raw.name!r} of {source}")
-        return self.found(reading, f"You said that it is {self.value}", levels=levels)
+        return self.found(reading, f"You said that it is {self.word}", levels=levels)
 
     def codes(
         self, column: Column, raw: RawColumn, *, missing: tuple[str, ...], unseen: str, source: str

@@ -46,7 +46,7 @@ class Line(ColumnType):
     def force(self, reading: Reading, source: str) -> Column:
         """The column as one of this type, since the user says so."""
         what = f"Column {reading.raw.name!r} of {source}"
-        must = f"hold {self.noun} to be {self.value}"
+        must = f"hold {self.noun} to be {self.word}"
         if reading.numbers is None and reading.n:
             words = reading.words if reading.words is not None else reading.raw.series
             row = int(words.is_not_null().arg_max() or 0)
@@ -58,8 +58,8 @@ class Line(ColumnType):
             )
         if self.moments is not reading.moment and reading.n:
             came = "its cells are dates" if reading.moment else "its cells are numbers"
-            raise complain(what, must, came, "give it another kind")
-        return self.found(reading, f"You said that it is {self.value}")
+            raise complain(what, must, came, "give it another type")
+        return self.found(reading, f"You said that it is {self.word}")
 
     def found(self, reading: Reading, reason: str, **what: Any) -> Column:
         """A column of this type, with what the reading noticed and the grid of its values."""
@@ -89,7 +89,7 @@ class Line(ColumnType):
             return numbers
         if are_moments(series) is not self.moments and series.null_count() < series.len():
             row = int(series.is_not_null().arg_max() or 0)
-            raise bad_cell(source, column, row, f"hold {self.noun}, since it is {self.value}", str(series[row]))
+            raise bad_cell(source, column, row, f"hold {self.noun}, since it is {self.word}", str(series[row]))
         return numbers_of(series)
 
     def is_open(self, column: Column) -> bool:

@@ -52,7 +52,7 @@ class Numeric(Line):
 
     def read_text(self, column: Column, text: pl.Series) -> tuple[np.ndarray, str]:
         """Texts as the column's format spells numbers."""
-        return read_numbers(text, column.number_format), f"hold numbers, since it is {self.value}"
+        return read_numbers(text, column.number_format), f"hold numbers, since it is {self.word}"
 
     def require_support(self, column: Column, numbers: np.ndarray, source: str) -> None:
         """Warns of numbers beyond the column's ends."""

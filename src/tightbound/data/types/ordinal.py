@@ -18,7 +18,7 @@ from tightbound.data.types.rules import MOST_LEVELS
 class Ordinal(Levelled):
     """Categories in a declared order; words of a common scale, grades, intervals; few numbers that make a scale."""
 
-    value = "ordinal"
+    word = "ordinal"
     families = ("cumulative_logit", "categorical")
     mark = " < "
 

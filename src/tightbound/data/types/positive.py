@@ -18,7 +18,7 @@ from tightbound.data.types.rules import ENOUGH
 class Positive(Numeric):
     """No negative value among ten or more; zeros are a spike, since a density on (0, inf) has none."""
 
-    value = "positive"
+    word = "positive"
     families = ABOVE
 
     def infer(self, reading: Reading) -> Column | None:

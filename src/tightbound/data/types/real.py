@@ -18,7 +18,7 @@ from tightbound.data.types.rules import ENOUGH
 class Real(Numeric):
     """Numbers of both signs, and too few numbers to say more: real excludes nothing."""
 
-    value = "real"
+    word = "real"
     families = LINE
 
     def infer(self, reading: Reading) -> Column | None:

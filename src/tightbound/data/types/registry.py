@@ -40,7 +40,7 @@ def decide(reading: Reading) -> Column:
 
 def column_type(word: object, what: str) -> ColumnType:
     """The type of that word; an unknown one is a DataError."""
-    found = {each.value: each for each in TYPES}
+    found = {each.word: each for each in TYPES}
     if isinstance(word, str) and word in found:
         return found[word]
     close = suggestion(word, found) if isinstance(word, str) else ""

@@ -43,7 +43,7 @@ def _column_to_json(column: Column, brief: bool) -> dict[str, Any]:
     data = {each.name: getattr(column, each.name) for each in fields(Column)}
     if brief:
         data = {each.name: data[each.name] for each in fields(Column) if data[each.name] != each.default}
-    return {key: value.value if key == "kind" else plain(value) for key, value in data.items()}
+    return {key: value.word if key == "type" else plain(value) for key, value in data.items()}
 
 
 def schema_from_json(
@@ -105,7 +105,7 @@ def _column_from_json(data: Any, i: int) -> Column:
     name = data.get("name")
     _require(name, str, f"Entry 'name' of column {i} of the schema", "be text", "name the table's column")
     what = f"column {name!r} of the schema"
-    kind = column_type(data.get("kind"), f"The kind of {what}")
+    kind = column_type(data.get("type"), f"The type of {what}")
     entries = {key: read(data[key], key, what) for key, read in _READ.items() if data.get(key) is not None}
     column = Column(name, kind, **entries)
     kind.check(column, what)
