@@ -39,7 +39,7 @@ AT_HOME: dict[str, tuple[str, ...]] = {
     ),
     "matplotlib": ("tightbound.report",),
     "typer": ("tightbound.cli",),
-    "pandas": ("tightbound.data.cells.frames",),
+    "pandas": ("tightbound.data.cells.storage",),
     "torch": (),
 }
 

@@ -11,7 +11,7 @@ import pytest
 from tightbound.data import DataError, Schema, infer_schema
 from tightbound.data.columns import plan_column
 from tightbound.data.types import TYPES, Column
-from tightbound.data.types.numeric import Numeric
+from tightbound.data.types.line import Numeric
 from tightbound.data.types.reading import Reading
 
 

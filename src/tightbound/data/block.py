@@ -10,7 +10,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from tightbound.data.cells.frames import frame_from_columns
+from tightbound.data.cells.storage import frame_from_columns
 from tightbound.data.encoding import Encoding, Numbers, Rows, number_of
 from tightbound.data.errors import complain, listing
 from tightbound.data.saved import damaged, restored

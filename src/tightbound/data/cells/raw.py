@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast, final
 
+import narwhals as nw
 import numpy as np
 import polars as pl
 
-from tightbound.data.cells.frames import as_frame
 from tightbound.data.cells.objects import series_from_objects
 from tightbound.data.errors import DataError, complain
 from tightbound.data.names import default_names, require_cells, require_unique
@@ -98,6 +98,30 @@ def raw_table(X: Any, source: str = "X") -> RawTable:
     if frame.implementation.is_pyarrow():
         return _from_arrow(native, source)
     return raw_table(frame.to_polars(), source)
+
+
+def as_frame(X: Any, source: str) -> nw.DataFrame[Any] | None:
+    """X as a narwhals frame (a lazy one is collected), or None when it is no data frame."""
+    _require_flat_unique_columns(X, source)
+    frame = nw.from_native(X, pass_through=True)
+    if isinstance(frame, nw.LazyFrame):
+        return frame.collect()
+    return frame if isinstance(frame, nw.DataFrame) else None
+
+
+def _require_flat_unique_columns(X: Any, source: str) -> None:
+    # pandas allows two columns of one name and stacked headers; narwhals does not, and raises its own error.
+    columns = getattr(X, "columns", None) if type(X).__module__.split(".")[0] == "pandas" else None
+    if columns is None:
+        return
+    if columns.nlevels > 1:
+        raise complain(
+            source,
+            "have one row of column names",
+            f"its columns have {columns.nlevels} levels",
+            "flatten them to one name for each column",
+        )
+    require_unique([str(name) for name in columns], source)
 
 
 def _from_array(X: Any, source: str) -> RawTable:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
-from tightbound.data.cells.frames import frame_from_columns
 from tightbound.data.cells.raw import Level, RawColumn, floats
+from tightbound.data.errors import complain
 
 PER_DAY = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 TEXTS = ("String", "str", "string", "large_string[pyarrow]", "string[pyarrow]")
@@ -186,3 +186,19 @@ def fill_changed(original: Any, built: Any, changed: np.ndarray, raw: RawColumn)
     now = [-1 if value is None else place.get(str(value), -1) for value in built]
     codes = np.where(changed, now, original.cat.codes.to_numpy().astype(np.int64))
     return type(original)(type(original.array).from_codes(codes, dtype=original.dtype), index=original.index)
+
+
+def frame_from_columns(columns: Mapping[str, np.ndarray], container: str, index: Any | None, named: bool) -> Any:
+    """A pandas or polars frame of named columns; `named=False` numbers the columns of a pandas frame."""
+    if container == "polars":
+        return pl.DataFrame({name: np.ascontiguousarray(column) for name, column in columns.items()})
+    try:
+        import pandas as pd
+    except ImportError:
+        raise complain(
+            "The result", "be given as a pandas data frame", "pandas is not installed", 'install it, or ask for "numpy"'
+        ) from None
+    frame = pd.DataFrame(dict(columns), index=index)
+    if not named:
+        frame.columns = pd.RangeIndex(len(columns))
+    return frame

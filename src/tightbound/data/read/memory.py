@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tightbound.data.cells.frames import as_frame
 from tightbound.data.cells.objects import is_missing
+from tightbound.data.cells.raw import as_frame
 from tightbound.data.cells.text import not_a_number, numbers_from_text
 from tightbound.data.coding import coded
 from tightbound.data.errors import CellTypeError, DataError, complain, row_words, shorten

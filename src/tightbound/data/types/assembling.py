@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tightbound.data.cells.frames import frame_from_columns
 from tightbound.data.cells.raw import RawColumn, RawTable
-from tightbound.data.cells.storage import fill_changed, stored
+from tightbound.data.cells.storage import fill_changed, frame_from_columns, stored
 from tightbound.data.types.column import Column
 
 

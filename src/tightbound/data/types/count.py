@@ -7,9 +7,8 @@ from typing import final
 import numpy as np
 
 from tightbound.data.types.column import Column, bad_cell
-from tightbound.data.types.line import ABOVE, COUNTS
+from tightbound.data.types.line import ABOVE, COUNTS, Numeric
 from tightbound.data.types.numbers import amount, few_numbers, is_whole, natural_interval, span
-from tightbound.data.types.numeric import Numeric
 from tightbound.data.types.reading import Reading
 from tightbound.data.types.rules import COUNT_BELOW, ENOUGH, SMALL_COUNTS
 

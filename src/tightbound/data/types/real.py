@@ -7,9 +7,8 @@ from typing import final
 import numpy as np
 
 from tightbound.data.types.column import Column
-from tightbound.data.types.line import LINE
+from tightbound.data.types.line import LINE, Numeric
 from tightbound.data.types.numbers import span
-from tightbound.data.types.numeric import Numeric
 from tightbound.data.types.reading import Reading
 from tightbound.data.types.rules import ENOUGH
 

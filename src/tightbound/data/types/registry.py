@@ -1,4 +1,4 @@
-"""The column types. To add one: its file beside this one, and its place in this list."""
+"""The column types, and what is dropped before they are asked. To add a type: its file, and its place in the list."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from tightbound.data.types.categorical import Categorical
 from tightbound.data.types.column import Column, ColumnType
 from tightbound.data.types.count import Count
 from tightbound.data.types.datetime import Datetime
-from tightbound.data.types.dropped import DROPPED
+from tightbound.data.types.levelled import all_levels
+from tightbound.data.types.numbers import is_whole, span
 from tightbound.data.types.ordinal import Ordinal
 from tightbound.data.types.positive import Positive
 from tightbound.data.types.reading import Reading
 from tightbound.data.types.real import Real
+from tightbound.data.types.rules import ALMOST_ALL, COLLISIONS, ENOUGH, EXACT, IDENTIFIER
 
 TYPES: list[ColumnType] = [
     Real(),
@@ -45,3 +47,55 @@ def column_type(word: object, what: str) -> ColumnType:
         return found[word]
     close = suggestion(word, found) if isinstance(word, str) else ""
     raise complain(what, f"be one of {listing(found)}", f"it is {shorten(word)}", f"choose one of these{close}")
+
+
+def empty(reading: Reading) -> Column | None:
+    """No value at all."""
+    if reading.n:
+        return None
+    return Real().found(reading, "Every cell is missing, so there is nothing to learn", dropped=True)
+
+
+def constant(reading: Reading) -> Column | None:
+    """One value in all cells, given back from memory."""
+    levels = all_levels(reading)
+    if len(levels) != 1:
+        return None
+    numbers = reading.numbers is not None
+    kind = Datetime() if reading.moment else Real() if numbers else Categorical()
+    value = float(reading.observed[0]) if numbers and not isinstance(levels[0], str) else levels[0]
+    told = "the same moment" if reading.moment and not isinstance(value, str) else shorten(value)
+    return kind.found(reading, f"Every cell is {told}: a constant says nothing", dropped=True, constant=value)
+
+
+def named_identifier(reading: Reading) -> Column | None:
+    """The name says identifier, and no two cells are the same."""
+    if reading.n < ENOUGH or reading.moment or reading.raw.declared or not IDENTIFIER.match(reading.raw.name):
+        return None
+    words = reading.numbers is None
+    levels = len(reading.texts) if words else len(reading.tally[0])
+    if levels < reading.n or (reading.observed % 1).any():
+        return None
+    kind = Categorical() if words else Real()
+    return kind.found(reading, "Its name says identifier, and no two cells are the same", dropped=True)
+
+
+def codes_beyond_exact(reading: Reading) -> Column | None:
+    """Whole numbers beyond 2^53 are codes or identifiers."""
+    if not (reading.is_numbers and reading.raw.series.dtype.is_integer()) or np.abs(reading.observed).max() <= EXACT:
+        return None
+    return Real().found(reading, "Whole numbers beyond 2^53 are codes, not magnitudes", dropped=True)
+
+
+def counting_up(reading: Reading) -> Column | None:
+    """Whole numbers that avoid repeating where chance would repeat: identifiers."""
+    distinct, n = reading.tally[0], reading.n
+    if not reading.is_numbers or not is_whole(distinct) or len(distinct) < ALMOST_ALL * n:
+        return None
+    if n * (n - 1) / 2 < COLLISIONS * (1 + 10 * (n - len(distinct))) * (distinct[-1] - distinct[0] + 1):
+        return None
+    why = f"{len(distinct):,} different whole numbers {span(distinct)} that count up"
+    return Real().found(reading, why, dropped=True)
+
+
+DROPPED = (empty, constant, named_identifier, codes_beyond_exact, counting_up)
