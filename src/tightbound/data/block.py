@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightbound.data.cells.storage import frame_from_columns
-from tightbound.data.encoding import Encoding, Numbers, Rows, number_of
+from tightbound.data.encoding import Encoding, Numbers, Rows
 from tightbound.data.errors import complain, listing
 from tightbound.data.saved import damaged, restored
 from tightbound.data.schema import Schema
@@ -153,9 +153,6 @@ class BlockEncoding(Encoding):
 
     def forward(self, j: int, value: float) -> float:
         return float((value - self.loc[j]) / self.scale[j])
-
-    def code(self, j: int, value: Any) -> float:
-        return number_of(self.modelled_names[j], value)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> BlockEncoding:

@@ -300,31 +300,19 @@ class Encoding(ABC):
     def forward(self, j: int, value: float) -> float:
         """A code of column j as the model sees it."""
 
-    @abstractmethod
     def code(self, j: int, value: Any) -> float:
         """A value as a person writes it, as a code of column j; what the column has no place for is a DataError."""
+        column = self.schema.modelled[j]
+        return column.type.code(column, value)
 
     def value(self, j: int, code: float) -> Any:
         """What a code of column j stands for: a level, a number, a date as text."""
-        levels = self.levels(j)
-        if levels:
-            return levels[int(code)]
-        return int(code) if code == np.rint(code) and abs(code) < 2**53 else float(code)
+        column = self.schema.modelled[j]
+        return column.type.written(column, code)
 
     def to_json(self) -> dict[str, Any]:
         """The encoding as a dictionary that `json` can write; numbers survive exactly."""
         return {"schema": self.schema.to_json(), **plain(self, but="schema")}
-
-
-def number_of(name: str, value: Any) -> float:
-    """A value that was written for a column of numbers."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = np.nan
-    if not np.isfinite(number):
-        raise DataError(f"The value given for column {name!r} must be a number; got {value!r}; correct it.")
-    return number
 
 
 def _replaced(frame: Any, series: Any) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 
 from tightbound.data.columns.plan import ColumnPlan, plan_column, plan_exposure
 from tightbound.data.columns.scales import Affine
-from tightbound.data.encoding import Encoding, Numbers, Rows, number_of
+from tightbound.data.encoding import Encoding, Numbers, Rows
 from tightbound.data.errors import DataError, complain
 from tightbound.data.preprocessing import Preprocessing
 from tightbound.data.saved import damaged, field, restored
@@ -216,29 +216,13 @@ class ColumnwiseEncoding(Encoding):
         return float(self.plans[j].forward(np.array([value], float))[0][0])
 
     def code(self, j: int, value: Any) -> float:
-        """One of the levels, a date, or a number between the ends of the column."""
-        column, plan, levels = self.schema.modelled[j], self.plans[j], self.levels(j)
-        if levels:
-            return float(_place_of(value, levels, column.name))
-        if column.type.moments and not isinstance(value, int | float):
-            return _days(column.name, value)
-        number = number_of(column.name, value)
-        if not (plan.low <= number <= plan.high or number in plan.spikes):
+        plan, number = self.plans[j], super().code(j, value)
+        if not plan.levels and not (plan.low <= number <= plan.high or number in plan.spikes):
             raise DataError(
-                f"The value given for column {column.name!r} must lie where the column does, from {plan.low:g} to "
+                f"The value given for column {plan.name!r} must lie where the column does, from {plan.low:g} to "
                 f"{plan.high:g}; got {number:g}; give another."
             )
-        if column.type.whole and number != round(number):
-            raise DataError(
-                f"The value given for column {column.name!r} must be a whole number; got {number:g}; give a count."
-            )
         return number
-
-    def value(self, j: int, code: float) -> Any:
-        if not self.schema.modelled[j].type.moments:
-            return super().value(j, code)
-        moment = np.datetime64("1970-01-01", "s") + np.timedelta64(round(code * 86_400), "s")
-        return str(moment).removesuffix("T00:00:00")
 
     def to_json(self) -> dict[str, Any]:
         return {**super().to_json(), "plans": [plan.to_json() for plan in self.plans]}
@@ -252,37 +236,6 @@ class ColumnwiseEncoding(Encoding):
         if tuple(plan.name for plan in plans) != made.modelled_names:
             raise damaged(what, "have a plan for each modelled column", "it has others")
         return made
-
-
-_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-
-
-def _place_of(value: Any, levels: tuple[Any, ...], name: str) -> int:
-    """The place of a level that a person wrote."""
-    found = [k for k, level in enumerate(levels) if level == value or str(level) == str(value).strip()]
-    if not found and {*levels} == {False, True}:
-        said = _BOOLEANS.get(str(value).strip().lower())
-        found = [] if said is None else [list(levels).index(said)]
-    if not found:
-        shown = ", ".join(map(str, levels[:10])) + (", ..." if len(levels) > 10 else "")
-        raise DataError(
-            f"The value given for column {name!r} must be one of its levels, {shown}; got {value!r}; give one of those."
-        )
-    return found[0]
-
-
-def _days(name: str, value: Any) -> float:
-    """Days since 1970-01-01 of a date that a person wrote."""
-    try:
-        moment: np.datetime64 = np.datetime64(str(value), "us")
-    except ValueError:
-        moment = np.datetime64("NaT", "us")
-    if np.isnat(moment):
-        raise DataError(
-            f"The value given for column {name!r} must be a date such as 2024-02-29 or 2024-02-29T12:30; got "
-            f"{value!r}; correct it."
-        )
-    return float((moment - np.datetime64("1970-01-01", "us")) / np.timedelta64(1, "D"))
 
 
 def _is_plain(plan: ColumnPlan) -> bool:

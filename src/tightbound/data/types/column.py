@@ -65,6 +65,20 @@ class ColumnType(ABC):
     def cells(self, column: Column, codes: np.ndarray, storage: str) -> pl.Series:
         """Codes as values: levels, moments, durations, texts or numbers; null where NaN."""
 
+    def code(self, column: Column, value: Any) -> float:
+        """The code of a value as a person writes it; what the column has no place for is a DataError."""
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = np.nan
+        if not np.isfinite(number):
+            raise not_given(column, "a number", value, "correct it")
+        return number
+
+    def written(self, column: Column, code: float) -> Any:
+        """What a code stands for, as a person writes it."""
+        return int(code) if code == np.rint(code) and abs(code) < 2**53 else float(code)
+
     @abstractmethod
     def is_open(self, column: Column) -> bool:
         """Whether something is still to be read from a table before cells can be coded."""
@@ -179,6 +193,11 @@ class Column:
     def date_format(self) -> str:
         """How its text spells dates, a format of strptime; "" for anything but text of dates."""
         return self.format if isinstance(self.format, str) else ""
+
+
+def not_given(column: Column, must: str, value: Any, advice: str) -> DataError:
+    """The error for a value that was given for a column which has no place for it."""
+    return DataError(f"The value given for column {column.name!r} must be {must}; got {value!r}; {advice}.")
 
 
 def bad_cell(source: str, column: Column, row: int, must: str, came: str) -> DataError:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
-from tightbound.data.types.column import Column, bad_cell
+from tightbound.data.types.column import Column, bad_cell, not_given
 from tightbound.data.types.line import ABOVE, COUNTS, Numeric
 from tightbound.data.types.numbers import amount, few_numbers, is_whole, natural_interval, span
 from tightbound.data.types.reading import Reading
@@ -38,6 +38,13 @@ class Count(Numeric):
     def outside(self, column: Column, numbers: np.ndarray) -> tuple[np.ndarray, str]:
         """What is no count."""
         return (numbers < 0) | (numbers != np.rint(numbers)) & ~np.isnan(numbers), "hold counts (0, 1, 2, ...)"
+
+    def code(self, column: Column, value: Any) -> float:
+        """A whole number."""
+        number = super().code(column, value)
+        if number != round(number):
+            raise not_given(column, "a whole number", number, "give a count")
+        return number
 
     def require_support(self, column: Column, numbers: np.ndarray, source: str) -> None:
         """Refuses what is no count."""

@@ -10,7 +10,7 @@ import polars as pl
 from tightbound.data.cells.dates import FORMATS, date_format, read_dates, spell_dates
 from tightbound.data.cells.storage import is_text, ticks, unit_in
 from tightbound.data.errors import complain
-from tightbound.data.types.column import Column
+from tightbound.data.types.column import Column, not_given
 from tightbound.data.types.line import LINE, Line
 from tightbound.data.types.reading import Reading, days_from_ticks
 
@@ -37,6 +37,23 @@ class Datetime(Line):
         """Texts as the column's format spells dates, or the format that reads them all."""
         style = column.date_format or _found_format(text)
         return days_from_ticks(read_dates(text, style)), f"hold dates written as {FORMATS.get(style, style)}"
+
+    def code(self, column: Column, value: Any) -> float:
+        """A date, or its days since 1970-01-01."""
+        if isinstance(value, int | float):
+            return super().code(column, value)
+        try:
+            moment: np.datetime64 = np.datetime64(str(value), "us")
+        except ValueError:
+            moment = np.datetime64("NaT", "us")
+        if np.isnat(moment):
+            raise not_given(column, "a date such as 2024-02-29 or 2024-02-29T12:30", value, "correct it")
+        return float((moment - np.datetime64("1970-01-01", "us")) / np.timedelta64(1, "D"))
+
+    def written(self, column: Column, code: float) -> Any:
+        """A date, to the second."""
+        moment = np.datetime64("1970-01-01", "s") + np.timedelta64(round(code * 86_400), "s")
+        return str(moment).removesuffix("T00:00:00")
 
     def require_support(self, column: Column, numbers: np.ndarray, source: str) -> None:
         """Every moment can be."""

@@ -11,9 +11,11 @@ import polars as pl
 from tightbound.data.cells.raw import Level, RawColumn, cell, floats
 from tightbound.data.cells.text import read_numbers
 from tightbound.data.errors import complain, listing, shorten, suggestion
-from tightbound.data.types.column import Column, ColumnType
+from tightbound.data.types.column import Column, ColumnType, not_given
 from tightbound.data.types.numbers import distinct_levels
 from tightbound.data.types.reading import Reading, without_missing
+
+BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 class Levelled(ColumnType):
@@ -71,6 +73,22 @@ class Levelled(ColumnType):
             return pl.Series([None] * len(codes), dtype=pl.String)
         values = pl.Series(list(levels), strict=False)
         return values.gather(pl.Series(plain.astype(np.uint32))).set(pl.Series(gone), None)
+
+    def code(self, column: Column, value: Any) -> float:
+        """The level of that name; yes and no, 1 and 0 for true and false."""
+        levels, text = column.levels or (), str(value).strip()
+        found = [k for k, level in enumerate(levels) if level == value or str(level) == text]
+        found += [k for k, level in enumerate(levels) if str(level) == text.removesuffix(".0")]
+        if not found and {*levels} == {False, True} and text.lower() in BOOLEANS:
+            found = [levels.index(BOOLEANS[text.lower()])]
+        if not found:
+            shown = ", ".join(map(str, levels[:10])) + (", ..." if len(levels) > 10 else "")
+            raise not_given(column, f"one of its levels, {shown}", value, "give one of those")
+        return float(found[0])
+
+    def written(self, column: Column, code: float) -> Any:
+        """The level."""
+        return (column.levels or ())[int(code)]
 
     def is_open(self, column: Column) -> bool:
         """Whether its levels are still to be read."""
