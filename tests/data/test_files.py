@@ -382,6 +382,15 @@ def test_objects_of_numbers_and_texts_that_spell_numbers_are_numbers():
         as_table(pd.DataFrame({"a": np.array([1, "two"], dtype=object)}))
 
 
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_the_decimal_comma_of_numbers_is_no_comma_of_texts(tmp_path, quote):
+    lines = [f"{q}{j},5{q};{q}hello, {'world' if j % 2 else 'moon'}{q}" for j, q in enumerate([quote] * 40)]
+    (tmp_path / "t.csv").write_text("\n".join(["a;b", *lines, "1.5;hello, world"]))
+    table = read_table(tmp_path / "t.csv")
+    np.testing.assert_array_equal(table.values[:, 0], [*(np.arange(40) + 0.5), 1.5])
+    assert table.coded.columns[1].levels == ("hello, moon", "hello, world")
+
+
 def test_a_label_of_a_nullable_type_may_have_gaps():
     frame = pd.DataFrame(
         {"a": [1.0, 2.0], "b": pd.array([1, None], dtype="Int64"), "c": pd.array([0.5, None], "Float64")}

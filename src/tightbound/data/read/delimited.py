@@ -119,18 +119,20 @@ def _read_quoted(data: bytes, separator: str, source: str) -> tuple[pl.DataFrame
         ) from None
     names, named = _header(rows[0], source)
     body = rows[1:] if named else rows
-    columns = {
-        name: pl.Series(name, _decimal_points([row[j] for row in body], separator), dtype=pl.String)
-        for j, name in enumerate(names)
-    }
-    return pl.DataFrame(columns), Lines(names, named, np.array(numbers[1:] if named else numbers))
+    columns = {name: pl.Series(name, [row[j] for row in body], dtype=pl.String) for j, name in enumerate(names)}
+    return _decimal_points(pl.DataFrame(columns), separator), Lines(
+        names, named, np.array(numbers[1:] if named else numbers)
+    )
 
 
-def _decimal_points(fields: list[str], separator: str) -> list[str]:
-    # Where a semicolon separates the fields, the comma is the decimal point.
+def _decimal_points(frame: pl.DataFrame, separator: str) -> pl.DataFrame:
+    # Where a semicolon separates the fields, the comma is the decimal point of what would be a number with a point.
     if separator != ";":
-        return fields
-    return [field.replace(",", ".") if is_number(field.replace(",", ".")) else field for field in fields]
+        return frame
+    number = r"^\s*[-+]?(\d+,\d*|,\d+)([eE][-+]?\d+)?\s*$"
+    text = pl.col(pl.String)
+    pointed = text.str.replace(",", ".", literal=True)
+    return frame.with_columns(pl.when(text.str.contains(number)).then(pointed).otherwise(text))
 
 
 def _read_plain(data: bytes, separator: str, source: str) -> tuple[pl.DataFrame, Lines]:
@@ -139,9 +141,7 @@ def _read_plain(data: bytes, separator: str, source: str) -> tuple[pl.DataFrame,
     first, _, rest = data.partition(b"\n")
     names, named = _header(first.decode("utf-8").split(separator), source)
     body, numbers = (rest, numbers[1:]) if named else (data, numbers)
-    if separator == ";":
-        body = body.replace(b",", b".")
-    frame = _read_columns(body, separator, names)
+    frame = _decimal_points(_read_columns(body, separator, names), separator)
     return frame, Lines(names, named, numbers)
 
 
@@ -171,7 +171,7 @@ def _read_columns(body: bytes, separator: str, names: Sequence[str]) -> pl.DataF
     if not body:
         return pl.DataFrame(schema=schema)
     options: dict[str, Any] = {"separator": separator, "has_header": False, "quote_char": None}
-    options["new_columns"] = list(names)
+    options |= {"new_columns": list(names), "decimal_comma": separator == ";"}
     try:
         frame = pl.read_csv(io.BytesIO(body), null_values=list(MISSING), infer_schema_length=10_000, **options)
     except pl.exceptions.PolarsError:  # a later row contradicts the types of the first ten thousand
