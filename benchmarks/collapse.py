@@ -28,9 +28,9 @@ from tightbound.model import (
     GenerativeModel,
     StandardGaussian,
 )
-from tightbound.model.decoders import AbstractHead
 from tightbound.model.distributions import Mask, Scalar, Vector
 from tightbound.model.flows.masked import MaskedMLP
+from tightbound.model.likelihoods.heads import AbstractHead
 
 
 @final

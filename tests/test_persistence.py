@@ -489,7 +489,9 @@ def test_custom_networks_are_asked_for_by_name(
 def test_other_factories_are_refused_with_the_array_that_differs(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     save_model(folder, untrained("encoder", "decoder"))
-    with pytest.raises(ValueError, match=r"array p\.decoder\.network\.layers.* must be float32 of shape") as caught:
+    with pytest.raises(
+        ValueError, match=r"array p\.decoder\.network\.network\.layers.* must be float32 of shape"
+    ) as caught:
         load_model(folder, network=Custom(encoder=bottleneck(2), decoder=bottleneck(3)))
     assert str(folder) in str(caught.value)
 

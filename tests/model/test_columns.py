@@ -36,7 +36,7 @@ from tightbound.model import (
     build,
     columns_head,
 )
-from tightbound.model.likelihoods.columns import FixedSpread, spreads_of
+from tightbound.model.networks.output import PartlyConstant
 
 RNG = np.random.default_rng(6)
 KEY = jax.random.key(2)
@@ -373,15 +373,15 @@ def test_what_makes_no_row_is_refused_in_one_sentence(name: str) -> None:
 @pytest.mark.parametrize("gaussian_alone", [False, True])
 def test_a_spread_of_the_column_does_not_follow_from_z(gaussian_alone: bool) -> None:
     """Of continuous and count columns all but the location is a constant; levels and spikes follow z as before."""
-    fixed = spreads_of(HEAD, gaussian_alone=gaussian_alone)
+    fixed = HEAD.spreads(gaussian_alone=gaussian_alone)
     decoder = MLP(2, HEAD.n_inputs, (8,), key=KEY)
-    network = FixedSpread(decoder, fixed)
+    network = decoder.with_output(PartlyConstant(decoder.output, fixed))
     h = np.asarray(jax.vmap(network)(jnp.asarray(RNG.normal(size=(20, 2)))))
     own = [own_numbers(np.arange(HEAD.n_inputs))[j] for j in range(DIM)]
     with_spread = (0, 3) if gaussian_alone else (0, 3, 5, 9)
     assert sorted(fixed) == sorted(int(i) for j in with_spread for i in own[j][1:])
     assert np.all(np.ptp(h[:, fixed], axis=0) == 0)
-    np.testing.assert_allclose(h[0, fixed], decoder.layers[-1].bias[np.array(fixed)])
+    np.testing.assert_allclose(h[0, fixed], decoder.output.constant()[np.array(fixed)])
     assert np.all(np.ptp(np.delete(h, fixed, axis=1), axis=0) > 0)
 
 
@@ -389,6 +389,6 @@ def test_the_specification_says_whose_the_spread_is() -> None:
     columns = tuple(CellWords(family) for family in ("gaussian", "negative_binomial", "bernoulli"))
     for spread, fixed in (("latent", ()), ("column", (3, 4))):
         spec = Specification(3, 2, f"columns(spread={spread})", columns=columns, network="residual(hidden_sizes=(4,))")
-        network = build(spec, start=Start.template(3, None), key=KEY).p.decoder.network
-        assert (network.at if isinstance(network, FixedSpread) else ()) == fixed
+        output = build(spec, start=Start.template(3, None), key=KEY).p.decoder.network.output
+        assert (output.at if isinstance(output, PartlyConstant) else ()) == fixed
         assert Specification.from_json(spec.to_json()) == spec

@@ -261,7 +261,7 @@ GIVEN = {"inputs": CentredInputs(jnp.zeros(1)), "conditions": (4,)}
         (
             (linear(3, 5), BernoulliHead(4), 2, np.zeros((1, 1))),
             GIVEN,
-            "the 4 that a BernoulliHead needs; it returned 5",
+            "must return 4 numbers for a BernoulliHead of 4 cells; it returned 5",
         ),
         ((linear(2, 4), BernoulliHead(4), 2, np.zeros((1, 1))), GIVEN, "must map one vector of 3 numbers"),
     ],

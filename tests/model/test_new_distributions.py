@@ -45,7 +45,6 @@ from tightbound.model import (
     kl_terms,
     make_family,
     n_states,
-    sample_and_log_prob,
 )
 from tightbound.model.building import prior_of
 from tightbound.model.networks.dense import MLP
@@ -144,7 +143,7 @@ def log_densities(distribution: AbstractDistribution, x: jax.Array) -> jax.Array
 @eqx.filter_jit
 def _drawn(distribution: AbstractDistribution, keys: jax.Array) -> Any:
     moments = distribution.mean, distribution.variance
-    return jax.vmap(lambda k: sample_and_log_prob(distribution, key=k))(keys), moments
+    return jax.vmap(lambda k: distribution.sample_and_log_prob(key=k))(keys), moments
 
 
 def mean_within(values: np.ndarray, expected: Any) -> bool:

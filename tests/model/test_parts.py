@@ -23,8 +23,8 @@ from tightbound.model import (
 )
 from tightbound.model.axes.likelihoods import Gaussian
 from tightbound.model.axes.networks import Custom
-from tightbound.model.decoders import COVARIANCES
 from tightbound.model.families import DiagonalGaussianFamily, inverse_positive, lower_triangle, positive
+from tightbound.model.likelihoods.gaussian_vectors import COVARIANCES
 
 KEY = jax.random.key(0)
 
@@ -150,7 +150,7 @@ def test_a_users_network_takes_the_place_of_the_default() -> None:
         specification(network=Custom(encoder=linear, decoder=linear)), start=Start(np.zeros(5), np.zeros(5)), key=KEY
     )
     p = parts.p
-    assert isinstance(p.decoder.network, eqx.nn.Linear)
+    assert isinstance(p.decoder.network.network, eqx.nn.Linear)
     assert bool(jnp.isfinite(p.log_joint(jnp.zeros(5), parts.encoder(jnp.zeros(5)).mean)))
 
 

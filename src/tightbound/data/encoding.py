@@ -102,6 +102,12 @@ class Encoding(ABC):
         return len(self.schema.modelled)
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of a datum that is an image, (height, width) or (height, width, channels); () of a row of columns."""
+        shape = tuple(self.schema.shape)
+        return shape if len(shape) > 1 else ()
+
+    @property
     def given(self) -> tuple[int, ...]:
         """Positions of the columns that p(x | z, c) is given: conditions, an exposure."""
         return ()

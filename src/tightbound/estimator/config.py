@@ -199,6 +199,7 @@ def _specification(
         latent_dim=latent_dim,
         likelihood=_given("likelihood", encoding.likelihood, settings),
         **_members(settings, n_train, factories),
+        shape=encoding.shape,
         mask_input=rows.observed is not None or hidden > 0 or (columns != () and not _is_wide(settings, encoding)),
         dtype=settings["dtype"],
         columns=columns,

@@ -258,6 +258,7 @@ def _with_baselines(subject: _Subject, found: Examination) -> Examination:
         likelihood=likelihood,
         floor=subject.model.encoding.floor,
         independent=_independent(subject.model),
+        columns=() if spec.conditioned else spec.columns,
         seed=subject.model.summary.seed,
         on_progress=lambda done, total, name: subject.tell(f"simple models: {name}", done, total),
     )

@@ -10,7 +10,7 @@ from tightbound.evidence.gap import Gap, advice, decompose_gap
 from tightbound.evidence.importance import importance_evidence
 from tightbound.evidence.latents import Latents, encode
 from tightbound.evidence.pareto import khat_threshold, pareto_khat
-from tightbound.evidence.reference.made import MADE, BernoulliCells, GaussianCells, MadeFit, fit_made, make_made
+from tightbound.evidence.reference.made import MADE, MadeFit, fit_made, make_made
 from tightbound.evidence.reference.ranking import Baseline, fit_baselines
 from tightbound.evidence.result import (
     PER_ROW,
@@ -30,14 +30,12 @@ __all__ = [
     "PER_ROW",
     "TOLERANCE",
     "Baseline",
-    "BernoulliCells",
     "Bracket",
     "Comparison",
     "Difference",
     "Evidence",
     "Finding",
     "Gap",
-    "GaussianCells",
     "Health",
     "History",
     "Kind",

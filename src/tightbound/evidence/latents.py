@@ -19,7 +19,6 @@ from tightbound.model import (
     has_closed_form_kl,
     kl_divergence,
     kl_per_dimension,
-    sample_and_log_prob,
 )
 
 ACTIVE_ABOVE = 0.01
@@ -88,7 +87,7 @@ def _total_kl(posterior: AbstractDistribution, prior: AbstractDistribution) -> A
         return kl_divergence(posterior, prior)
 
     def difference(key: PRNGKeyArray) -> Array:
-        z, log_q = sample_and_log_prob(posterior, key=key)
+        z, log_q = posterior.sample_and_log_prob(key=key)
         return log_q - prior.log_prob(z)
 
     return jnp.mean(jax.vmap(difference)(jax.random.split(jax.random.key(1), _KL_DRAWS)))

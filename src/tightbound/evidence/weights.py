@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from numpy.typing import NDArray
 
 from tightbound.evidence.pareto import pareto_khat, tail_length
-from tightbound.model import AbstractDistribution, GenerativeModel, sample_and_log_prob
+from tightbound.model import AbstractDistribution, GenerativeModel
 from tightbound.model.distributions import Latent, Mask, Vector
 from tightbound.model.generative import LogWeight
 from tightbound.model.streams import Stream
@@ -48,7 +48,7 @@ def draw(
     `defensive`: share a of the draws that comes from the prior, with weights p(x, z) / ((1 - a) q + a p(z)), which
     never exceed p(x | z) / a (Hesterberg, 1995).
     """
-    z, log_q = sample_and_log_prob(q, key=key)
+    z, log_q = q.sample_and_log_prob(key=key)
     from_q = jnp.array(True)
     if defensive:
         key_which, key_prior = jax.random.split(Stream.PRIOR_DRAWS.of(key))

@@ -19,7 +19,6 @@ from tightbound.model import (
     LearnedPrior,
     has_closed_form_kl,
     kl_divergence,
-    sample_and_log_prob,
 )
 from tightbound.model.distributions import Mask, Scalar, Vector
 from tightbound.model.generative import LogWeight
@@ -56,7 +55,7 @@ def draw(
     key: PRNGKeyArray,
 ) -> Draws:
     """Draw z_1..z_k ~ q and weigh them."""
-    z, log_q = jax.vmap(lambda k: sample_and_log_prob(q, key=k))(jax.random.split(key, n_samples))
+    z, log_q = jax.vmap(lambda k: q.sample_and_log_prob(key=k))(jax.random.split(key, n_samples))
     return weigh(p, q, x, observed, z, log_q, with_kl=with_kl)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from typing import Any, final
 
@@ -12,19 +13,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from tightbound.model import axes
 from tightbound.model.axes import networks
-from tightbound.model.decoders import AbstractHead, BernoulliHead, Decoder, gaussian_head
+from tightbound.model.decoders import Decoder
 from tightbound.model.distributions import AbstractDistribution, StandardGaussian
 from tightbound.model.encoders import Encoder
 from tightbound.model.families import AbstractFamily, make_family
 from tightbound.model.generative import GenerativeModel
-from tightbound.model.likelihoods.columns import ColumnsHead, FixedSpread, spreads_of
 from tightbound.model.likelihoods.covariates import TOTAL, conditioned_decoder
+from tightbound.model.likelihoods.heads import AbstractHead, Modelled
 from tightbound.model.likelihoods.mechanisms import self_masking
 from tightbound.model.likelihoods.missingness import selected_decoder, selected_encoder
-from tightbound.model.likelihoods.multinomial_counts import DirichletMultinomialHead, MultinomialHead
 from tightbound.model.networks.dense import MLP, Network
 from tightbound.model.networks.inputs import AbstractInputs, CentredInputs, ColumnsInputs
+from tightbound.model.networks.output import PartlyConstant, with_output_layer
 from tightbound.model.networks.sets import set_inputs
 from tightbound.model.priors import make_prior
 from tightbound.model.specification import SELF_MASKING, Specification
@@ -34,7 +36,6 @@ NetworkFactory = Callable[..., Network]
 
 FLOW_SIZES = (128,)
 """Widths of the networks inside a flow."""
-_QUIET = 0.1
 
 
 @final
@@ -94,7 +95,8 @@ def build(spec: Specification, *, start: Start, key: PRNGKeyArray) -> Parts:
     encoder = None
     if spec.inference.has_encoder:
         inputs = _inputs(spec, start, key=key_encoder)
-        network = network_factory(spec, "encoder")(inputs.size, family.n_parameters, key=key_encoder)
+        factory = network_factory(spec, "encoder")
+        network = _made(factory, inputs.size, family.n_parameters, spec.shape, key=key_encoder)
         encoder = Encoder(_cast(network, spec.dtype), family, inputs)
     decoder = _decoder(spec, start, key=key_decoder)
     if spec.missing_columns:
@@ -111,7 +113,9 @@ def _selected(
     sign = SELF_MASKING[spec.missingness]
     mechanism = self_masking(rows, seen, columns=spec.missing_columns, sign=sign, dtype=spec.dtype)
     made = _cast(
-        selected_encoder(encoder_network, _inputs(spec, start, key=key), spec.latent_dim, mechanism, key=key),
+        selected_encoder(
+            encoder_network, _inputs(spec, start, key=key), spec.latent_dim, mechanism, dtype=spec.dtype, key=key
+        ),
         spec.dtype,
     )
     p = GenerativeModel(StandardGaussian(spec.z_size, spec.dtype), selected_decoder(decoder, mechanism))
@@ -151,33 +155,27 @@ def _inputs_of_conditions(spec: Specification, start: Start) -> ColumnsInputs | 
 def _head(spec: Specification, start: Start) -> AbstractHead:
     """The distribution of the modelled cells."""
     own = list(spec.cells)
-    likelihood = spec.likelihood
-    if likelihood.word == "columns":
-        first = None if start.first is None else jnp.asarray(start.first, spec.dtype)
-        head: AbstractHead = _cast(ColumnsHead([spec.columns[j].cells() for j in own], first), spec.dtype)
-        return head
-    if likelihood.word == "bernoulli":
-        return BernoulliHead(len(own))
-    if likelihood.of_sums:
-        return MultinomialHead(len(own)) if likelihood.word == "multinomial" else DirichletMultinomialHead(len(own))
-    rank = min(likelihood.rank, spec.n_features)
-    return gaussian_head(likelihood.covariance, jnp.asarray(start.floor[own], spec.dtype), rank=rank)
+    columns = tuple(spec.columns[j] for j in own) if spec.columns else ()
+    made: AbstractHead = axes.maker(spec.likelihood.home)(
+        spec.likelihood, Modelled(start.floor[own], spec.dtype, columns, start.first)
+    )
+    return made
 
 
 def _decoder(spec: Specification, start: Start, *, key: PRNGKeyArray) -> Decoder:
     head, conditions = _head(spec, start), _inputs_of_conditions(spec, start)
     key_network, key_spread = jax.random.split(key)
-    factory, own = network_factory(spec, "decoder"), "decoder" in spec.custom
+    factory = network_factory(spec, "decoder")
     z_size = spec.z_size - len(spec.missing_columns)
     in_size = z_size + (0 if conditions is None else conditions.size)
-    network: Any = _cast(factory(in_size, head.n_inputs, key=key_network), spec.dtype)
-    if not own:
-        network = _begun(_calmed(network, head, key=key_spread), head, start, list(spec.cells))
-    if isinstance(head, ColumnsHead) and not own:
-        if spec.likelihood.spread == "column":
-            network = FixedSpread(network, spreads_of(head))
-        elif spec.missing_columns:  # else a spread that depends on z explains the edge of what is missing
-            network = FixedSpread(network, spreads_of(head, gaussian_alone=True))
+    made = _cast(_made(factory, in_size, head.n_inputs, spec.shape, key=key_network), spec.dtype)
+    head.check_network(made, in_size, spec.dtype)
+    network = with_output_layer(made, head.n_inputs, spec.dtype)
+    output = head.start(network.output, start.center[list(spec.cells)], start.first, key=key_spread)
+    # With a mechanism, a spread that depends on z explains the edge of what is missing.
+    of_column = spec.likelihood.word == "columns" and spec.likelihood.spread == "column"
+    fixed = head.spreads(gaussian_alone=not of_column) if of_column or spec.missing_columns else ()
+    network = network.with_output(PartlyConstant(output, fixed) if fixed else output)
     if not spec.conditioned:
         return Decoder(network, head, z_size)
     width = len(spec.conditions) + (spec.exposure is not None)
@@ -185,27 +183,6 @@ def _decoder(spec: Specification, start: Start, *, key: PRNGKeyArray) -> Decoder
     return conditioned_decoder(
         network, head, z_size, given, inputs=conditions, conditions=spec.conditions, exposure=spec.exposure
     )
-
-
-def _begun(network: Any, head: AbstractHead, start: Start, own: list[int]) -> Any:
-    """The network with the marginals in its last bias, so that no step is spent on learning which cells are rare."""
-    if isinstance(head, ColumnsHead):
-        return _with_output_bias(_quiet(network, head.counts), head.first)
-    if isinstance(head, BernoulliHead):
-        return _with_output_bias(network, log_odds_of(start.center[own]))
-    if isinstance(head, MultinomialHead | DirichletMultinomialHead):
-        network = _quiet(network, np.arange(head.dim))
-    if isinstance(head, MultinomialHead | DirichletMultinomialHead) and start.first is not None:
-        return _with_output_bias(network, np.append(start.first, head.spread_at_start(key=jax.random.key(0))))
-    return network
-
-
-def _quiet(network: Any, cells: np.ndarray) -> Any:
-    """Smaller weights into log means: what is a standard deviation elsewhere multiplies and divides by e there."""
-    if not len(cells):
-        return network
-    weight = network.layers[-1].weight
-    return eqx.tree_at(lambda a: a.layers[-1].weight, network, weight.at[:, cells].multiply(_QUIET))
 
 
 def prior_of(spec: Specification, start: Start | None = None, *, key: PRNGKeyArray) -> AbstractDistribution:
@@ -222,7 +199,13 @@ def prior_of(spec: Specification, start: Start | None = None, *, key: PRNGKeyArr
 
 
 def network_factory(spec: Specification, side: str) -> NetworkFactory:
-    """The factory f(in_size, out_size, key=...) of the network of the "encoder" or the "decoder"."""
+    """The factory f(in_size, out_size, key=...) of the network of the "encoder" or the "decoder".
+
+    One of a user with a parameter `shape` is told the shape of a datum: (height, width) or (height, width, channels) of
+    an image. Its network sees and returns the datum as one vector, row after row: an encoder's that of the values,
+    followed by that of the mask where it is 2 prod(shape) long, a decoder's that of the locations, then the
+    likelihood's other numbers. The output layer, at the marginals when a fit begins, is put behind a decoder's network.
+    """
     if side in spec.custom:
         own: NetworkFactory = getattr(spec.network, side)
         return own
@@ -239,25 +222,12 @@ def network_factory(spec: Specification, side: str) -> NetworkFactory:
     return make
 
 
+def _made(factory: NetworkFactory, in_size: int, out_size: int, shape: tuple[int, ...], *, key: PRNGKeyArray) -> Any:
+    """What the factory makes; one with a parameter `shape` is told that of a datum: () of a row of columns."""
+    told = {"shape": shape} if "shape" in inspect.signature(factory).parameters else {}
+    return factory(in_size, out_size, **told, key=key)
+
+
 def _cast(network: Any, dtype: str) -> Any:
     # A user's network comes in the precision of the process, which need not be the model's.
     return jax.tree.map(lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, network)
-
-
-def _calmed(network: Any, head: AbstractHead, *, key: PRNGKeyArray) -> Any:
-    # Whatever is not the location begins as a constant that does not depend on z.
-    last = network.layers[-1]
-    start = head.spread_at_start(key=key).astype(last.bias.dtype)
-    new = (last.weight.at[:, head.dim :].set(0), last.bias.at[head.dim :].set(start))
-    return eqx.tree_at(lambda a: (a.layers[-1].weight, a.layers[-1].bias), network, new)
-
-
-def log_odds_of(mean: np.ndarray) -> np.ndarray:
-    """Log-odds of probabilities, kept from 0 and 1."""
-    p = np.clip(mean, 1e-3, 1 - 1e-3)
-    return np.asarray(np.log(p) - np.log1p(-p))
-
-
-def _with_output_bias(network: Any, bias: Any) -> Any:
-    new = jnp.asarray(bias, network.layers[-1].weight.dtype)
-    return eqx.tree_at(lambda a: a.layers[-1].bias, network, new)

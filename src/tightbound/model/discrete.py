@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tightbound.model.distributions import AbstractDistribution, Bernoulli, Mask, Scalar, Vector
+from tightbound.model.distributions import AbstractDistribution, Mask, Scalar, Vector
 
 MOST_STATES = 2**16
 """Sums over all states go no further."""
@@ -46,6 +46,17 @@ class Categorical(AbstractDistribution):
         del observed
         return jnp.sum(x.reshape(self.logits.shape) * jax.nn.log_softmax(self.logits))
 
+    @property
+    def n_states(self) -> int:
+        """Levels to the power of variables."""
+        return int(self.logits.shape[-1] ** self.logits.shape[-2])
+
+    def all_states(self) -> Float[Array, "s d"]:
+        """The codes of all combinations of levels."""
+        n, c = self.logits.shape
+        levels = np.array(list(itertools.product(range(c), repeat=n)))
+        return jnp.asarray(np.eye(c)[levels].reshape(len(levels), n * c), self.logits.dtype)
+
 
 @final
 class Tabulated(AbstractDistribution):
@@ -80,29 +91,31 @@ class Tabulated(AbstractDistribution):
         distances = jnp.sum((self.states - x[None, :]) ** 2, axis=1)
         return jax.nn.log_softmax(self.logits)[jnp.argmin(distances)]
 
+    @property
+    def n_states(self) -> int:
+        """As many as are listed."""
+        return int(self.states.shape[0])
 
-def n_states(q: AbstractDistribution) -> int | None:
-    """How many values a draw can have; None for a continuous distribution."""
-    if isinstance(q, Bernoulli):
-        return int(2**q.dim)
-    if isinstance(q, Categorical):
-        return int(q.logits.shape[-1] ** q.logits.shape[-2])
-    return int(q.states.shape[0]) if isinstance(q, Tabulated) else None
+    def all_states(self) -> Float[Array, "s d"]:
+        """Those that are listed."""
+        return self.states
 
 
 def check_enumerable(q: AbstractDistribution) -> None:
     """Refuse a continuous distribution, and one of more than 2^16 states (`ValueError`)."""
-    count = n_states(q)
+    count = q.n_states
     if count is None:
-        raise ValueError(
-            f"Enumeration must have discrete latents (bernoulli or categorical); got {type(q).__name__}; "
-            "use the pathwise gradient, or a discrete posterior."
-        )
-    if count > MOST_STATES:
+        q.all_states()
+    elif count > MOST_STATES:
         raise ValueError(
             f"Enumeration must have at most 2^16 = {MOST_STATES} latent states; got {count}; use fewer latents, or the "
             "gradient leave_one_out, disarm or vimco."
         )
+
+
+def n_states(q: AbstractDistribution) -> int | None:
+    """How many values a draw can have; None for a continuous distribution."""
+    return q.n_states
 
 
 def all_states(q: AbstractDistribution) -> Float[Array, "s d"]:
@@ -111,11 +124,4 @@ def all_states(q: AbstractDistribution) -> Float[Array, "s d"]:
     Raises `ValueError` for a continuous distribution and for more than 2^16 states.
     """
     check_enumerable(q)
-    if isinstance(q, Tabulated):
-        return q.states
-    if isinstance(q, Categorical):
-        n, c = q.logits.shape
-        levels = np.array(list(itertools.product(range(c), repeat=n)))
-        return jnp.asarray(np.eye(c)[levels].reshape(len(levels), n * c), q.logits.dtype)
-    codes = np.array(list(itertools.product((0.0, 1.0), repeat=q.dim)))
-    return jnp.asarray(codes, q.mean.dtype)
+    return q.all_states()

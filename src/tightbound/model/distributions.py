@@ -6,6 +6,7 @@ What else a distribution of a whole row can tell (of one cell, of some given oth
 name where there is no answer.
 """
 
+import itertools
 from abc import abstractmethod
 from typing import ClassVar, final
 
@@ -57,6 +58,28 @@ class AbstractDistribution(eqx.Module):
     @abstractmethod
     def log_prob(self, x: Vector, observed: Mask = None) -> Scalar:
         """Log density of the observed cells of `x`, in nats (all cells when `observed` is None)."""
+
+    def sample_and_log_prob(self, *, key: PRNGKeyArray) -> tuple[Vector, Scalar]:
+        """One draw and its log density, in the cheapest way that the distribution has."""
+        z = self.sample(key=key)
+        return z, self.log_prob(z)
+
+    @property
+    def plain(self) -> "AbstractDistribution":
+        """The distribution itself, of one that owns what it is made of."""
+        return self
+
+    @property
+    def n_states(self) -> int | None:
+        """How many values a draw can have; None for a continuous distribution."""
+        return None
+
+    def all_states(self) -> Float[Array, "s d"]:
+        """Every value that a draw can have, one a row; raises `ValueError` for a continuous distribution."""
+        raise ValueError(
+            f"Enumeration must have discrete latents (bernoulli or categorical); got {type(self).__name__}; "
+            "use the pathwise gradient, or a discrete posterior."
+        )
 
     @property
     def factorised(self) -> bool:
@@ -395,6 +418,16 @@ class Bernoulli(AbstractDistribution):
     def entropy(self) -> Scalar:
         """H = sum_j log(1 + e^l_j) - p_j l_j, in nats."""
         return jnp.sum(jax.nn.softplus(self.logits) - self.mean * self.logits)
+
+    @property
+    def n_states(self) -> int:
+        """2^dim."""
+        return int(2**self.dim)
+
+    def all_states(self) -> Float[Array, "s d"]:
+        """All rows of zeros and ones."""
+        codes = np.array(list(itertools.product((0.0, 1.0), repeat=self.dim)))
+        return jnp.asarray(codes, self.logits.dtype)
 
     @property
     def factorised(self) -> bool:

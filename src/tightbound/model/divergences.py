@@ -16,7 +16,6 @@ from tightbound.model.distributions import (
     FullGaussian,
     StandardGaussian,
 )
-from tightbound.model.priors import LearnedPrior
 
 
 def kl_divergence(q: AbstractDistribution, p: AbstractDistribution) -> Float[Array, ""]:
@@ -25,7 +24,7 @@ def kl_divergence(q: AbstractDistribution, p: AbstractDistribution) -> Float[Arr
     Raises `TypeError` for a pair without a closed form; ask `has_closed_form_kl` first.
     Source: Kullback and Leibler (1951); Gaussians as in Kingma and Welling (2014), appendix B.
     """
-    p = _plain(p)
+    p = p.plain
     if not has_closed_form_kl(q, p):
         known = ", ".join(f"{a.__name__} || {b.__name__}" for a, b in (*_WHOLE, *_BY_DIMENSION))
         raise TypeError(
@@ -38,18 +37,18 @@ def kl_divergence(q: AbstractDistribution, p: AbstractDistribution) -> Float[Arr
 
 def has_closed_form_kl(q: AbstractDistribution, p: AbstractDistribution) -> bool:
     """Whether `kl_divergence` knows this pair."""
-    pair = type(q), type(_plain(p))
+    pair = type(q), type(p.plain)
     return pair in _WHOLE or pair in _BY_DIMENSION
 
 
 def has_kl_terms(q: AbstractDistribution, p: AbstractDistribution) -> bool:
     """Whether both are products over the latent dimensions, so that KL(q || p) is a sum of known terms."""
-    return (type(q), type(_plain(p))) in _BY_DIMENSION
+    return (type(q), type(p.plain)) in _BY_DIMENSION
 
 
 def kl_terms(q: AbstractDistribution, p: AbstractDistribution) -> Float[Array, " d"]:
     """The terms of KL(q || p) for each latent dimension, (d,) nats; only where `has_kl_terms`."""
-    p = _plain(p)
+    p = p.plain
     return _BY_DIMENSION[type(q), type(p)](q, p)
 
 
@@ -60,13 +59,9 @@ def kl_per_dimension(q: AbstractDistribution, p: AbstractDistribution) -> Float[
     """
     if has_kl_terms(q, p):
         return kl_terms(q, p)
-    p = _plain(p)
+    p = p.plain
     mean, variance = (q.mean - p.mean) ** 2 / p.variance, q.variance / p.variance
     return 0.5 * (variance + mean - 1 - jnp.log(variance))
-
-
-def _plain(p: AbstractDistribution) -> AbstractDistribution:
-    return p.member if isinstance(p, LearnedPrior) else p
 
 
 def _diagonal_to_standard(q: DiagonalGaussian, p: StandardGaussian) -> Float[Array, " d"]:

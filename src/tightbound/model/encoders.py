@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import final
 
 import equinox as eqx
-import jax
 from jaxtyping import Array, Float
 
 from tightbound.model.distributions import AbstractDistribution, Mask, Vector
 from tightbound.model.families import AbstractFamily
-from tightbound.model.networks.dense import Network, n_outputs
+from tightbound.model.networks.dense import Network, check_size, dtype_of
 from tightbound.model.networks.inputs import AbstractInputs
 
 
@@ -26,14 +25,9 @@ class Encoder(eqx.Module):
     inputs: AbstractInputs
 
     def __check_init__(self) -> None:
-        dtypes = [a.dtype.name for a in jax.tree.leaves(self.inputs) if eqx.is_inexact_array(a)]
-        given = n_outputs(self.network, self.inputs.size, dtypes[0] if dtypes else None)
-        if given != self.family.n_parameters:
-            raise ValueError(
-                f"The encoder's network must return {self.family.n_parameters} numbers for a "
-                f"{type(self.family).__name__} of dimension {self.family.dim}; it returned {given}; "
-                "change the size of its last layer."
-            )
+        sizes = self.inputs.size, self.family.n_parameters
+        needed_by = f"a {type(self.family).__name__} of dimension {self.family.dim}"
+        check_size(self.network, sizes, dtype_of(self.inputs), "encoder", needed_by)
 
     def __call__(self, x: Vector, observed: Mask = None) -> AbstractDistribution:
         """The posterior approximation for one row (`observed` None: every cell is)."""

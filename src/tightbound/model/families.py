@@ -5,7 +5,7 @@ A family is the last step of every encoder (network, then family) and of every s
 
 import dataclasses
 from abc import abstractmethod
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import equinox as eqx
 import jax
@@ -54,6 +54,9 @@ class AbstractFamily(eqx.Module):
     It may own arrays of its own that all members share (a flow's networks).
     """
 
+    neutral: ClassVar[float] = 0.0
+    """The mean from which a search may start: that of N(0, I), or of the uniform distribution of discrete ones."""
+
     @property
     @abstractmethod
     def dim(self) -> int:
@@ -68,6 +71,10 @@ class AbstractFamily(eqx.Module):
     def __call__(self, parameters: Float[Array, " m"]) -> AbstractDistribution:
         """The member with these parameters, shape (n_parameters,)."""
 
+    def mixture(self, logits: Float[Array, " c"], parameters: Float[Array, "c m"]) -> "GaussianMixture | Mixture":
+        """The mixture of the members with these parameters."""
+        return Mixture(logits, eqx.filter_vmap(self)(parameters))
+
     @abstractmethod
     def near(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
         """Parameters of a member with about this mean and standard deviation (probabilities, for discrete ones)."""
@@ -76,8 +83,7 @@ class AbstractFamily(eqx.Module):
 def first_parameters(family: AbstractFamily, dtype: str | None = None) -> Float[Array, " m"]:
     """Parameters of a member near N(0, I), or near the uniform one of a discrete family: where a search may start."""
     zero = jnp.zeros(family.dim, dtype)
-    uniform = {BernoulliFamily: 0.5, CategoricalFamily: 1.0}.get(type(family), 0.0)
-    return family.near(zero + uniform, jnp.ones_like(zero))
+    return family.near(zero + family.neutral, jnp.ones_like(zero))
 
 
 @final
@@ -100,6 +106,11 @@ class DiagonalGaussianFamily(AbstractFamily):
         """First half: loc; second half: scale through softplus."""
         loc, raw = jnp.split(parameters, 2)
         return DiagonalGaussian(loc, positive(raw))
+
+    def mixture(self, logits: Float[Array, " c"], parameters: Float[Array, "c m"]) -> GaussianMixture:
+        """With differentiable draws."""
+        components = jax.vmap(self)(parameters)
+        return GaussianMixture(logits, components.loc, components.scale)
 
     def near(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
         """Exactly these."""
@@ -155,10 +166,7 @@ class MixtureFamily(AbstractFamily):
     def __call__(self, parameters: Float[Array, " m"]) -> GaussianMixture | Mixture:
         """The mixture; with differentiable draws when the components are diagonal Gaussians."""
         logits, rest = jnp.split(parameters, [self.n_components])
-        components = eqx.filter_vmap(self.component)(rest.reshape(self.n_components, -1))
-        if isinstance(components, DiagonalGaussian):
-            return GaussianMixture(logits, components.loc, components.scale)
-        return Mixture(logits, components)
+        return self.component.mixture(logits, rest.reshape(self.n_components, -1))
 
     def near(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
         """Components spread about the mean, by half a standard deviation: alike, they would stay alike."""
@@ -201,6 +209,7 @@ class FlowFamily(AbstractFamily):
 class BernoulliFamily(AbstractFamily):
     """Independent bits from their log-odds."""
 
+    neutral: ClassVar[float] = 0.5
     size: int = eqx.field(static=True)
 
     @property
@@ -227,6 +236,7 @@ class BernoulliFamily(AbstractFamily):
 class CategoricalFamily(AbstractFamily):
     """Independent variables of n_levels levels each, as one-hot codes."""
 
+    neutral: ClassVar[float] = 1.0
     n_variables: int = eqx.field(static=True)
     n_levels: int = eqx.field(static=True)
 

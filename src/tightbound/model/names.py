@@ -1,15 +1,7 @@
 """The public names of this room, fetched when the first of them is used (`tightbound.model`)."""
 
 from tightbound.model.building import Parts, Start, build
-from tightbound.model.decoders import (
-    BernoulliHead,
-    Decoder,
-    DiagonalGaussianHead,
-    FixedScaleGaussianHead,
-    FullGaussianHead,
-    LowRankGaussianHead,
-    gaussian_head,
-)
+from tightbound.model.decoders import Decoder
 from tightbound.model.discrete import MOST_STATES, Categorical, Tabulated, all_states, check_enumerable, n_states
 from tightbound.model.distributions import (
     AbstractDistribution,
@@ -33,7 +25,7 @@ from tightbound.model.families import (
     first_parameters,
     make_family,
 )
-from tightbound.model.flows.transformed import Transformed, sample_and_log_prob
+from tightbound.model.flows.transformed import Transformed
 from tightbound.model.generative import GenerativeModel
 from tightbound.model.likelihoods import (
     AbstractCells,
@@ -53,8 +45,16 @@ from tightbound.model.likelihoods import (
     StudentTCells,
     ZeroInflatedCells,
 )
+from tightbound.model.likelihoods.binary_vectors import BernoulliHead
 from tightbound.model.likelihoods.columns import ColumnsHead, ProductOfCells, columns_head
 from tightbound.model.likelihoods.covariates import TOTAL, Conditioned, ConditionedHead, conditioned_decoder
+from tightbound.model.likelihoods.gaussian_vectors import (
+    DiagonalGaussianHead,
+    FixedScaleGaussianHead,
+    FullGaussianHead,
+    LowRankGaussianHead,
+    gaussian_head,
+)
 from tightbound.model.likelihoods.missingness import with_strength
 from tightbound.model.likelihoods.multinomial_counts import (
     DirichletMultinomial,
@@ -151,6 +151,5 @@ __all__ = [
     "make_prior",
     "moments_of",
     "n_states",
-    "sample_and_log_prob",
     "with_strength",
 ]

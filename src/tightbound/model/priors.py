@@ -27,6 +27,11 @@ class LearnedPrior(AbstractDistribution):
         return self.family(self.parameters)
 
     @property
+    def plain(self) -> AbstractDistribution:
+        """The member."""
+        return self.member
+
+    @property
     def dim(self) -> int:
         """Length of one draw."""
         return self.family.dim

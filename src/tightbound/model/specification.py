@@ -35,6 +35,8 @@ class Specification:
     posterior: Any = "diagonal"
     inference: Any = "amortised"
     network: Any = "residual"
+    shape: tuple[int, ...] = ()
+    """Of a datum, where it is an image: (height, width) or (height, width, channels)."""
     mask_input: bool = False
     dtype: str = "float32"
     columns: tuple[CellWords, ...] = ()
@@ -119,7 +121,7 @@ _LEGAL: dict[str, tuple[str, ...]] = {
     "missingness": ("random", *SELF_MASKING),
     "encoder": ENCODERS,
 }
-_TUPLES = ("missing_columns", "conditions")
+_TUPLES = ("shape", "missing_columns", "conditions")
 
 
 def _check_latents(spec: Specification) -> None:

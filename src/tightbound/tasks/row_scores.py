@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from tightbound.evidence.chunks import Progress, by_chunks
 from tightbound.learn import Pair, Refinement
-from tightbound.model import sample_and_log_prob
 from tightbound.model.streams import Stream
 from tightbound.tasks.sampling import Batch, Mask, Row, Values, check_arguments, found_rows, rows_of, sizes
 
@@ -86,7 +85,7 @@ def _regret(pair: Pair, batch: Batch, loop: Refinement, n_samples: int, *, key: 
 
     def one(row: Row) -> Array:
         def bound(numbers: Array, s: Array) -> Array:
-            z, log_q = sample_and_log_prob(family(numbers), key=jax.random.fold_in(row.key, s))
+            z, log_q = family(numbers).sample_and_log_prob(key=jax.random.fold_in(row.key, s))
             return p.log_weight(row.x, z, log_q, row.observed).total
 
         loop_key = Stream.REFINING.of(row.key)

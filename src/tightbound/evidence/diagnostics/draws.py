@@ -20,7 +20,6 @@ from tightbound.model import (
     FullGaussian,
     GenerativeModel,
     LowRankGaussian,
-    sample_and_log_prob,
 )
 
 Mask = NDArray[np.bool_] | None
@@ -154,7 +153,7 @@ def _draw(
         numbers = q.numbers(p, x, observed, key=key_search)
 
         def weighed(key: PRNGKeyArray) -> tuple[Array, ...]:
-            z, log_q = sample_and_log_prob(q.member(p, numbers), key=key)
+            z, log_q = q.member(p, numbers).sample_and_log_prob(key=key)
             cells = p.decoder(z).at(x, observed)
             log_w = p.log_weight(x, z, log_q, observed, cells).total
             return z, log_q, log_w, *((cells.mean, cells.variance) if judged else ())

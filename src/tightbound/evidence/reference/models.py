@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import final
+from typing import Any, final
 
 import jax
 import numpy as np
@@ -29,7 +29,8 @@ from tightbound.evidence.reference.independent_columns import (
     log_density,
     smoothed_means,
 )
-from tightbound.evidence.reference.made import MadeFit, fit_made
+from tightbound.evidence.reference.made import MadeFit, fit_made, standard_units
+from tightbound.model import CellWords
 
 FEWEST_ROWS = 20
 """Below this nothing can be held out, so nothing can be chosen."""
@@ -56,8 +57,6 @@ UNITS_FOR_MADE = (128, 500)
 WORK_FOR_MADE = 2.5e11
 """Rows x columns x hidden units x epochs that fitting a MADE may take, times the mean of inputs and outputs a cell."""
 STEPS_FOR_MADE = 30_000
-COARSEST_FLOOR_FOR_MADE = 0.3
-"""Its Gaussians share one floor: above this many standard deviations it would blur the other columns."""
 
 Scorer = Callable[[Numbers, Seen], Numbers]
 """Checked rows and mask to log densities, (n,) nats."""
@@ -92,6 +91,8 @@ class Task:
     seed: int
     obstacle: str
     """Why there is no scatter: "" if there is one."""
+    columns: tuple[CellWords, ...] = ()
+    """Of columns of several kinds: the likelihood of each."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -103,7 +104,9 @@ class Task:
         return np.random.default_rng([self.seed, 1])
 
 
-def prepared(x: Numbers, seen: Seen, likelihood: str, floor: Numbers, seed: int) -> Task:
+def prepared(
+    x: Numbers, seen: Seen, likelihood: str, floor: Numbers, seed: int, columns: tuple[CellWords, ...] = ()
+) -> Task:
     """Rows in random order and in parts; rows without observed cells, which say nothing, are dropped."""
     kept = np.arange(len(x)) if seen is None else np.flatnonzero(seen.any(axis=1))
     order = np.random.default_rng([seed, 0]).permutation(kept)
@@ -119,7 +122,7 @@ def prepared(x: Numbers, seen: Seen, likelihood: str, floor: Numbers, seed: int)
     if not obstacle:
         parts[:2] = [_with_scatter(part, floor) for part in parts[:2]]
     fit, guard = (parts[1], parts[2]) if n_held_out else (None, None)
-    return Task(parts[0], fit, guard, floor, seed, obstacle)
+    return Task(parts[0], fit, guard, floor, seed, obstacle, columns)
 
 
 def _obstacle(part: Part) -> str:
@@ -299,25 +302,28 @@ def _gaussian_made(task: Task) -> Outcome:
         return obstacle or "no rows can be held out"
     if task.shape[1] > WIDEST_GAUSSIAN_MADE:
         return f"it would take too long with {task.shape[1]} columns (at most {WIDEST_GAUSSIAN_MADE})"
-    floors = task.floor / np.maximum(task.fit.x.std(axis=0), 1e-12)
-    coarsest, column = float(np.max(floors)), int(np.argmax(floors))
-    if coarsest > COARSEST_FLOOR_FOR_MADE:
-        return (
-            f"its columns share one floor, {COARSEST_FLOOR_FOR_MADE} standard deviations at most, and column "
-            f"{column} varies too little beside its own"
-        )
-    return _made(task, "gaussian", n_units=UNITS_FOR_MADE[0], n_components=5, floor=coarsest)
+    _, spread = standard_units(task.fit.x, task.fit.seen)
+    floors = task.floor / spread
+    return _made(
+        task, UNITS_FOR_MADE[0], "5 Gaussians a cell, ", 16.0, likelihood="gaussian", n_components=5, floor=floors
+    )
 
 
 def _bernoulli_made(task: Task) -> Outcome:
     units = int(np.clip(task.shape[1], *UNITS_FOR_MADE))
-    return _made(task, "bernoulli", n_units=units, n_components=1, floor=0.01)
+    return _made(task, units, "", 1.0, likelihood="bernoulli")
+
+
+def _columns_made(task: Task) -> Outcome:
+    if task.shape[1] > WIDEST_GAUSSIAN_MADE:
+        return f"it would take too long with {task.shape[1]} columns (at most {WIDEST_GAUSSIAN_MADE})"
+    outputs = sum(column.cells().n_outputs for column in task.columns) / task.shape[1]
+    families = "families as in the model, "
+    return _made(task, UNITS_FOR_MADE[0], families, outputs, likelihood="columns", columns=task.columns)
 
 
 def _made_obstacle(task: Task) -> str | None:
     n, d = task.shape
-    if task.all.seen is not None:
-        return "it cannot integrate out missing cells"
     if d < 2:
         return "it needs at least 2 columns; there is 1"
     if n < FEWEST_ROWS_FOR_MADE:
@@ -325,34 +331,35 @@ def _made_obstacle(task: Task) -> str | None:
     return None
 
 
-def _made(task: Task, likelihood: str, *, n_units: int, n_components: int, floor: float) -> Outcome:
+def _made(task: Task, n_units: int, cells: str, outputs: float, **options: Any) -> Outcome:
+    """A MADE of so many hidden units and outputs a cell; `cells`: what to say of its cells."""
     obstacle = _made_obstacle(task)
     if obstacle is not None or task.fit is None or task.guard is None:
         return obstacle or "no rows can be held out"
-    outputs = 3 * n_components if likelihood == "gaussian" else 1
     by_work = WORK_FOR_MADE / (task.fit.x.size * n_units * (1 + outputs) / 2)
     batch_size = 100
     by_steps = STEPS_FOR_MADE * batch_size / len(task.fit.x)
     epochs = int(np.clip(min(by_work, by_steps), 3, 200))
     found = fit_made(
         task.fit.x,
-        likelihood=likelihood,
-        n_components=n_components,
+        task.fit.seen,
+        **options,
         hidden_sizes=(n_units,),
         epochs=epochs,
         validation=task.guard.x,
+        validation_observed=task.guard.seen,
         patience=max(3, epochs // 10),
         batch_size=batch_size,
-        floor=floor,
         key=jax.random.key(task.seed),
     )
-    cells = f"{n_components} Gaussians a cell, " if likelihood == "gaussian" else ""
     detail = f"{cells}{n_units} hidden units, at most {epochs} epochs, stopped early on held-out rows"
+    if found.takes_missing:
+        detail += "; of the observed cells given which are observed"
     return _made_scorer(found), detail
 
 
 def _made_scorer(found: MadeFit) -> Scorer:
-    return lambda x, seen: found.log_prob(x) if len(x) else np.zeros(0)
+    return lambda x, seen: found.log_prob(x, seen) if len(x) else np.zeros(0)
 
 
 GAUSSIAN: dict[str, Callable[[Task], Outcome]] = {
@@ -368,3 +375,4 @@ BERNOULLI: dict[str, Callable[[Task], Outcome]] = {
     "Bernoulli mixture": _bernoulli_mixture,
     "MADE": _bernoulli_made,
 }
+COLUMNS: dict[str, Callable[[Task], Outcome]] = {"MADE": _columns_made}

@@ -5,6 +5,7 @@ rows, and it is then fitted to all of them. All work in the model's units and ke
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Protocol, final, runtime_checkable
 
 import equinox as eqx
@@ -15,8 +16,8 @@ from jaxtyping import Array
 from numpy.typing import ArrayLike
 
 from tightbound.evidence.reference.independent_columns import Numbers, Seen, column_moments
-from tightbound.evidence.reference.models import BERNOULLI, GAUSSIAN, Scorer, prepared
-from tightbound.model import AbstractDistribution
+from tightbound.evidence.reference.models import BERNOULLI, COLUMNS, GAUSSIAN, Scorer, prepared
+from tightbound.model import AbstractDistribution, CellWords
 
 LIKELIHOODS = ("gaussian", "bernoulli", "columns")
 
@@ -80,13 +81,15 @@ def fit_baselines(
     floor: ArrayLike | None = None,
     made: bool = True,
     independent: AbstractDistribution | None = None,
+    columns: Sequence[CellWords] = (),
     seed: int = 0,
     on_progress: Listener | None = None,
 ) -> tuple[tuple[Baseline, ...], tuple[str, ...]]:
     """Fit every simple model that these rows allow.
 
     Gaussian: independent Gaussians; one with full covariance; probabilistic PCA; factor analysis; a mixture of
-    Gaussians; MADE. Bernoulli: independent Bernoullis; a mixture of them; MADE.
+    Gaussians; MADE. Bernoulli: independent Bernoullis; a mixture of them; MADE. Columns of several kinds: independent
+    ones; MADE.
 
     Args:
         x: (n, d) training rows in the model's units; cells that are not observed may hold anything.
@@ -96,6 +99,7 @@ def fit_baselines(
             1 where that is 0).
         made: whether to fit a MADE as well: the slowest, and often the best.
         independent: of columns of several kinds: their product, fitted to their marginals.
+        columns: of columns of several kinds: the likelihood of each, for a MADE; () for none.
         seed: of the held-out rows, of starting points, and of MADE's weights.
         on_progress: called before each fit with how many of how many are done, and the name of the next.
 
@@ -110,13 +114,12 @@ def fit_baselines(
     if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
         raise ValueError(f"seed must be a whole number from 0 to {2**32 - 1}; got {seed!r}; 0 is usual.")
     rows, seen = _checked(x, observed, likelihood)
-    if independent is not None:
-        return _columns(rows.shape[1], independent)
-    task = prepared(rows, seen, likelihood, _checked_floor(floor, rows, seen, likelihood), seed)
-    steps = dict(GAUSSIAN if likelihood == "gaussian" else BERNOULLI)
-    if not made:
+    steps = dict({"gaussian": GAUSSIAN, "bernoulli": BERNOULLI, "columns": COLUMNS}[likelihood])
+    if not made or (likelihood == "columns" and not columns):
         del steps["MADE"]
-    found: list[Baseline] = []
+    found = [] if independent is None else [_independent_columns(rows.shape[1], independent)]
+    floors = _checked_floor(floor, rows, seen, likelihood)
+    task = prepared(rows, seen, likelihood, floors, seed, tuple(columns))
     left_out: list[str] = []
     for i, (name, step) in enumerate(steps.items()):
         if on_progress is not None:
@@ -126,20 +129,20 @@ def fit_baselines(
             left_out.append(f"{name[0].upper()}{name[1:]} left out: {outcome}.")
         else:
             scorer, detail = outcome
-            takes_missing = name != "MADE"
+            takes_missing = name != "MADE" or task.fit is None or task.fit.seen is not None
             found.append(Baseline(name, detail, likelihood, rows.shape[1], takes_missing, scorer))
     return tuple(found), tuple(left_out)
 
 
-def _columns(n_columns: int, independent: AbstractDistribution) -> tuple[tuple[Baseline, ...], tuple[str, ...]]:
-    """The one simple model that columns of any kinds have."""
+def _independent_columns(n_columns: int, independent: AbstractDistribution) -> Baseline:
+    """The simplest model that columns of any kinds have."""
 
     def scorer(x: Numbers, seen: Seen) -> Numbers:
         mask = np.ones(x.shape, bool) if seen is None else seen
         return np.asarray(_log_probs(independent, jnp.asarray(x, "float32"), jnp.asarray(mask)), np.float64)
 
     name, detail = "independent columns", "families as in the model, fitted to each column by its moments"
-    return (Baseline(name, detail, "columns", n_columns, True, scorer),), ()
+    return Baseline(name, detail, "columns", n_columns, True, scorer)
 
 
 @eqx.filter_jit

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tightbound.learn.objectives import ELBO, AbstractObjective, Draws, ImportanceWeighted, draw, frozen, weigh
-from tightbound.model import AbstractDistribution, GenerativeModel, sample_and_log_prob
+from tightbound.model import AbstractDistribution, GenerativeModel
 from tightbound.model.distributions import Mask, Scalar, Vector
 from tightbound.model.generative import LogWeight
 
@@ -186,7 +186,7 @@ class Resampled(AbstractGradient):
         picked = jax.random.categorical(key_pick, tempered)
         factor = 1 - problem.kl_weight * (1 - jax.nn.softmax(tempered)[picked])
         again = jax.random.split(key_draws, problem.objective.n_draws)[picked]
-        z = _scale_cotangent(sample_and_log_prob(problem.q, key=again)[0], factor)
+        z = _scale_cotangent(problem.q.sample_and_log_prob(key=again)[0], factor)
         weight = problem.p.log_weight(problem.x, z, frozen(problem.q).log_prob(z), problem.observed)
         return from_draws(problem, draws, weight.tempered(problem.kl_weight))
 
@@ -227,7 +227,7 @@ def _held_draws(problem: Problem, *, key: PRNGKeyArray, scaled: bool = False) ->
     """Differentiable draws, with log q as a function of z alone; `scaled`: their cotangents times path factors."""
     p, q, held = problem.p, problem.q, frozen(problem.q)
     keys = jax.random.split(key, problem.objective.n_draws)
-    z, _ = jax.vmap(lambda k: sample_and_log_prob(q, key=k))(keys)
+    z, _ = jax.vmap(lambda k: q.sample_and_log_prob(key=k))(keys)
 
     def weights_of(z: Array) -> Draws:
         return weigh(p, held, problem.x, problem.observed, z, jax.vmap(held.log_prob)(z))

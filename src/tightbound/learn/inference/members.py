@@ -85,7 +85,7 @@ class AbstractInference(eqx.Module):
 
     def search(
         self,
-        p: GenerativeModel,
+        p: Any,
         x: Vector,
         observed: Mask,
         kept: Numbers | None,

@@ -19,7 +19,6 @@ from tightbound.model import (
     FullGaussianFamily,
     GenerativeModel,
     n_states,
-    sample_and_log_prob,
 )
 from tightbound.model.distributions import Mask, Scalar, Vector
 from tightbound.model.families import first_parameters, lower_triangle, positive
@@ -192,7 +191,7 @@ def _landing(target: Target, at: Numbers, n_samples: int, *, key: PRNGKeyArray) 
     """
     p, family = target.p, target.family
     keys = jax.random.split(key, n_samples)
-    z, back = jax.vjp(lambda a: jax.vmap(lambda k: sample_and_log_prob(family(a), key=k)[0])(keys), at)
+    z, back = jax.vjp(lambda a: jax.vmap(lambda k: family(a).sample_and_log_prob(key=k)[0])(keys), at)
     q = family(at)
 
     def log_weight(z: Vector) -> Scalar:

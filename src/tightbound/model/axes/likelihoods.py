@@ -45,6 +45,7 @@ class Gaussian(Likelihood):
     """A joint Gaussian of all columns, which are numbers."""
 
     word = "gaussian"
+    home = "tightbound.model.likelihoods.gaussian_vectors:make"
     covariance: str = parameter(
         "feature",
         "shared: one learned scale, feature: one a column; diagonal, low_rank, full: from z",
@@ -69,6 +70,7 @@ class Bernoulli(Likelihood):
 
     word = "bernoulli"
     phrase = "a Bernoulli decoder"
+    home = "tightbound.model.likelihoods.binary_vectors:make"
     binarize: bool = parameter(
         False, "binarise 8-bit intensities anew each time a row is drawn; for scoring, once", kind=bool
     )
@@ -81,6 +83,7 @@ class Columns(Likelihood):
 
     word = "columns"
     phrase = "a decoder that gives every column its own distribution"
+    home = "tightbound.model.likelihoods.columns:make"
     by_column = True
     continuous: str = parameter(
         "normal_scores",
@@ -109,6 +112,7 @@ class Multinomial(Likelihood):
 
     word = "multinomial"
     phrase = "a multinomial decoder of counts given their sum"
+    home = "tightbound.model.likelihoods.multinomial_counts:make"
     by_column = True
     of_sums = True
 
@@ -120,6 +124,7 @@ class DirichletMultinomial(Likelihood):
 
     word = "dirichlet_multinomial"
     phrase = "a Dirichlet-multinomial decoder of counts given their sum"
+    home = "tightbound.model.likelihoods.multinomial_counts:make_dirichlet"
     by_column = True
     of_sums = True
 

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tightbound.model.distributions import Latent, Scalar
-from tightbound.model.flows.masked import MaskedMLP, zeroed
+from tightbound.model.flows.masked import MaskedMLP
 from tightbound.model.flows.transformers import AbstractTransformer, Affine, RationalQuadraticSpline
 from tightbound.model.networks.dense import MLP, Network
 
@@ -274,7 +274,7 @@ def coupling(
     n_kept = dim // 2 if flip else (dim + 1) // 2
     n_outputs = (dim - n_kept) * transformer.n_parameters
     network = MLP(n_kept + context_size, n_outputs, hidden_sizes, dtype=dtype, key=key)
-    network = eqx.tree_at(lambda mlp: mlp.layers[-1], network, zeroed(network.layers[-1]))
+    network = network.with_output(network.output.begun(np.zeros(n_outputs), np.zeros(n_outputs)))
     return Coupling(network, transformer, dim, context_size, flip)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tightbound.model.networks.dense import ACTIVATIONS, MLP, Linear
+from tightbound.model.networks.dense import ACTIVATIONS, MLP
+from tightbound.model.networks.output import Linear
 
 _Degrees = npt.NDArray[np.int64]
 _Mask = npt.NDArray[np.bool_]

@@ -60,11 +60,3 @@ class Transformed(AbstractDistribution):
         both = jnp.concatenate([epsilon, -epsilon])
         u = self.base.loc[None, :] + self.base.scale[None, :] * both
         return jax.vmap(lambda u: self.bijection.forward(u, self.context)[0])(u)
-
-
-def sample_and_log_prob(q: AbstractDistribution, *, key: PRNGKeyArray) -> tuple[Latent, Scalar]:
-    """One draw z and log q(z), in the cheapest way that the distribution has."""
-    if isinstance(q, Transformed):
-        return q.sample_and_log_prob(key=key)
-    z = q.sample(key=key)
-    return z, q.log_prob(z)

@@ -15,11 +15,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from numpy.typing import ArrayLike, NDArray
 
-from tightbound.model.decoders import AbstractHead
 from tightbound.model.distributions import (
     AbstractDistribution,
     Column,
-    Latent,
     Mask,
     Scalar,
     Vector,
@@ -27,6 +25,7 @@ from tightbound.model.distributions import (
     finite,
 )
 from tightbound.model.likelihoods import AbstractCells
+from tightbound.model.likelihoods.heads import AbstractHead, Modelled
 
 Places = tuple[tuple[int, ...], ...]
 
@@ -251,9 +250,28 @@ class ColumnsHead(AbstractHead):
             begin += index.size
         return ProductOfCells(self.groups, tuple(raws), self.places, self.sizes)
 
+    def location_at_start(self, mean: NDArray[np.float64], first: NDArray[np.float64] | None) -> ArrayLike:
+        """The locations in `first`."""
+        return self.first[: self.dim]
+
+    @property
+    def owners(self) -> NDArray[np.int64]:
+        """The column that each input is a number of."""
+        return np.concatenate([np.arange(self.dim), np.repeat(np.arange(self.dim), self._own_sizes() - 1)])
+
     def spread_at_start(self, *, key: PRNGKeyArray) -> Float[Array, " s"]:
         """What follows the locations in `first`."""
         return self.first[self.dim :]
+
+    def spreads(self, *, gaussian_alone: bool = False) -> tuple[int, ...]:
+        """All numbers but the location of a continuous or count column without spikes (`gaussian_alone`: the scales of
+        Gaussian ones)."""
+        after, found = self.dim, list[int]()
+        for cells in self.cells():
+            if cells.is_gaussian or (not gaussian_alone and (cells.is_count or cells.measure == "lebesgue")):
+                found += range(after, after + cells.n_outputs - 1)
+            after += cells.n_outputs - 1
+        return tuple(found)
 
     def exposed(self, h: Float[Array, " m"], log_exposure: Scalar) -> Float[Array, " m"]:
         """The network output in which the (base) means of all count columns are `exposure` times as large."""
@@ -281,11 +299,16 @@ class ColumnsHead(AbstractHead):
                 found[j] = jax.tree.map(lambda leaf, i=i: leaf[i], cells).resized(size)
         return tuple(found[j] for j in range(self.dim))
 
-    def _indices(self) -> list[NDArray[np.int64]]:
-        """Where in the network's output the numbers of every group lie, (columns, n_outputs) each; -1: nowhere."""
+    def _own_sizes(self) -> NDArray[np.int64]:
+        """Numbers of each column."""
         own = np.zeros(self.dim, int)
         for place, sizes in zip(self.places, self.sizes, strict=True):
             own[list(place)] = sizes
+        return own
+
+    def _indices(self) -> list[NDArray[np.int64]]:
+        """Where in the network's output the numbers of every group lie, (columns, n_outputs) each; -1: nowhere."""
+        own = self._own_sizes()
         begin = self.dim + np.concatenate([[0], np.cumsum(own - 1)[:-1]])
         found = []
         for place, sizes in zip(self.places, self.sizes, strict=True):
@@ -360,27 +383,12 @@ def columns_head(cells: Sequence[AbstractCells], x: ArrayLike, observed: ArrayLi
     return ColumnsHead(cells, jnp.asarray(np.concatenate([[s[0] for s in starts], *[s[1:] for s in starts]]), float))
 
 
-@final
-class FixedSpread(eqx.Module):
-    """A decoder's network whose outputs `at` do not depend on z: they are its last bias alone."""
-
-    network: Any
-    at: tuple[int, ...] = eqx.field(static=True)
-
-    def __call__(self, z: Latent) -> Float[Array, " m"]:
-        """Map one vector."""
-        h, fixed = self.network(z), np.array(self.at, int)
-        return h.at[fixed].set(self.network.layers[-1].bias[fixed])
-
-
-def spreads_of(head: ColumnsHead, *, gaussian_alone: bool = False) -> tuple[int, ...]:
-    """Which inputs of the head are all numbers but the location of a continuous or count column without spikes.
-
-    `gaussian_alone`: of Gaussian columns, their scales.
-    """
-    after, found = head.dim, list[int]()
-    for cells in head.cells():
-        if cells.is_gaussian or (not gaussian_alone and (cells.is_count or cells.measure == "lebesgue")):
-            found += range(after, after + cells.n_outputs - 1)
-        after += cells.n_outputs - 1
-    return tuple(found)
+def make(member: Any, modelled: Modelled) -> ColumnsHead:
+    """The head of the member "columns"."""
+    del member
+    first = None if modelled.first is None else jnp.asarray(modelled.first, modelled.dtype)
+    head = ColumnsHead([column.cells() for column in modelled.columns], first)
+    in_precision: ColumnsHead = jax.tree.map(
+        lambda leaf: leaf.astype(modelled.dtype) if eqx.is_inexact_array(leaf) else leaf, head
+    )
+    return in_precision

@@ -14,9 +14,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from numpy.typing import ArrayLike, NDArray
 
-from tightbound.model.decoders import AbstractHead, Decoder
+from tightbound.model.decoders import Decoder
 from tightbound.model.distributions import AbstractDistribution, Column, Latent, Mask, Scalar, Vector
-from tightbound.model.networks.dense import Network, n_outputs
+from tightbound.model.likelihoods.heads import AbstractHead
+from tightbound.model.networks.dense import Network, dtype_of
 from tightbound.model.networks.inputs import AbstractInputs, log_total_of
 
 TOTAL = -1
@@ -330,14 +331,8 @@ def conditioned_decoder(
             "count cells."
         )
     size = latent_dim + (0 if inputs is None else inputs.size)
-    dtypes = [a.dtype.name for a in jax.tree.leaves(network) if eqx.is_inexact_array(a)]
-    dtype = dtypes[0] if dtypes else None
-    made = n_outputs(network, size, dtype)
-    if made != head.n_inputs:
-        raise ValueError(
-            f"The decoder's network must map {size} numbers (z and the conditions) to the {head.n_inputs} that a "
-            f"{type(head).__name__} needs; it returned {made}; change the size of its last layer."
-        )
+    dtype = dtype_of(network)
+    head.check_network(network, size, dtype)
     kept, typical = (jnp.asarray(a, dtype or float) for a in _references(rows, len(conditions)))
     inner = ConditionedHead(network, head, inputs, kept, typical, latent_dim, tuple(conditions), exposure)
     return Decoder(_AsItIs(), inner, latent_dim)

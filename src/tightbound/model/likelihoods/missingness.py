@@ -10,21 +10,23 @@ is one of log p(x_obs, s). Source: Ipsen, Mattei and Frellsen (2021), not-MIWAE.
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from tightbound.model.decoders import AbstractHead, Decoder
+from tightbound.model.decoders import Decoder
 from tightbound.model.distributions import AbstractDistribution, Latent, Mask, Scalar, Vector
 from tightbound.model.encoders import Encoder
 from tightbound.model.families import DiagonalGaussianFamily
 from tightbound.model.generative import GenerativeModel
+from tightbound.model.likelihoods.heads import AbstractHead
 from tightbound.model.likelihoods.mechanisms import AbstractMechanism, Columns
 from tightbound.model.networks.dense import Network
 from tightbound.model.networks.inputs import AbstractInputs
+from tightbound.model.networks.output import with_output_layer
 
 
 @final
@@ -190,19 +192,17 @@ def selected_encoder(
     latent_dim: int,
     mechanism: AbstractMechanism,
     *,
+    dtype: str | None = None,
     key: PRNGKeyArray,
 ) -> Encoder:
     """An encoder of (z, eps) for `selected_decoder`: a diagonal Gaussian whose q(eps) starts at N(0, I).
 
-    `make(in_size, out_size, key=...)` draws the network inside, whose `layers[-1]` is linear; the vector of `inputs`
-    must end in the mask.
+    `make(in_size, out_size, key=...)` draws the network inside; the vector of `inputs` must end in the mask.
     """
     size = latent_dim + len(mechanism.reads)
-    network: Any = make(inputs.size, 2 * size, key=key)
-    of_noise = np.tile(np.arange(size) >= latent_dim, 2)
-    last = network.layers[-1]
-    new = (jnp.where(of_noise, 0, last.weight), jnp.where(of_noise, 0, last.bias))
-    network = eqx.tree_at(lambda a: (a.layers[-1].weight, a.layers[-1].bias), network, new)
+    network = with_output_layer(make(inputs.size, 2 * size, key=key), 2 * size, dtype)
+    of_z = np.tile(np.arange(size) < latent_dim, 2)
+    network = network.with_output(network.output.begun(of_z, jnp.where(of_z, network.output.constant(), 0)))
     gated = NoiseOfMissing(network, mechanism.reads, inputs.n_cells)
     return Encoder(gated, DiagonalGaussianFamily(size), inputs)
 

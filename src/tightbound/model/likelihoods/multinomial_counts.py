@@ -1,15 +1,17 @@
 """Bags of words: how a known number of tokens falls on d words. Probabilities of the counts, given their total."""
 
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from numpy.typing import ArrayLike, NDArray
 
-from tightbound.model.decoders import AbstractHead
 from tightbound.model.distributions import AbstractDistribution, Mask, Scalar, Vector
+from tightbound.model.likelihoods.heads import AbstractHead, Modelled
 from tightbound.model.likelihoods.special import log_choices, soft_clip, stirling_excess
 
 _LOG_PRECISION = (-10.0, 15.0)
@@ -152,6 +154,15 @@ class MultinomialHead(AbstractHead):
         """Multinomial with logits h."""
         return Multinomial(h)
 
+    @property
+    def log_means(self) -> NDArray[np.intp]:
+        """All words."""
+        return np.arange(self.dim, dtype=np.intp)
+
+    def location_at_start(self, mean: NDArray[np.float64], first: NDArray[np.float64] | None) -> ArrayLike:
+        """`first`: the words' log shares of the tokens."""
+        return np.zeros(self.dim) if first is None else first
+
     def spread_at_start(self, *, key: PRNGKeyArray) -> Float[Array, " s"]:
         """Nothing: the logits are all there is."""
         return jnp.zeros(0)
@@ -182,6 +193,15 @@ class DirichletMultinomialHead(AbstractHead):
         precision = jnp.exp(soft_clip(h[-1], *_LOG_PRECISION))
         return DirichletMultinomial(precision * jax.nn.softmax(h[:-1]) + _LEAST_CONCENTRATION)
 
+    @property
+    def log_means(self) -> NDArray[np.intp]:
+        """All words."""
+        return np.arange(self.dim, dtype=np.intp)
+
+    def location_at_start(self, mean: NDArray[np.float64], first: NDArray[np.float64] | None) -> ArrayLike:
+        """`first`: the words' log shares of the tokens."""
+        return np.zeros(self.dim) if first is None else first
+
     def spread_at_start(self, *, key: PRNGKeyArray) -> Float[Array, " s"]:
         """A concentration of 1 a word."""
         return jnp.log(jnp.full((1,), float(self.dim)))
@@ -210,3 +230,15 @@ def _log_share(log_p: Vector, words: Bool[Array, " d"]) -> Scalar:
     """Log probability of these words together; -inf, without gradient, of none."""
     some = jnp.any(words)
     return jnp.where(some, logsumexp(jnp.where(words | ~some, log_p, -jnp.inf)), -jnp.inf)
+
+
+def make(member: Any, modelled: Modelled) -> MultinomialHead:
+    """The head of the member "multinomial"."""
+    del member
+    return MultinomialHead(modelled.size)
+
+
+def make_dirichlet(member: Any, modelled: Modelled) -> DirichletMultinomialHead:
+    """The head of the member "dirichlet_multinomial"."""
+    del member
+    return DirichletMultinomialHead(modelled.size)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import final
+from typing import Any, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
+
+from tightbound.model.networks.output import AbstractNetwork, AbstractOutput, Linear
 
 Network = Callable[[Float[Array, " i"]], Float[Array, " o"]]
 
@@ -25,23 +27,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 
 @final
-class Linear(eqx.Module):
-    """x W + b, with W of shape (in_size, out_size).
-
-    The vector stands on the left: under `vmap` the product is then the batched matrix product as it lies in memory,
-    without the transposed copies that W x needs (a tenth of a training step on a CPU).
-    """
-
-    weight: Float[Array, "i o"]
-    bias: Float[Array, " o"]
-
-    def __call__(self, x: Float[Array, " i"]) -> Float[Array, " o"]:
-        """Map one vector."""
-        return x @ self.weight + self.bias
-
-
-@final
-class MLP(eqx.Module):
+class MLP(AbstractNetwork):
     """Layers h <- activation(W h + b), then a linear one; with no hidden size it is a linear map.
 
     `residual=True` adds the layer's input wherever both sides have the same width: h <- h + activation(W h + b)
@@ -50,7 +36,8 @@ class MLP(eqx.Module):
     Example: `MLP(784, 100, (300, 300), activation="silu", residual=True, key=key)(x).shape == (100,)`.
     """
 
-    layers: tuple[Linear, ...]
+    layers: tuple[Any, ...]
+    """Linear ones; the last may be any output layer."""
     activation: str = eqx.field(static=True)
     residual: bool = eqx.field(static=True)
 
@@ -75,13 +62,23 @@ class MLP(eqx.Module):
         self.activation = activation
         self.residual = residual
 
-    def __call__(self, x: Float[Array, " i"]) -> Float[Array, " o"]:
-        """Map one vector."""
+    @property
+    def output(self) -> AbstractOutput:
+        """The last layer."""
+        return self.layers[-1]
+
+    def features(self, x: Float[Array, " i"]) -> Float[Array, " h"]:
+        """What the hidden layers make of x."""
         activation = ACTIVATIONS[self.activation]
         for layer in self.layers[:-1]:
             h = activation(layer(x))
             x = x + h if self.residual and h.shape == x.shape else h
-        return self.layers[-1](x)
+        return x
+
+    def with_output(self, output: AbstractOutput) -> MLP:
+        """The same hidden layers before another one."""
+        changed: MLP = eqx.tree_at(lambda a: a.layers[-1], self, output)
+        return changed
 
 
 @partial(jax.jit, static_argnames=("sizes", "dtype"))
@@ -113,3 +110,19 @@ def n_outputs(network: Network, n_inputs: int, dtype: str | None = None) -> int:
             "write it for a single row (batches are made by vmap)."
         )
     return int(shape[0])
+
+
+def check_size(network: Network, sizes: tuple[int, int], dtype: str | None, whose: str, needed_by: str) -> None:
+    """Refuse (`ValueError`) a network that does not map `sizes[0]` numbers to `sizes[1]`."""
+    given = n_outputs(network, sizes[0], dtype)
+    if given != sizes[1]:
+        raise ValueError(
+            f"The {whose}'s network must return {sizes[1]} numbers for {needed_by}; it returned {given}; change the "
+            "size of its last layer."
+        )
+
+
+def dtype_of(tree: Any) -> str | None:
+    """The precision of the first floating-point array in it; None where there is none."""
+    dtypes = [a.dtype.name for a in jax.tree.leaves(tree) if eqx.is_inexact_array(a)]
+    return dtypes[0] if dtypes else None
