@@ -7,18 +7,24 @@ import sys
 from pathlib import Path
 
 from tightbound.data import read_table
+from tightbound.estimator.evaluate import evaluate
 from tightbound.estimator.fit import fit_table
-from tightbound.report import FIGURES
-from tightbound.report.overview import overview
+from tightbound.report.sections import latent, learning, log_evidence, reconstructions
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "pictures")
 folder.mkdir(parents=True, exist_ok=True)
 
 digits = read_table("digits")
 model = fit_table(digits, {"latent_dim": 10, "epochs": 300, "binarize": True}, seed=0)
-shown = overview(model, digits, n_samples=500)
-print(shown.evidence)
+found = evaluate(model, digits, n_samples=500, pictures=True)
+print(found.evidence)
 
-content = shown.content("digits")
-for name in ("learning_curves", "reconstructions", "latent_space", "log_evidence"):
-    FIGURES[name](content).savefig(folder / f"digits_{name}.png", dpi=110)
+made = found.reproduction
+pictures = {
+    "learning_curves": learning.figure(found.training),
+    "reconstructions": reconstructions.image_figure(made),
+    "latent_space": latent.figure(found.latents, made.prior_samples, made.labels),
+    "log_evidence": log_evidence.figure(found.evidence),
+}
+for name, figure in pictures.items():
+    figure.savefig(folder / f"digits_{name}.png", dpi=110)

@@ -256,8 +256,8 @@ def test_the_commands_know_conditions(tmp_path: Path) -> None:
     assert set(drawn["size"]) == {2.5} and set(drawn["batch"]) == {1}
     vae = tightbound.load(model)
     rows = np.column_stack([COUNTS, BATCH[:300], SIZE])
-    examined = vae.examine(rows[:20], rows, checks=["baselines"])
-    assert examined.comparison is not None and "independent columns" in examined.comparison.names
+    found = vae.evaluate(rows[:20], rows, checks=["baselines"])
+    assert found.comparison is not None and "independent columns" in found.comparison.names
 
 
 def test_hidden_cells_count_into_a_total() -> None:

@@ -8,7 +8,7 @@ one can read: add the sum of their logarithms for the table's own units), dna_sp
 with a level that no training row has. Each figure has the error from the rows (sd / sqrt(n)) and, where log p(x) is
 estimated, the Monte Carlo error; differences to the best simple model are paired, row by row.
 
-With ours, the simple models come from `VAE.examine`, in the very same units and for every table that it can take;
+With ours, the simple models come from `VAE.evaluate`, in the very same units and for every table that it can take;
 `baselines` fits the same ones to the rows directly, which it can for numbers and for zeros and ones.
 """
 
@@ -71,9 +71,9 @@ def split(frame: pd.DataFrame, seed: int, quick: bool) -> tuple[pd.DataFrame, pd
 
 
 def of_tightbound(train: pd.DataFrame, test: pd.DataFrame, seed: int, quick: bool) -> dict[str, Scores]:
-    """Ours, and the simple models that `examine` sets beside it."""
+    """Ours, and the simple models that `evaluate` sets beside it."""
     model = ours("VAE")(random_state=seed, **({"epochs": QUICK_EPOCHS} if quick else {})).fit(train)
-    found = None if quick else model.examine(test, train, checks=("baselines",))
+    found = None if quick else model.evaluate(test, train, checks=("baselines",))
     if found is None or found.comparison is None:
         evidence = model.evidence(test)
         return {OURS: Scores(evidence.log_evidence, np.nan_to_num(evidence.standard_error))}

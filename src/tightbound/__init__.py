@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from tightbound.estimator.conditional import Conditional
     from tightbound.estimator.detection import Detection
     from tightbound.estimator.detector import VAEOutlierDetector
-    from tightbound.estimator.evaluation import Examination
+    from tightbound.estimator.evaluation import Evaluation
     from tightbound.estimator.imputation import Imputation
     from tightbound.estimator.imputer import VAEImputer
     from tightbound.estimator.loading import load
@@ -19,8 +19,8 @@ __all__ = [
     "VAE",
     "Conditional",
     "Detection",
+    "Evaluation",
     "Evidence",
-    "Examination",
     "Imputation",
     "Reliability",
     "VAEImputer",
@@ -39,7 +39,7 @@ _HOMES = {
     "Imputation": "tightbound.estimator.imputation",
     "load": "tightbound.estimator.loading",
     "Evidence": "tightbound.evidence",
-    "Examination": "tightbound.estimator.evaluation",
+    "Evaluation": "tightbound.estimator.evaluation",
     "Reliability": "tightbound.evidence",
     "compare": "tightbound.evidence",
 }

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 from report_pages import Page
-from report_trust import NAN, comparison
+from report_results import NAN, compared
 
-from tightbound.report import comparison_figure, render_comparison, trust_words
-from tightbound.report.forest import comparison_rows
+from tightbound.evidence import Comparison
+from tightbound.report import render_comparison
+from tightbound.report.sections import comparison
 from tightbound.report.style import to_png, to_svg
 
 HOSTILE = "<script>alert(1)</script>&\"'$x_{"
 
 
+def page_with(ranked: Comparison) -> str:
+    return render_comparison(ranked, title="Comparison of models", summary="Some models.", unit="nats a row")
+
+
 @cache
 def page_of(models: int, name: str = "model") -> str:
-    return render_comparison(comparison(models, name=name))
+    return page_with(compared(models, name=name))
 
 
 def test_page_is_whole_and_needs_nothing_else():
@@ -34,14 +38,16 @@ def test_page_is_whole_and_needs_nothing_else():
     ]
     assert not {"script", "link", "iframe", "image"} & {tag for tag, _ in page.elements}
     assert {link.removeprefix("#") for link in page.values("href")} <= set(identities)
-    assert "<p>model 1 is best.</p>" in page_of(3)
+    assert "<p>model 0 - model 1: -4.000 ± 0.555 nats a row" in page_of(3)
+    assert "The difference is clear" in page_of(3)
 
 
 def test_table_has_the_best_first_and_every_number():
     rows = [[text for _, text in row] for row in Page(page_of(3)).rows]
+    error = compared(3).mean("model 0").standard_error
     assert rows[1] == ["model 1", "-50.00 ± 0.50", "0.012", "best", ""]
     assert {row[0] for row in rows[2:]} == {"model 0", "model 2"}
-    assert rows[2][1:] == ["-54.00 ± 0.50", "0.012", "-4.00 ± 0.55", "25%"]
+    assert rows[2][1:] == [f"-54.00 ± {error:.2f}", "0.012", "-4.00 ± 0.55", "25%"]
     assert len(rows) == 4
 
 
@@ -53,7 +59,7 @@ def test_alternative_texts_say_what_the_pictures_show():
 
 
 def test_histograms_count_every_row():
-    for axes in comparison_rows(comparison(3)).axes:
+    for axes in comparison.rows_figure(compared(3)).axes:
         assert sum(bar.get_height() for bar in axes.patches) == 40
 
 
@@ -63,63 +69,23 @@ def test_hostile_names_are_escaped():
     assert HOSTILE in "".join(Page(page).text)
 
 
-def test_picture_can_be_saved_both_ways():
-    figure = comparison_figure(comparison(3))
-    assert to_png(figure, dpi=40).startswith(b"\x89PNG")
-    assert to_svg(figure).startswith("<svg")
-    assert len(figure.axes) == 3
-
-
-def test_one_model_has_a_table_and_no_picture():
-    page = Page(page_of(1))
-    assert page.pictures() == []
-    assert len(page.rows) == 2
-    assert to_svg(comparison_figure(comparison(1)))
+def test_pictures_can_be_saved_both_ways():
+    for figure in (comparison.forest_figure(compared(3)), comparison.rows_figure(compared(3))):
+        assert to_png(figure, dpi=40).startswith(b"\x89PNG")
+        assert to_svg(figure).startswith("<svg")
 
 
 def test_of_many_models_the_closest_are_drawn_row_by_row():
-    content = comparison(14)
-    assert len(comparison_rows(content).axes) == 9
-    assert "The 9 models closest to the best are shown." in trust_words.comparison_rows(content).caption
-    assert "model 13" not in trust_words.comparison_rows(content).alt
-    to_svg(comparison_figure(content))
+    ranked = compared(14)
+    assert len(comparison.rows_figure(ranked).axes) == 9
+    assert "The 9 models closest to the best are shown." in comparison.rows_words(ranked).caption
+    assert "model 13" not in comparison.rows_words(ranked).alt
 
 
-def odd(differences):
-    rows = np.asarray(differences, dtype=float).reshape(1, -1)
-    nothing = np.full(2, NAN)
-    known = np.array([0.0, rows.mean() if rows.size and np.isfinite(rows).all() else NAN])
-    return replace(
-        comparison(2),
-        best=0,
-        mean=nothing,
-        standard_error=nothing,
-        monte_carlo_error=nothing,
-        difference=known,
-        difference_standard_error=nothing,
-        row_differences=rows,
-        names=("_a" * 30, "b"),
-    )
-
-
-@pytest.mark.parametrize("differences", [[], [-1.0], [0.0, 0.0], [NAN, -np.inf], [-300.0, -301.0, -302.0, 1e6]])
+@pytest.mark.parametrize("differences", [[-1.0], [0.0, 0.0], [NAN, -np.inf], [-300.0, -301.0, -302.0, 1e2]])
 def test_unusual_differences_are_drawn(differences):
-    content = odd(differences)
-    page = render_comparison(content)
+    rows = np.stack([np.zeros(len(differences)), np.array(differences)])
+    page = page_with(Comparison(("_a" * 30, "b"), rows, np.zeros(rows.shape)))
     alts = Page(page).pictures()
     assert len(alts) == 2
     assert not any(re.search(r"\bnan\b", alt) for alt in alts)
-    to_svg(comparison_figure(content))
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"best": 3}, "best must be a position among the 3 names"),
-        ({"mean": np.zeros(2)}, "comparison's mean must have shape"),
-        ({"row_differences": np.zeros((3, 40))}, "comparison's row_differences must have shape"),
-    ],
-)
-def test_numbers_of_other_models_are_refused(change, said):
-    with pytest.raises(ValueError, match=said):
-        replace(comparison(3), **change)

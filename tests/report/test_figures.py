@@ -2,76 +2,83 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from report_results import TRAIN, VALIDATION, evidence_of, history, training
 
-from tightbound.report import FIGURES, words
-from tightbound.report.choose import (
-    bound_limits,
-    correlation,
-    r_squared,
-    robust_scores,
-    spread_out,
-    telling_columns,
-    view_limits,
-)
-from tightbound.report.figures import kl_per_dimension, latent_space, learning_curves, log_evidence
+from tightbound.estimator.formatting import with_error
+from tightbound.evidence.diagnostics.associations import correlation
+from tightbound.evidence.rows import spread_out
+from tightbound.report.choose import telling_columns, view_limits
 from tightbound.report.images import as_pictures, intensity_range, mosaic
-from tightbound.report.latent import is_scale, label_groups
+from tightbound.report.sections import kl, latent, learning, log_evidence, lowest, reconstructions, samples
+from tightbound.report.sections.latent import is_scale, label_groups
+from tightbound.report.sections.lowest import robust_scores
+from tightbound.report.sections.reconstructions import r_squared
 from tightbound.report.style import to_png
 
+FIGURES = {
+    "learning curves": lambda found: learning.figure(found.training),
+    "KL": lambda found: kl.figure(found.latents),
+    "log p(x)": lambda found: log_evidence.figure(found.evidence),
+    "latent space": lambda found: latent.figure(found.latents, found.reproduction.prior_samples),
+    "aggregated": lambda found: latent.aggregated_figure(found.latents, found.reproduction.prior_samples),
+    "pairs": lambda found: samples.pair_figure(found.reproduction),
+    "columns": lambda found: reconstructions.column_figure(found.reproduction),
+}
+OF_IMAGES = {
+    "samples": lambda found: samples.image_figure(found.reproduction),
+    "reconstructions": lambda found: reconstructions.image_figure(found.reproduction),
+    "lowest": lambda found: lowest.image_figure(found.reproduction, found.evidence.log_evidence, found.row_numbers),
+}
 
-@pytest.mark.parametrize("name", FIGURES)
-@pytest.mark.parametrize("kind", ["plain", "images"])
-def test_every_figure_can_be_drawn_alone(case, name, kind):
-    figure = FIGURES[name](case(kind))
+
+@pytest.mark.parametrize(
+    ("draw", "kind"),
+    [*((draw, "plain") for draw in FIGURES.values()), *((draw, "images") for draw in OF_IMAGES.values())],
+)
+def test_every_figure_can_be_drawn_alone(case, draw, kind):
+    figure = draw(case(kind))
     assert isinstance(figure, Figure)
     assert to_png(figure, dpi=40).startswith(b"\x89PNG")
 
 
-def test_learning_curves_draw_the_history_and_mark_the_best_epoch(case):
-    content = case("plain")
-    lines = {line.get_label(): line for line in learning_curves(content).axes[0].lines}
-    np.testing.assert_array_equal(lines["training rows"].get_ydata(), content.history["train_bound"])
-    np.testing.assert_array_equal(lines["validation rows"].get_ydata(), content.history["validation_bound"])
+def test_learning_curves_draw_the_history_and_mark_the_best_epoch():
+    lines = {line.get_label(): line for line in learning.figure(training()).axes[0].lines}
+    np.testing.assert_array_equal(lines["training rows"].get_ydata(), TRAIN)
+    np.testing.assert_array_equal(lines["validation rows"].get_ydata(), VALIDATION)
     best = lines["best: epoch 16"]
     assert best.get_xdata() == [16]
-    assert best.get_ydata() == [content.history["validation_bound"][15]]
+    assert best.get_ydata() == [VALIDATION[15]]
 
 
-def test_early_epochs_do_not_flatten_the_curves_and_the_end_is_in_view(case):
-    content = case("plain")
-    low, high = bound_limits(content)
-    assert content.history["train_bound"][0] < low
-    assert low < content.history["validation_bound"][-1] < high
-    crash = content.history["validation_bound"].copy()
-    crash[-1] = -500.0
-    fallen = replace(content, history={**content.history, "validation_bound": crash})
-    assert bound_limits(fallen)[0] < -500.0
+def test_early_epochs_do_not_flatten_the_curves_and_the_end_is_in_view():
+    low, high = learning.bound_limits(training())
+    assert TRAIN[0] < low
+    assert low < VALIDATION[-1] < high
+    crash = np.append(VALIDATION[:-1], -500.0)
+    assert learning.bound_limits(training(history=history(TRAIN, crash)))[0] < -500.0
 
 
 def test_bars_are_the_kl_largest_first_active_ones_in_colour(case):
-    axes = kl_per_dimension(case("plain")).axes[0]
+    axes = kl.figure(case("plain").latents).axes[0]
     drawn = {container.get_label(): [bar.get_height() for bar in container] for container in axes.containers}
     assert drawn == {"active": [2.5, 1.25], "inactive": [0.0]}
     assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "1", "0"]
 
 
-def test_histogram_counts_every_row(case):
-    content = case("plain")
-    far = replace(content, log_evidence=np.concatenate([[-1e6], content.log_evidence[1:]]))
-    heights = [bar.get_height() for bar in log_evidence(far).axes[0].patches if hasattr(bar, "get_height")]
+def test_histogram_counts_every_row():
+    far = evidence_of(np.concatenate([[-1e6], np.linspace(-90, -10, 59)]), np.linspace(-92, -12, 60))
+    heights = [bar.get_height() for bar in log_evidence.figure(far).axes[0].patches if hasattr(bar, "get_height")]
     assert sum(heights) == 60
 
 
 def test_posterior_means_are_drawn_in_the_two_dimensions_with_the_largest_kl(case):
-    content = replace(case("no labels"))
-    axes = latent_space(content).axes[0]
+    found = case("no labels")
+    axes = latent.figure(found.latents, found.reproduction.prior_samples).axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("latent dimension 2", "latent dimension 1")
-    np.testing.assert_array_equal(axes.collections[1].get_offsets(), content.latent_means[:, [2, 1]])
+    np.testing.assert_array_equal(axes.collections[1].get_offsets(), found.latents.mean[:, [2, 1]])
 
 
 @pytest.mark.parametrize(
@@ -89,7 +96,7 @@ def test_labels_are_grouped_in_order(labels, texts):
 def test_many_labels_become_a_scale_or_others(case):
     assert is_scale(np.arange(13))
     assert not is_scale(np.arange(12))
-    groups = label_groups(case("many text labels").labels)
+    groups = label_groups(case("many text labels").reproduction.labels)
     assert len(groups) == 12
     assert groups[-1].text == "other"
     assert sum(len(group.rows) for group in groups) == 60
@@ -170,4 +177,4 @@ def test_shares_and_correlations_are_those_of_the_known_cells():
     ],
 )
 def test_a_value_is_written_as_fine_as_its_error(value, error, expected):
-    assert words.with_error(value, error) == expected
+    assert with_error(value, error) == expected

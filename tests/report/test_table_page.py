@@ -9,86 +9,68 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from mixed_table import SETTINGS, pandas_frame
 from report_pages import Page, captions
+from report_results import changed
+from report_results import plain as table_of_numbers
 from scipy import stats
 from scipy.stats.contingency import association as scipy_association
 from scipy.stats.contingency import crosstab
 
-from tightbound.report import (
-    AssociationContent,
-    ColumnContent,
-    CopiesContent,
-    EvidenceRow,
-    ImputationContent,
-    ImputationRow,
-    ReportContent,
-    StrangeCellContent,
-    StrangeContent,
+from tightbound.estimator.detection import StrangeCell
+from tightbound.estimator.evaluation import Evaluation
+from tightbound.estimator.reproduction import (
+    ColumnChecks,
+    HiddenCells,
+    HiddenColumn,
     StrangeRow,
-    TableContent,
-    associated,
-    copied,
-    figures_of,
-    measured,
-    render,
-    value_of,
+    StrangeRows,
 )
-from tightbound.report.style import to_png
-from tightbound.report.table_figures import date_ticks
-from tightbound.report.table_making import numbers_only
-from tightbound.report.table_numbers import (
-    association,
-    closest,
-    correlation_ratio,
-    cramers_v,
-    marginal_distance,
-    missing_patterns,
-    missing_together,
-    scales,
-)
-from tightbound.report.table_words import largest_differences
+from tightbound.evidence.diagnostics.associations import association, associations, correlation_ratio, cramers_v
+from tightbound.evidence.diagnostics.closest_rows import ClosestRows, closest, closest_rows, scales
+from tightbound.evidence.diagnostics.marginals import Marginal, marginal_distance
+from tightbound.evidence.diagnostics.missing_cells import missing_patterns, missing_together
+from tightbound.report import render
+from tightbound.report.sections import OF_EVALUATION, missing
+from tightbound.report.sections import associations as of_associations
+from tightbound.report.sections import copies as of_copies
+from tightbound.report.sections.associations import largest_differences
+from tightbound.report.sections.columns import name_dates, value_of
+from tightbound.report.style import new_figure, to_png
 
 HOSTILE = "<script>alert(1)</script>&\"'$x_{"
 LEVELS = ("red", HOSTILE, "a level with a very long name, longer than any axis has room for", "blue")
 COLUMNS = (
-    ColumnContent("weight", "positive", "normal_scores"),
-    ColumnContent("colour", "categorical", "categorical", LEVELS),
-    ColumnContent("joined", "datetime", "normal_scores"),
-    ColumnContent("city", "categorical", "categorical", tuple(f"city {k}" for k in range(30))),
-    ColumnContent("size", "ordinal", "cumulative_logit", ("S", "M", "L")),
-    ColumnContent("visits", "count", "negative_binomial"),
+    Marginal("weight", "positive", "normal_scores"),
+    Marginal("colour", "categorical", "categorical", LEVELS),
+    Marginal("joined", "datetime", "normal_scores"),
+    Marginal("city", "categorical", "categorical", tuple(f"city {k}" for k in range(30))),
+    Marginal("size", "ordinal", "cumulative_logit", ("S", "M", "L")),
+    Marginal("visits", "count", "negative_binomial"),
 )
 WHITE = 250
 
 
-def plain(rows: int, columns: int) -> ReportContent:
-    """Return the page of a table of numbers."""
-    rng = np.random.default_rng(7)
-    data, means = rng.normal(size=(rows, columns)), rng.normal(size=(rows, 2))
-    log_evidence = np.linspace(-90.0, -10.0, rows)
-    return ReportContent(
-        title="A table",
-        summary="A variational autoencoder fitted to a table.",
-        settings={"latent_dim": "2"},
-        messages=(),
-        history={"epoch": np.arange(1, 4), "train_bound": np.array([-60.0, -50.0, -49.0])},
-        best_epoch=3,
-        evidence=(EvidenceRow("ELBO", -52.3456, 0.213, "nats a row", "lower bound", "closed-form KL", rows),),
-        log_evidence=log_evidence,
-        elbo=log_evidence - 1.5,
-        data=data,
-        samples=rng.normal(size=(50, columns)),
-        reconstructions=data,
-        names=tuple(f"column {j}" for j in range(columns)),
-        image_shape=None,
-        latent_means=means,
-        prior_samples=rng.normal(size=(200, 2)),
-        labels=None,
-        kl_per_dimension=np.array([0.5, 1.5]),
-        active=np.array([True, True]),
-        row_numbers=np.arange(rows) + 1000,
-    )
+def measured(columns: tuple[Marginal, ...], data: np.ndarray, samples: np.ndarray) -> tuple[Marginal, ...]:
+    return tuple(column.measured(data[:, j], samples[:, j]) for j, column in enumerate(columns))
+
+
+def by_columns(data: np.ndarray, samples: np.ndarray, checks: ColumnChecks) -> Evaluation:
+    """The evaluation of a table of columns by type, without labels."""
+    names = tuple(column.name for column in checks.marginals)
+    found = table_of_numbers(len(data), data.shape[1])
+    made = {"data": data, "samples": samples, "reconstructions": data, "names": names, "columns": checks}
+    return changed(found, **made, labels=None)
+
+
+def with_checks(found: Evaluation, **checks: object) -> Evaluation:
+    """The same with other checks of its columns."""
+    return changed(found, columns=replace(found.columns, **checks))
+
+
+def page_of(found: Evaluation) -> str:
+    return render(found, "A table")
 
 
 def rows_of(n: int, seed: int, *, tied: bool) -> np.ndarray:
@@ -111,39 +93,29 @@ def with_gaps(data: np.ndarray) -> np.ndarray:
 
 
 @cache
-def mixed() -> ReportContent:
+def mixed() -> Evaluation:
     """A page of 300 rows whose samples have lost the tie of colour to weight and know one city."""
     data, samples = with_gaps(rows_of(300, 0, tied=True)), rows_of(200, 1, tied=False)
     samples[:, 3] = 0
-    table = TableContent(
-        measured(COLUMNS, data, samples),
-        associated(COLUMNS, data, samples),
-        ImputationContent(
-            (
-                ImputationRow("weight", True, 40, 0.51, 1.02, 0.70),
-                ImputationRow("colour", False, 36, 0.25, 0.75),
-                ImputationRow("size", False, 50, 0.70, 0.62, 0.92),
-            ),
-            300,
-            held_out=True,
-        ),
-        StrangeContent(
-            (
-                StrangeRow(3, (StrangeCellContent("colour", HOSTILE, 6.9), StrangeCellContent("city", "b", 0.5)), 0.02),
-                StrangeRow(7, (), 0.04),
-            ),
-            50,
-        ),
-        copied(COLUMNS, data, samples),
+    hidden = (
+        HiddenColumn("weight", True, 40, 0.51, 1.02, 0.70),
+        HiddenColumn("colour", False, 36, 0.25, 0.75),
+        HiddenColumn("size", False, 50, 0.70, 0.62, 0.92),
     )
-    base = plain(rows=300, columns=6)
-    names = tuple(column.name for column in COLUMNS)
-    return replace(base, data=data, samples=samples, reconstructions=data, names=names, table=table)
+    cells = (StrangeCell("colour", HOSTILE, 6.9), StrangeCell("city", "b", 0.5))
+    checks = ColumnChecks(
+        measured(COLUMNS, data, samples),
+        associations(COLUMNS, data, samples),
+        HiddenCells(hidden, 300, held_out=True),
+        StrangeRows((StrangeRow(3, cells, 0.02), StrangeRow(7, (), 0.04)), 50),
+        closest_rows(COLUMNS, data, samples),
+    )
+    return by_columns(data, samples, checks)
 
 
 @cache
 def page() -> str:
-    return render(mixed())
+    return page_of(mixed())
 
 
 # Numbers.
@@ -248,26 +220,25 @@ def test_closest_rows_against_brute_force():
 
 def test_planted_copies_are_found():
     data, samples = rows_of(300, 0, tied=True), rows_of(200, 1, tied=False)
-    assert (copied(COLUMNS, data, samples).of_samples == 0).sum() == 0
+    assert (closest_rows(COLUMNS, data, samples).of_samples == 0).sum() == 0
     samples[:7] = data[50:57]
-    found = copied(COLUMNS, data, samples)
+    found = closest_rows(COLUMNS, data, samples)
     assert (found.of_samples == 0).sum() == 7
     assert (found.of_data == 0).sum() == 0
-    assert (
-        "7 of 200 samples equal a row in every cell; of as many rows of the data, 0.0 equal another"
-        in captions(render(replace(mixed(), table=replace(mixed().table, copies=found))))["copies"]
-    )
+    said = "7 of 200 samples equal a row in every cell; of as many rows of the data, 0.0 equal another"
+    assert said in captions(page_of(with_checks(mixed(), closest=found)))["copies"]
     doubled = np.concatenate([data, data[:30]])
-    assert (copied(COLUMNS, doubled, samples).of_data == 0).sum() == 60
-    assert copied(COLUMNS, data[:1], samples) is None
+    assert (closest_rows(COLUMNS, doubled, samples).of_data == 0).sum() == 60
+    assert closest_rows(COLUMNS, data[:1], samples) is None
 
 
 def test_numbers_only_leaves_levels_out():
-    content = numbers_only(mixed())
-    assert content.names == ("weight", "joined", "visits")
-    assert np.array_equal(content.data, mixed().data[:, [0, 2, 5]], equal_nan=True)
-    numbers = plain(20, 3)
-    assert numbers_only(numbers) is numbers
+    made = mixed().reproduction
+    kept = made.numbers_only()
+    assert kept.names == ("weight", "joined", "visits")
+    assert np.array_equal(kept.data, made.data[:, [0, 2, 5]], equal_nan=True)
+    numbers = table_of_numbers(20, 3).reproduction
+    assert numbers.numbers_only() is numbers
 
 
 def test_values_are_written_as_a_person_writes_them():
@@ -280,17 +251,20 @@ def test_values_are_written_as_a_person_writes_them():
 @pytest.mark.parametrize("span", [3, 40, 100, 400, 2000, 9000, 90000, 900000])
 def test_ticks_of_dates_are_few_and_stand_at_their_dates(span):
     low = np.datetime64("2019-11-17").astype(int) - (span > 90000) * 500000 + 0.3
-    ticks, words = date_ticks(low, low + span)
-    assert 1 <= len(ticks) <= 6
-    assert [str(np.datetime64(word, "D").astype(int)) for word in words] == [f"{tick:.0f}" for tick in ticks]
-    assert all(low <= tick <= low + span for tick in ticks)
+    axes = new_figure(1.0).add_subplot()
+    axes.set_xlim(low, low + span)
+    name_dates(axes)
+    ticks, words = axes.get_xticks(), [label.get_text() for label in axes.get_xticklabels()]
+    inside = [(tick, word) for tick, word in zip(ticks, words, strict=True) if low <= tick <= low + span]
+    assert 1 <= len(inside) <= 6
+    assert all(np.datetime64(word.replace(" ", "T"), "D").astype(int) == int(tick) for tick, word in inside)
 
 
 # Words.
 
 
 def test_lost_association_is_named():
-    found = mixed().table.associations
+    found = mixed().columns.associations
     named = largest_differences(found)
     assert named[0][:2] == ("weight", "colour")
     assert named[0][2] > 0.8
@@ -298,7 +272,7 @@ def test_lost_association_is_named():
     caption = captions(page())["associations"]
     assert f"weight and colour {named[0][2]:.2f} in the data, {named[0][3]:.2f} in the samples" in caption
     same = replace(found, samples=found.data)
-    text = render(replace(mixed(), table=replace(mixed().table, associations=same)))
+    text = page_of(with_checks(mixed(), associations=same))
     assert "No two columns differ by more than 0.1" in captions(text)["associations"]
 
 
@@ -308,9 +282,9 @@ def test_missing_cells_are_told():
     assert "270 of 300 rows complete; 3 patterns" in alt
     assert "20 rows miss two cells or more, 2.6 would by chance: columns go missing together" in caption
     assert "weight and colour (correlation 1.00)" in caption
-    alone = mixed().data.copy()
+    alone = mixed().reproduction.data.copy()
     alone[:20, 0] = 1.0
-    caption = captions(render(replace(mixed(), data=alone)))["missing"]
+    caption = captions(page_of(changed(mixed(), data=alone)))["missing"]
     assert "columns go missing about independently" in caption
     assert "Most together" not in caption
 
@@ -334,13 +308,13 @@ def test_strange_rows_have_their_cells():
     assert ["1003", "-89.2", "0.02", f"colour = {HOSTILE} 1 in 992"] in lines
     assert next(line for line in lines if line[0] == "1007")[3] == "none stands out"
     assert "city = b" not in page()
-    unknown = replace(mixed().table, strange=StrangeContent((StrangeRow(3, ()),)))
-    assert "p-value" not in render(replace(mixed(), table=unknown)).split('id="strangest"')[1]
+    unknown = with_checks(mixed(), strange=StrangeRows((StrangeRow(3, ()),)))
+    assert "p-value" not in page_of(unknown).split('id="strangest"')[1]
 
 
 def test_strange_rows_of_wide_tables_have_no_cells():
-    strange = StrangeContent((StrangeRow(3, (), 0.02),), 50, explained=False)
-    part = render(replace(mixed(), table=replace(mixed().table, strange=strange))).split('id="strangest"')[1]
+    strange = StrangeRows((StrangeRow(3, (), 0.02),), 50, explained=False)
+    part = page_of(with_checks(mixed(), strange=strange)).split('id="strangest"')[1]
     assert "none stands out" not in part
     assert "Strangest cells" not in part
     assert "were not looked at" in part
@@ -351,7 +325,7 @@ def test_marginals_are_told_and_marked():
     assert lines["colour"][1][1] == "categorical, 4 levelscategorical"
     assert lines["weight"][2][1] == "6.7%"
     assert lines["size"][2][1] == "–"
-    for column in mixed().table.columns:
+    for column in mixed().columns.marginals:
         kind, text = lines[column.name][4]
         assert text == f"{column.distance:.3f}chance {column.chance:.3f}"
         assert ("flagged" in kind) == (column.distance > column.chance)
@@ -389,52 +363,54 @@ def test_pair_plot_and_reconstructions_are_of_numbers():
 
 def test_table_of_levels_alone_has_no_pair_plot():
     at = [1, 3, 4]
-    content = mixed()
+    made = mixed().reproduction
     columns = tuple(COLUMNS[j] for j in at)
-    data, samples = content.data[:, at], content.samples[:, at]
-    table = TableContent(measured(columns, data, samples), associated(columns, data, samples))
-    levels = replace(
-        content, data=data, samples=samples, reconstructions=data, names=("colour", "city", "size"), table=table
-    )
-    parts = [a["id"] for tag, a in Page(render(levels)).elements if tag == "section"]
+    data, samples = made.data[:, at], made.samples[:, at]
+    checks = ColumnChecks(measured(columns, data, samples), associations(columns, data, samples))
+    parts = [a["id"] for tag, a in Page(page_of(by_columns(data, samples, checks))).elements if tag == "section"]
     assert "columns" in parts
     assert not {"samples", "reconstructions", "copies", "imputation", "strangest", "lowest"} & set(parts)
-    assert not {"samples", "reconstructions", "copies"} & set(figures_of(levels))
 
 
-@pytest.mark.parametrize("name", ["associations", "missing", "copies", "samples", "reconstructions"])
+FIGURES = {
+    "associations": lambda: of_associations.figure(mixed().columns.associations),
+    "missing": lambda: missing.figure(mixed().reproduction.data, mixed().reproduction.names),
+    "copies": lambda: of_copies.figure(mixed().columns.closest),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
 def test_figures_are_drawn(name):
     from io import BytesIO
 
     from PIL import Image
 
-    with Image.open(BytesIO(to_png(figures_of(mixed())[name](), dpi=60))) as picture:
+    figure: Figure = FIGURES[name]()
+    with Image.open(BytesIO(to_png(figure, dpi=60))) as picture:
         pixels = np.asarray(picture.convert("L"))
     assert (pixels < WHITE).mean() > 0.01
 
 
-def wide(columns: int) -> ReportContent:
+def wide(columns: int) -> Evaluation:
     """Columns with long names, and a gap in each."""
     rng = np.random.default_rng(8)
     data = np.cumsum(rng.normal(size=(60, columns)), axis=1)
     data[rng.random(data.shape) < 0.1] = np.nan
-    kinds = tuple(ColumnContent(f"a column with a long name, number {j}", "real", "gaussian") for j in range(columns))
+    kinds = tuple(Marginal(f"a column with a long name, number {j}", "real", "gaussian") for j in range(columns))
     samples = rng.normal(size=(50, columns))
-    table = TableContent(
+    checks = ColumnChecks(
         measured(kinds, data, samples),
-        associated(kinds, data, samples),
-        copies=copied(kinds, data, samples),
+        associations(kinds, data, samples),
+        closest=closest_rows(kinds, data, samples),
     )
-    base = plain(rows=60, columns=columns)
-    names = tuple(each.name for each in kinds)
-    return replace(base, data=data, samples=samples, reconstructions=data, names=names, table=table)
+    return by_columns(data, samples, checks)
 
 
 def test_wide_table_shows_the_columns_that_matter():
-    content = wide(70)
-    text = render(content)
+    found = wide(70)
+    text = page_of(found)
     assert len(text) < 3_000_000
-    assert len(content.table.associations.names) == 20
+    assert len(found.columns.associations.names) == 20
     assert sum("chance" in line[-1][1] for line in Page(text).rows if len(line) == 5) == 40
     assert "40 of 70 columns" in text
     assert "20 of 70 columns" in captions(text)["associations"]
@@ -442,32 +418,27 @@ def test_wide_table_shows_the_columns_that_matter():
 
 
 def test_odd_tables_are_drawn():
-    columns = (
-        ColumnContent("only", "categorical", "categorical", ("a", "b")),
-        ColumnContent("gone", "real", "gaussian"),
-    )
+    columns = (Marginal("only", "categorical", "categorical", ("a", "b")), Marginal("gone", "real", "gaussian"))
     data = np.array([[0.0, np.nan], [1.0, np.nan], [0.0, np.nan]])
-    table = TableContent(
-        measured(columns, data, data[:0]), associated(columns, data, data[:0]), copies=copied(columns, data, data[:0])
+    none = data[:0]
+    checks = ColumnChecks(
+        measured(columns, data, none), associations(columns, data, none), closest=closest_rows(columns, data, none)
     )
-    assert table.associations is None
-    assert table.copies is None
-    base = plain(rows=3, columns=2)
-    text = render(replace(base, data=data, samples=data[:0], reconstructions=data, names=("only", "gone"), table=table))
+    assert checks.associations is None
+    assert checks.closest is None
+    text = page_of(by_columns(data, none, checks))
     assert Page(text).rows
     assert "Only one column has missing cells" in text
 
 
-def test_content_of_other_columns_is_refused():
-    with pytest.raises(ValueError, match="must describe each of the 6 columns of data, but describes 5"):
-        replace(mixed(), table=replace(mixed().table, columns=COLUMNS[:5]))
-    with pytest.raises(ValueError, match="associations's samples must have shape"):
-        AssociationContent(("a", "b"), np.zeros((2, 2)), np.zeros((3, 3)), 2)
-
-
 def test_copies_of_equal_distances_are_drawn():
-    table = replace(mixed().table, copies=CopiesContent(np.zeros(20), np.zeros(30)))
-    assert "20 of 20 samples equal a row" in captions(render(replace(mixed(), table=table)))["copies"]
+    found = with_checks(mixed(), closest=ClosestRows(np.zeros(20), np.zeros(30)))
+    assert "20 of 20 samples equal a row" in captions(page_of(found))["copies"]
+
+
+def test_every_section_has_its_own_name():
+    names = [section.name for section in OF_EVALUATION]
+    assert len(set(names)) == len(names)
 
 
 # A model.
@@ -476,28 +447,33 @@ def test_copies_of_equal_distances_are_drawn():
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_page_of_a_fitted_model_has_each_section():
     from tightbound import VAE
-    from tightbound.report.overview import overview
+    from tightbound.estimator.evaluate import evaluate
 
     frame = pandas_frame().iloc[:150]
     vae = VAE(**{**SETTINGS, "epochs": 3}).fit(frame)
     table = vae._table(frame)
-    found = overview(
-        vae.fitted_, table, n_samples=20, held_out=table.take(np.arange(30)), checks=(), method="importance"
+    found = evaluate(
+        vae.fitted_,
+        table,
+        n_samples=20,
+        held_out=table.take(np.arange(30)),
+        checks=(),
+        pictures=True,
+        method="importance",
     )
-    content = found.content("mixed")
-    text = render(content)
+    text = page_of(found)
     parts = [a["id"] for tag, a in Page(text).elements if tag == "section"]
     for name in ("columns", "associations", "missing", "samples", "copies", "imputation", "strangest"):
         assert name in parts
-    assert [column.kind for column in content.table.columns][2:] == [
+    assert [column.kind for column in found.columns.marginals][2:] == [
         *("positive", "ordinal", "categorical", "binary", "datetime"),
     ]
-    check = content.table.imputation
+    check = found.columns.hidden
     assert check.held_out
     assert check.n_rounds == 10
     observed = np.isfinite(table.values[:30])
-    assert [row.cells for row in check.rows] == observed.sum(axis=0).tolist()  # every cell was hidden once
-    simple = {row.name: row.simple_error for row in check.rows}
+    assert [row.cells for row in check.columns] == observed.sum(axis=0).tolist()  # every cell was hidden once
+    simple = {row.name: row.simple_error for row in check.columns}
     colours = table.values[:, 4]
     common = np.bincount(colours[np.isfinite(colours)].astype(int)).argmax()
     held = colours[:30][np.isfinite(colours[:30])]
@@ -505,8 +481,8 @@ def test_page_of_a_fitted_model_has_each_section():
     heights = table.values[:, 0]
     errors = heights[:30] - np.nanmean(heights)
     assert simple["height"] == pytest.approx(np.sqrt(np.nanmean(errors**2)) / np.nanstd(heights))
-    assert all(row.coverage is None for row in check.rows if row.name in ("colour", "member"))
-    lowest = [row.position for row in content.table.strange.rows]
+    assert all(row.coverage is None for row in check.columns if row.name in ("colour", "member"))
+    lowest = [row.position for row in found.columns.strange.rows]
     assert lowest == np.argsort(found.evidence.log_evidence, kind="stable")[:12].tolist()
-    dates = [c.value for row in content.table.strange.rows for c in row.cells if c.column == "joined"]
+    dates = [c.value for row in found.columns.strange.rows for c in row.cells if c.column == "joined"]
     assert all(re.match(r"\d{4}-\d\d-\d\d", value) for value in dates)

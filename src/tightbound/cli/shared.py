@@ -1,6 +1,5 @@
 """What several commands do: load a model, print JSON, write a page or rows like the data."""
 
-import dataclasses
 import json
 import math
 from pathlib import Path
@@ -10,7 +9,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tightbound.estimator.fitted import FittedModel
-    from tightbound.report.overview import Overview
 
 REPORT_FILE = "report.html"
 PAGES = (".html", ".htm")
@@ -49,29 +47,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def evaluation(shown: "Overview") -> dict[str, Any]:
-    """An overview as plain values."""
-    evidence, held_out = shown.evidence, shown.held_out
-    return {
-        "data": shown.table.source,
-        "rows": evidence.n_rows,
-        "unit": shown.unit(),
-        "log_evidence": dataclasses.asdict(evidence.mean()),
-        "held_out_log_evidence": None if held_out is None else dataclasses.asdict(held_out.mean()),
-        "elbo": dataclasses.asdict(evidence.mean_elbo()),
-        "method": evidence.how,
-        "unreliable_rows": evidence.n_unreliable,
-        "active_units": int(shown.latents.active.sum()),
-        "kl_per_dimension": shown.latents.kl_per_dimension.tolist(),
-        "table": [dataclasses.asdict(row) for row in shown.evidence_rows()],
-        "health": [
-            {**dataclasses.asdict(finding), "verdict": finding.verdict.name.lower()}
-            for finding in (shown.examined.health.findings if shown.examined.health is not None else ())
-        ],
-        "conclusions": list(shown.conclusions()),
-    }
 
 
 def write_like_data(output: str, model: "FittedModel", values: "np.ndarray", *, rounded: bool) -> None:

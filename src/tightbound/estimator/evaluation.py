@@ -1,62 +1,82 @@
-"""How far to trust a fitted model: the gap in its parts, brackets, health, and simple models, on one table."""
+"""How good a fitted model is on some rows, and how far to trust that: every number with its error, and what follows."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray
 from numpy.typing import NDArray
 
-from tightbound.data import Rows, Table
-from tightbound.estimator.fitted import FittedModel, precision
-from tightbound.evidence import (
-    Bracket,
-    Comparison,
-    Evidence,
-    Gap,
-    Health,
-    History,
-    advice,
-    approximate_bracket,
-    bidirectional,
-    compare,
-    decompose_gap,
-    encoder_overfitting,
-    examine,
-    fit_baselines,
-)
-from tightbound.model import AbstractDistribution, ColumnsHead, ConditionedHead
-from tightbound.model.streams import Stream
+from tightbound.estimator.fitted import FittedModel, TrainingSummary
+from tightbound.estimator.formatting import plural, with_error
+from tightbound.estimator.reproduction import ColumnChecks, Reproduction
+from tightbound.evidence import Bracket, Comparison, Evidence, Gap, Health, Latents, Mean, mean_over_rows
 
-CHECKS = ("gap", "bracket", "health", "baselines")
 THIS_MODEL = "this model"
 """Its name among simple ones."""
-GAP_ROWS = 100
-BRACKET_ROWS = 50
-REAL_BRACKET_ROWS = 20
-BRACKET_STEPS = 100
-PATIENCE = 20.0
-"""Seconds for which difficult rows of the gap are taken further."""
-FEWEST_ROWS = 2
+NATS = "nats a row"
+_GAP_PARTS = {
+    "approximation gap": "log p(x) - best ELBO of q's family",
+    "amortisation gap": "best ELBO of q's family - ELBO",
+}
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much is done, and how much there is to do."""
+
+@final
+@dataclasses.dataclass(frozen=True)
+class EvidenceRow:
+    """One line of the table of evidence: a number, its error, and what it is."""
+
+    quantity: str
+    value: float
+    standard_error: float
+    """NaN where there is none, or it is not known."""
+    unit: str
+    kind: str
+    """One of "lower bound", "upper bound", "approximate", "estimate", "exact", "count", or other words."""
+    method: str
+    rows: int
+    """How many it is taken over."""
 
 
 @final
 @dataclasses.dataclass(frozen=True, repr=False)
-class Examination:
-    """How far a fitted model can be trusted; what was not asked for, or cannot be had, is None.
+class Evaluation:
+    """A model on some rows; what was not asked for, or cannot be had, is None.
 
-    Densities are in nats a row, in the user's units.
+    Densities are in nats a row, in the user's units. The parts that say how far to trust the model (`gap` to
+    `comparison`) are of the rows that it was not fitted to, where there are any.
     """
 
+    about: str
+    """What was fitted, in a sentence or two."""
+    training: TrainingSummary
+    """How it came about."""
+    settings: Mapping[str, str]
+    """With which settings, in words."""
+    source: str
+    """Words for the rows."""
+    unit: str
+    """What log p(x) is measured in."""
+    modelled_names: tuple[str, ...]
+    """Of the columns that the model has a distribution of."""
+    evidence: Evidence
+    """log p(x) of every row."""
+    latents: Latents
+    """q(z | x) of every row."""
+    row_numbers: NDArray[np.intp]
+    """(n,) where the rows stand in the user's file, counted from 0."""
+    n_given: int
+    """Of how many rows they are taken."""
+    refined_by: int | None = None
+    """Steps of the inner loop that improves q for every row, where it is not the q that was fitted."""
+    n_pixels: int | None = None
+    """Of rows that are images of 0 and 1, whose log p(x) is also told in bits a pixel."""
+    held_out: Evidence | None = None
+    """Of rows that the parameters were not fitted to, where `evidence` is of rows that they were."""
     gap: Gap | None = None
-    """log p(x) - ELBO of rows of the table, in its two parts."""
+    """log p(x) - ELBO in its two parts."""
     gap_of_training_rows: Gap | None = None
     advice: tuple[str, ...] = ()
     """What follows from the gap, a sentence each."""
@@ -71,6 +91,13 @@ class Examination:
     """How each simple model was set."""
     left_out: tuple[str, ...] = ()
     """What could not be looked at, and why: a sentence each."""
+    reproduction: Reproduction | None = None
+    """The rows beside what the model makes of them, for a report."""
+
+    @property
+    def columns(self) -> ColumnChecks | None:
+        """What was looked at in a table of columns by type, for a report."""
+        return None if self.reproduction is None else self.reproduction.columns
 
     @property
     def warning(self) -> str | None:
@@ -83,225 +110,161 @@ class Examination:
         problems = () if self.health is None else tuple(finding.sentence for finding in self.health.problems)
         return (*problems, *self.advice, *(() if self.warning is None else (self.warning,)))
 
+    @property
+    def conclusions(self) -> tuple[str, ...]:
+        """What follows from it all, a sentence each: problems first."""
+        said = [] if self.health is None or self.health.problems else ["No problem was found in the health of the fit."]
+        return (*self.verdicts, *said, *self.left_out)
+
+    def evidence_rows(self) -> tuple[EvidenceRow, ...]:
+        """One table: quantity, value, standard error, unit, bound or estimate, method, rows."""
+        return (
+            *self._log_evidence_rows(),
+            *self._gap_rows(),
+            *self._bracket_rows(),
+            *self._simple_rows(),
+            *self._state_rows(),
+        )
+
+    def _log_evidence_rows(self) -> list[EvidenceRow]:
+        evidence, elbo = self.evidence, self.evidence.mean_elbo()
+        rows = [_mean_row("log p(x)", evidence.mean(), _kind(evidence), self._how(evidence))]
+        if self.held_out is not None:
+            held_out = self.held_out
+            rows.append(_mean_row("log p(x) of held-out rows", held_out.mean(), _kind(held_out), self._how(held_out)))
+        rows.append(_mean_row("ELBO", elbo, "lower bound", f"mean log weight of {self._words_for_q}"))
+        with np.errstate(invalid="ignore"):  # a row without density has no gap either
+            gap = mean_over_rows(evidence.log_evidence - evidence.elbo, evidence.standard_error)
+        rows.append(_mean_row("log p(x) - ELBO", gap, "estimate", "estimates KL(q || posterior)"))
+        if self.n_pixels is not None:
+            mean, nats = evidence.mean(), np.log(2) * self.n_pixels
+            bits = dataclasses.replace(mean, value=-mean.value / nats, standard_error=mean.standard_error / nats)
+            rows.append(_mean_row("-log2 p(x) per pixel", bits, _kind(evidence), "as log p(x)", "bits"))
+        return rows
+
+    def _gap_rows(self) -> list[EvidenceRow]:
+        rows = []
+        for gap, of in ((self.gap, ""), (self.gap_of_training_rows, ", training")):
+            if gap is not None:
+                means = (gap.mean_approximation(), gap.mean_amortisation())
+                for (name, method), mean in zip(_GAP_PARTS.items(), means, strict=True):
+                    rows.append(_mean_row(f"{name}{of}", mean, "estimate", method))
+        return rows
+
+    def _bracket_rows(self) -> list[EvidenceRow]:
+        rows = []
+        made, real = self.bracket, self.real_bracket
+        if made is not None:
+            rows.append(_mean_row("bracket, simulated rows: width", made.gap(), "upper - lower", made.how_both))
+        if real is not None and real.converged.any():
+            lower, upper = real.means()
+            rows.append(_mean_row("log p(x) of some, from below", lower, "lower bound", real.how_lower))
+            rows.append(_mean_row("log p(x) of these, from above", upper, "approximate", real.how_both))
+        return rows
+
+    def _simple_rows(self) -> list[EvidenceRow]:
+        ranked = self.comparison
+        if ranked is None:
+            return []
+        best = max((name for name in ranked.names if name != THIS_MODEL), key=lambda name: ranked.mean(name).value)
+        over = ranked.difference(THIS_MODEL, best)
+        gain = Mean(over.value, over.standard_error, over.monte_carlo_error, ranked.n_rows)
+        return [
+            _mean_row(f"simple: {best}", ranked.mean(best), "exact", self.details.get(best, "")),
+            _mean_row("this model - that", gain, "estimate", "paired difference of log p(x)"),
+        ]
+
+    def _state_rows(self) -> list[EvidenceRow]:
+        evidence, latents, n = self.evidence, self.latents, self.evidence.n_rows
+        kl = mean_over_rows(latents.total_kl.astype(float), np.zeros(n))
+        kind = ("exact", "closed form") if latents.exact_kl else ("estimate", "100 draws of q a row")
+        error = evidence.mean().monte_carlo_error
+        flagged, active = evidence.n_unreliable, int(latents.active.sum())
+        rules = "k-hat, effective samples, tolerance"
+        variance = "variance of posterior mean > 0.01"
+        noise = EvidenceRow("Monte Carlo error of log p(x)", error, np.nan, NATS, "estimate", "delta method", n)
+        return [
+            *([] if _kind(evidence) == "exact" else [noise]),
+            EvidenceRow("rows with unreliable log p(x)", flagged, np.nan, f"of {n:,}", "count", rules, n),
+            EvidenceRow("active units", active, np.nan, f"of {len(latents.active)}", "count", variance, n),
+            _mean_row("mean KL(q || prior)", kl, *kind),
+        ]
+
+    @property
+    def _words_for_q(self) -> str:
+        return "q" if self.refined_by is None else f"q refined by {self.refined_by} steps"
+
+    def _how(self, evidence: Evidence) -> str:
+        return evidence.how if self.refined_by is None else f"{evidence.how}, with {self._words_for_q}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; NaN where something is not known."""
+        findings = () if self.health is None else self.health.findings
+        return {
+            "data": self.source,
+            "rows": self.evidence.n_rows,
+            "unit": self.unit,
+            "log_evidence": dataclasses.asdict(self.evidence.mean()),
+            "held_out_log_evidence": None if self.held_out is None else dataclasses.asdict(self.held_out.mean()),
+            "elbo": dataclasses.asdict(self.evidence.mean_elbo()),
+            "method": self.evidence.how,
+            "unreliable_rows": self.evidence.n_unreliable,
+            "active_units": int(self.latents.active.sum()),
+            "kl_per_dimension": self.latents.kl_per_dimension.tolist(),
+            "table": [dataclasses.asdict(row) for row in self.evidence_rows()],
+            "health": [{**dataclasses.asdict(each), "verdict": each.verdict.name.lower()} for each in findings],
+            "conclusions": list(self.conclusions),
+        }
+
+    def __str__(self) -> str:
+        """The table of evidence in plain text, as wide as the terminal, and what to do below it."""
+        n, held_out = self.evidence.n_rows, self.held_out
+        seen = "" if held_out is None else f", training rows included; {plural(held_out.n_rows, 'row')} held out"
+        of = f" of {self.n_given:,}, spread evenly" if n < self.n_given else ""
+        width = min(max(shutil.get_terminal_size((100, 24)).columns, 72), 132)
+        note = f"In {self.unit}, unless it says otherwise; ± is one standard error over rows."
+        below = [
+            textwrap.fill(line, width, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False)
+            for start, line in [("", note), *(("- ", each) for each in self.conclusions)]
+        ]
+        shown = as_text(self.evidence_rows(), width)
+        return "\n".join([f"{self.source}: {plural(n, 'row')}{of}{seen}", "", shown, "", *below])
+
     def __repr__(self) -> str:
-        parts = [self.health, self.gap, self.bracket, self.real_bracket, self.comparison]
-        blocks = [repr(part) for part in parts if part is not None]
-        if self.verdicts:
-            blocks.append("\n".join(self.verdicts))
-        return "\n\n".join([*blocks, *(["\n".join(self.left_out)] if self.left_out else [])]) or "Nothing was examined."
+        parts = (self.health, self.gap, self.bracket, self.real_bracket, self.comparison)
+        return "\n\n".join([str(self), *(repr(part) for part in parts if part is not None)])
 
 
-@final
-@dataclasses.dataclass(frozen=True)
-class _Subject:
-    """What is looked at."""
-
-    model: FittedModel
-    rows: Rows
-    train: Rows | None
-    evidence: Evidence
-    key: PRNGKeyArray
-    tell: Progress
+def _mean_row(name: str, mean: Mean, kind: str, method: str, unit: str = NATS) -> EvidenceRow:
+    return EvidenceRow(name, mean.value, mean.standard_error, unit, kind, method, mean.n_rows)
 
 
-def examination(
-    model: FittedModel,
-    table: Table,
-    evidence: Evidence,
-    *,
-    train: Table | None = None,
-    checks: Sequence[str] = CHECKS,
-    seed: int | None = None,
-    on_progress: Progress | None = None,
-) -> Examination:
-    """Examine a fitted model on rows it has not seen.
-
-    Args:
-        model, table: what is looked at, and on which rows.
-        evidence: of the same rows, in the user's units.
-        train: the rows that it was fitted to: needed for simple models, copies, and an overfitted encoder.
-        checks: which of `CHECKS` to make.
-        seed: of the noise (None: the fit's own).
-        on_progress: called with words, how much is done, and how much there is to do.
-
-    Raises `ValueError` for unknown checks.
-    """
-    unknown = [check for check in checks if check not in CHECKS]
-    if unknown:
-        raise ValueError(f"checks must be some of {', '.join(CHECKS)}; got {unknown[0]!r}; choose among those.")
-    usable = int(np.sum(np.isfinite(evidence.log_evidence)))
-    if usable < FEWEST_ROWS:
-        why = f"it takes {FEWEST_ROWS} rows to which the model gives a density; there {_are(usable)}"
-        return Examination(left_out=(f"Nothing was examined: {why}.",))
-    if model.specification.missing_columns:
-        why = "its rows are not drawn from p(x) alone, but with which of their cells are observed"
-        return Examination(left_out=(f"Nothing was examined of a model of missingness: {why}.",))
-    found = Examination()
-    with precision(model.specification.dtype):
-        key = jax.random.key(model.summary.seed if seed is None else seed)
-        seen = None if train is None else model.rows(train)
-        tell = on_progress or (lambda words, done, total: None)
-        subject = _Subject(model, model.rows(table), seen, evidence, key, tell)
-        makers = {"gap": _with_gap, "bracket": _with_bracket, "health": _with_health, "baselines": _with_baselines}
-        for check in CHECKS:
-            if check in checks:
-                found = makers[check](subject, found)
-    return found
+def _kind(evidence: Evidence) -> str:
+    """What log p(x) is over all rows: its expectation is a lower bound, but its error is known."""
+    return "exact" if all(method.exact for method in evidence.method) else "estimate"
 
 
-def _are(count: int) -> str:
-    return "is 1" if count == 1 else "are none"
+def as_text(rows: Sequence[EvidenceRow], width: int) -> str:
+    """The table of evidence in plain text, at most `width` characters wide; methods are wrapped."""
+    head = ("quantity", "value", "", "what it is", "rows", "method")
+    lines = [head, *(_text_cells(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(5)]
+    before = sum(widths) + 9
+    text = []
+    for name, value, error, kind, n, method in lines:
+        start = f"{name:<{widths[0]}}  {value:>{widths[1]}} {error:<{widths[2]}}  {kind:<{widths[3]}}  {n:>{widths[4]}}"
+        parts = textwrap.wrap(method, max(width - before, 16)) or [""]
+        text.append(f"{start}  {parts[0]}".rstrip())
+        text += [f"{'':<{before}}{part}" for part in parts[1:]]
+    return "\n".join(text)
 
 
-def _some(rows: Rows, most: int, evidence: Evidence | None = None) -> NDArray[np.intp]:
-    """At most so many rows with something observed (and a density, where `evidence` knows), spread evenly."""
-    seen = np.ones(len(rows.x), bool) if rows.observed is None else rows.observed.any(axis=1)
-    usable = np.flatnonzero(seen if evidence is None else seen & np.isfinite(evidence.log_evidence))
-    return usable[np.unique(np.linspace(0, len(usable) - 1, min(most, len(usable))).round().astype(np.intp))]
-
-
-def _these(rows: Rows, chosen: NDArray[np.intp]) -> tuple[NDArray[Any], NDArray[np.bool_] | None, NDArray[np.float64]]:
-    """Values, mask and log Jacobians."""
-    return rows.x[chosen], None if rows.observed is None else rows.observed[chosen], rows.log_jacobian[chosen]
-
-
-def _with_gap(subject: _Subject, found: Examination) -> Examination:
-    def of(rows: Rows, words: str, evidence: Evidence | None = None) -> Gap:
-        chosen = _some(rows, GAP_ROWS, evidence)
-        x, observed, jacobian = _these(rows, chosen)
-        gap = decompose_gap(
-            subject.model.pair.p,
-            subject.model.pair.q,
-            x,
-            observed,
-            evidence=None if evidence is None else evidence.take(chosen).shifted(-jacobian),
-            patience=PATIENCE,
-            key=Stream.GAP.of(subject.key),
-            on_progress=lambda what, done, total: subject.tell(f"{words}: {what}", done, total),
-        )
-        return gap.shifted(jacobian)
-
-    held_out = of(subject.rows, "gap", subject.evidence)
-    train = None if subject.train is None else of(subject.train, "gap of training rows")
-    said = advice(held_out, train, family=subject.model.specification.posterior.word)
-    return dataclasses.replace(found, gap=held_out, gap_of_training_rows=train, advice=said)
-
-
-def _with_bracket(subject: _Subject, found: Examination) -> Examination:
-    model = subject.model
-    if model.specification.discrete:
-        why = "No bracket of log p(x): annealing follows gradients, and this model's latents are discrete."
-        return dataclasses.replace(found, left_out=(*found.left_out, why))
-    # Of a simulated row of columns on curved scales only the mean Jacobian is known: widths are right, levels nearly.
-    complete = model.encoding.complete_log_jacobian(subject.rows)
-    simulated = bidirectional(
-        model.pair.p,
-        model.pair.q,
-        n_rows=BRACKET_ROWS,
-        n_steps=BRACKET_STEPS,
-        key=Stream.BRACKET.of(subject.key),
-        on_progress=lambda done: subject.tell("bracket of simulated rows", done, BRACKET_ROWS),
-    ).shifted(complete)
-    x, observed, jacobian = _these(subject.rows, _some(subject.rows, REAL_BRACKET_ROWS, subject.evidence))
-    real = approximate_bracket(
-        model.pair.p,
-        model.pair.q,
-        x,
-        observed,
-        n_steps=BRACKET_STEPS,
-        key=Stream.REAL_BRACKET.of(subject.key),
-        on_progress=lambda done: subject.tell("bracket of rows", done, len(x)),
-    ).shifted(jacobian)
-    if not real.converged.any():
-        why = (
-            f"No bracket of given rows: for none of {len(x)} did the chains that look for the posterior agree (R-hat); "
-            "go by that of simulated rows, or refine q row by row."
-        )
-        found = dataclasses.replace(found, left_out=(*found.left_out, why))
-    return dataclasses.replace(found, bracket=simulated, real_bracket=real)
-
-
-def _with_health(subject: _Subject, found: Examination) -> Examination:
-    model, train = subject.model, subject.train
-    subject.tell("health of the fit", 0, 1)
-    health = examine(
-        model.pair.p,
-        model.pair.q,
-        subject.rows.x,
-        subject.rows.observed,
-        likelihood=model.encoding.likelihood,
-        train=None if train is None else train.x,
-        train_observed=None if train is None else train.observed,
-        history=History.of(model.summary.history),
-        recorded=None if model.encoding.likelihood == "bernoulli" else model.encoding.on_grid,
-        key=Stream.DIAGNOSTICS.of(subject.key),
-    )
-    if found.gap is not None and found.gap_of_training_rows is not None:
-        overfitted = encoder_overfitting(found.gap_of_training_rows.amortisation, found.gap.amortisation)
-        health = health.including(overfitted)
-    return dataclasses.replace(found, health=health)
-
-
-def _with_baselines(subject: _Subject, found: Examination) -> Examination:
-    train, likelihood = subject.train, subject.model.encoding.likelihood
-    if train is None:
-        why = "No simple models beside this one: they are fitted to its training rows; give them as train."
-        return dataclasses.replace(found, left_out=(*found.left_out, why))
-    spec = subject.model.specification
-    if spec.conditioned and _independent(subject.model) is None:
-        why = "No simple models beside this one: none of them knows conditions, or a bag's length."
-        return dataclasses.replace(found, left_out=(*found.left_out, why))
-    likelihood = "columns" if spec.conditioned else likelihood
-    simple, left_out = fit_baselines(
-        train.x,
-        train.observed,
-        likelihood=likelihood,
-        floor=subject.model.encoding.floor,
-        independent=_independent(subject.model),
-        columns=() if spec.conditioned else spec.columns,
-        seed=subject.model.summary.seed,
-        on_progress=lambda done, total, name: subject.tell(f"simple models: {name}", done, total),
-    )
-    rows, evidence = subject.rows, subject.evidence
-    scores: dict[str, Any] = {THIS_MODEL: (evidence.log_evidence, np.nan_to_num(evidence.standard_error))}
-    details = {}
-    for baseline in simple:
-        if rows.observed is not None and not baseline.takes_missing:
-            left_out = (*left_out, f"{baseline.name} left out: it cannot integrate out missing cells.")
-            continue
-        scores[baseline.name] = (baseline.log_prob(rows.x, rows.observed) + rows.log_jacobian, 0.0)
-        details[baseline.name] = baseline.detail
-    return dataclasses.replace(
-        found, comparison=compare(scores), details=details, left_out=(*found.left_out, *left_out)
-    )
-
-
-def _independent(model: FittedModel) -> AbstractDistribution | None:
-    """Independent columns with the families of the model, as its decoder began: by moments of the training rows."""
-    head = model.pair.p.decoder.head
-    if isinstance(head, ConditionedHead) and isinstance(head.head, ColumnsHead):
-        constant = eqx.tree_at(lambda h: h.network, head, _Always(head.head.first))
-        return constant(jnp.zeros(head.latent_dim, head.head.first.dtype))
-    return head(head.first) if isinstance(head, ColumnsHead) else None
-
-
-@final
-class _Always(eqx.Module):
-    """A network that returns the same whatever it gets."""
-
-    value: Array
-
-    def __call__(self, h: Array) -> Array:
-        return self.value
-
-
-def simple_scores(found: Examination) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """log p(x) of every row under the simple models of an examination, with their errors (0)."""
-    ranked = found.comparison
-    if ranked is None:
-        return {}
-    rows = zip(ranked.names, ranked.log_evidence, ranked.standard_error, strict=True)
-    return {name: (values, errors) for name, values, errors in rows if name != THIS_MODEL}
+def _text_cells(row: EvidenceRow) -> tuple[str, ...]:
+    value, error = with_error(row.value, row.standard_error)
+    if row.kind != "count" and not error:
+        value = f"{row.value:.3g}"
+    after = f"± {error}" if error else row.unit if row.kind == "count" else ""
+    return row.quantity, value, after, row.kind, f"{row.rows:,}", row.method
 
 
 def check_comparable(names: Sequence[str], models: Sequence[FittedModel]) -> None:

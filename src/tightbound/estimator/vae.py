@@ -15,7 +15,8 @@ from tightbound.data import Table, as_table
 from tightbound.estimator.arguments import check_draws, seed_of
 from tightbound.estimator.checking import check_number, check_settings
 from tightbound.estimator.config import Plan
-from tightbound.estimator.evaluation import Examination, examination
+from tightbound.estimator.evaluate import CHECKS, evaluate
+from tightbound.estimator.evaluation import Evaluation
 from tightbound.estimator.fit import check_factories, fit_table, prepare_compiler
 from tightbound.estimator.fitted import FittedModel
 from tightbound.estimator.folder import save_model
@@ -331,24 +332,29 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         options = {"method": self.scoring_method, "tolerance": self.tolerance, **options}
         return self.fitted_.evidence(table, int(n_samples), **options)
 
-    def examine(
-        self, X: Any, train: Any = None, *, checks: Sequence[str] = ("gap", "bracket", "health", "baselines")
-    ) -> Examination:
-        """How far to trust the model on rows `X` that it was not fitted to.
+    def evaluate(self, X: Any, train: Any = None, *, checks: Sequence[str] = CHECKS) -> Evaluation:
+        """How good the model is on rows `X` that it was not fitted to, and how far to trust that.
 
-        The gap log p(x) - ELBO in its parts, log p(x) from both sides, the health of the fit, and simple models beside
-        it; each is a field of what is returned, with a readable `repr`.
+        log p(x) with its errors, the gap log p(x) - ELBO in its parts, log p(x) from both sides, the health of the fit,
+        and simple models beside it; each is a field of what is returned, with a readable `repr`.
 
         Args:
             X: rows, held out if possible.
             train: the rows it was fitted to: for simple models, copies among samples, an overfitted encoder.
-            checks: which of these to make.
+            checks: which of "gap", "bracket", "health" and "baselines" to make.
 
-        Example: `vae.examine(X_test, X_train).verdicts`.
+        Example: `vae.evaluate(X_test, X_train).verdicts`.
         """
         table = self._table(X)
-        return examination(
-            self.fitted_, table, self.evidence(X), train=None if train is None else self._table(train), checks=checks
+        return evaluate(
+            self.fitted_,
+            table,
+            n_samples=int(self.n_importance_samples),
+            train=None if train is None else self._table(train),
+            checks=checks,
+            method=self.scoring_method,
+            tolerance=self.tolerance,
+            patience=None,
         )
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:

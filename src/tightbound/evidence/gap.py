@@ -75,6 +75,12 @@ class Gap:
         """Over rows, with both errors."""
         return mean_over_rows(self.total, np.hypot(self.evidence.standard_error, self.elbo_standard_error))
 
+    @property
+    def how(self) -> str:
+        """The method in words."""
+        search = f"the best q of the family by {SEARCH.steps} steps of an inner loop for every row"
+        return f"{search}, both bounds by {_ELBO_DRAWS} draws"
+
     def __repr__(self) -> str:
         parts = {
             "log p(x) - ELBO": self.mean_total(),

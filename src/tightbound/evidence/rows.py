@@ -81,6 +81,13 @@ def mask_of(p: GenerativeModel, x: NDArray[Any], observed: NDArray[np.bool_] | N
     return None if observed is None or observed.all() else observed
 
 
+def spread_out(count: int, most: int) -> NDArray[np.intp]:
+    """At most `most` of the positions 0 .. count - 1, evenly spread, in order."""
+    if count <= most:
+        return np.arange(count)
+    return np.unique(np.linspace(0, count - 1, most).round().astype(np.intp))
+
+
 def row_hashes(x: NDArray[Any], observed: NDArray[np.bool_] | None) -> NDArray[np.uint32]:
     """A number for each row that its content fixes, (n,): what a row's noise is drawn from."""
     rows = np.ascontiguousarray(x if observed is None else np.where(observed, x, 0))

@@ -1,17 +1,25 @@
 """Pieces of HTML. Whatever comes from outside is escaped here; a `Markup` is text that already is HTML."""
 
-from __future__ import annotations
-
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import NewType
+from typing import NamedTuple, NewType
 
+import numpy as np
 from matplotlib.figure import Figure
 
+from tightbound.estimator.formatting import value_text, with_error
 from tightbound.report.style import inline_png, inline_svg
 from tightbound.report.stylesheet import STYLESHEET
 
 Markup = NewType("Markup", str)
+
+
+class Words(NamedTuple):
+    """What goes with one picture: a text that says what it shows, and one that says how to read it."""
+
+    alt: str
+    caption: str
 
 
 def document(title: str, parts: Iterable[Markup]) -> str:
@@ -72,11 +80,12 @@ def section(name: str, title: str, *pieces: Markup) -> Markup:
     return element("section", join([element("h2", text(title)), *pieces]), id=name)
 
 
-def picture(figure: Figure, name: str, alt: str, caption: str, *, dense: bool) -> Markup:
-    """Return a figure with alternative text and caption: a PNG when `dense` (many points, images), else an SVG."""
-    drawn = inline_png(figure, alt) if dense else inline_svg(figure, name, alt)
+def picture(name: str, figure: Figure, words: Words, *, dense: bool = False) -> Markup:
+    """Return a figure with its words: a PNG when `dense` (many points, images), else an SVG."""
+    name = f"figure-{name}"
+    drawn = inline_png(figure, words.alt) if dense else inline_svg(figure, name, words.alt)
     frame = element("div", Markup(drawn), class_="picture")
-    return element("figure", join([frame, element("figcaption", text(caption))]), id=name)
+    return element("figure", join([frame, element("figcaption", text(words.caption))]), id=name)
 
 
 def table(head: Sequence[Markup], rows: Iterable[Sequence[Markup]], caption: str, **attributes: str) -> Markup:
@@ -95,3 +104,19 @@ def heading(name: str, *, number: bool = False) -> Markup:
 def cell(value: object, *, number: bool = False) -> Markup:
     """Return a cell of plain text."""
     return element("td", text(value), **({"class_": "number"} if number else {}))
+
+
+def measured(value: float, error: float, *, sign: bool = False) -> Markup:
+    """Return a cell with a number and its error, or a dash where there is none; `sign`: with a plus above zero."""
+    if not np.isfinite(value):
+        return cell("–" if np.isnan(value) else value_text(value, error), number=True)
+    _, width = with_error(value, error)
+    shown = text(("+" if sign and value > 0 else "") + value_text(value, error))
+    if width:
+        shown = Markup(shown + element("span", text(f" ± {width}"), class_="error"))
+    return element("td", shown, class_="number")
+
+
+def breakable(name: str) -> Markup:
+    """Return a name that a narrow cell breaks where a person would: after joining marks."""
+    return Markup(re.sub(r"([_.\-/])(?=.)", r"\1<wbr>", text(name)))

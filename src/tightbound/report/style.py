@@ -3,13 +3,11 @@
 Figures are matplotlib `Figure` objects drawn under a local style: no pyplot, and the user's rcParams stay untouched.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from html import escape
@@ -19,6 +17,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+from numpy.typing import NDArray
 
 P = ParamSpec("P")
 
@@ -36,6 +36,7 @@ CATEGORIES = (
     *("#117733", "#aa4499", "#999933", "#661100", "#6699cc", "#555555"),
 )
 MARKERS = ("o", "^", "s", "D")
+PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.3g}%")
 WIDTH = 6.4  # inches: the full width of a page's column
 
 _STYLE: dict[str, Any] = {
@@ -112,10 +113,31 @@ def grid(axes: Axes, axis: str = "y") -> None:
         axes.tick_params(axis="x", length=0)
 
 
+def dimension_ticks(axes: Axes, order: Sequence[int] | NDArray[Any]) -> None:
+    """Name latent dimensions along the lower edge, one at each whole number."""
+    axes.set_xticks(range(len(order)), [str(at) for at in order], fontsize=7 if len(order) <= 24 else 5.5)
+    axes.tick_params(axis="x", length=0, rotation=90 if len(order) > 32 else 0)
+    axes.set_xlim(-0.7, max(len(order), 3) - 0.3)
+    axes.set_xlabel("latent dimension, largest KL first")
+
+
 def label_text(text: object, longest: int = 18) -> str:
     """Return `text` on one line, shortened for an axis."""
     line = " ".join(str(text).split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def middle_text(text: object, longest: int) -> str:
+    """Return `text` shortened in its middle: long names differ at their ends as often as not."""
+    line = label_text(text, 10_000)
+    return line if len(line) <= longest else f"{line[: longest - 7]}…{line[-6:]}"
+
+
+def share_text(share: float) -> str:
+    """Return a share in per cent, as fine as matters."""
+    if 0 < share < 0.001:
+        return "< 0.1%"
+    return f"{100 * share:.1f}%" if share < 0.0995 else f"{100 * share:.0f}%"
 
 
 def to_png(figure: Figure, dpi: int = 180) -> bytes:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import false_discovery_control
 
 
 def conformal_p_values(scores: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
@@ -64,10 +65,8 @@ def benjamini_hochberg(p_values: ArrayLike, level: float = 0.1) -> tuple[NDArray
     known = np.flatnonzero(~np.isnan(p))
     if np.any((p[known] < 0) | (p[known] > 1)):
         raise ValueError(f"p-values must lie from 0 to 1; got {_first_outside(p)!r}; use conformal_p_values.")
-    order = known[np.argsort(p[known], kind="stable")]
-    ratios = p[order] * len(order) / np.arange(1, len(order) + 1)
     q = np.full(p.shape, np.nan)
-    q[order] = np.minimum(np.minimum.accumulate(ratios[::-1])[::-1], 1)
+    q[known] = false_discovery_control(p[known], method="bh")
     # p k / n against the level times k / n: rounding of the quotient decides no tie.
     return np.nan_to_num(q, nan=2.0) <= level * (1 + 1e-12), q
 

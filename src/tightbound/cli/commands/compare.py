@@ -28,10 +28,11 @@ def compare(
     """Compare models on the same rows: paired differences of log p(x), and which of them are within the errors."""
     from tightbound import evidence
     from tightbound.data import check_place
-    from tightbound.estimator.evaluation import check_comparable, examination, simple_scores
+    from tightbound.estimator.description import unit_of
+    from tightbound.estimator.evaluate import simple_scores
+    from tightbound.estimator.evaluation import check_comparable
     from tightbound.estimator.progress import WorkProgress
-    from tightbound.report import exhibits, render_comparison
-    from tightbound.report.overview import unit_of
+    from tightbound.report import render_comparison
 
     *models, data = models_and_data
     check_place(output, PAGES)
@@ -48,15 +49,12 @@ def compare(
             )
         rows = training.read_for(fitted[0])
         if rows is not None:
-            found = examination(
-                fitted[0], tables[0], scores[names[0]], train=rows, checks=("baselines",), on_progress=progress
-            )
-            scores |= simple_scores(found)
+            scores |= simple_scores(fitted[0], tables[0], rows, on_progress=progress)
     ranked = evidence.compare(scores)
     unit = unit_of(fitted[0])
     summary = f"{len(names)} models on the same {ranked.n_rows:,} rows of {tables[0].source}; log p(x) is in {unit}."
-    page = exhibits.comparison(ranked, title="Comparison of models", summary=summary, unit=unit)
-    write_bytes(output, render_comparison(page).encode())
+    page = render_comparison(ranked, title="Comparison of models", summary=summary, unit=unit)
+    write_bytes(output, page.encode())
     if as_json:
         print_json(_as_json(ranked))
         return

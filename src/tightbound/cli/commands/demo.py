@@ -19,11 +19,11 @@ def demo(
 ) -> None:
     """Fit the embedded handwritten digits, evaluate on held-out ones and write a report, in about two minutes."""
     from tightbound.data import read_table, split
+    from tightbound.estimator.evaluate import evaluate
     from tightbound.estimator.fit import fit_table
     from tightbound.estimator.folder import check_target, save_model
-    from tightbound.estimator.progress import FitProgress, duration
+    from tightbound.estimator.progress import FitProgress, WorkProgress, duration
     from tightbound.report import render
-    from tightbound.report.overview import overview
 
     target = Path(folder) / "digits"
     check_target(target, overwrite=True)
@@ -45,8 +45,9 @@ def demo(
             on_plan=announce,
             on_epoch=progress.epoch,
         )
-    shown = overview(model, held_out, train=train.take(plans[0].train), progress=True)
-    shown = dataclasses.replace(shown, row_numbers=held_out_rows)
-    page = render(shown.content("tightbound demo: handwritten digits")).encode()
+    with WorkProgress(True) as work:
+        found = evaluate(model, held_out, train=train.take(plans[0].train), pictures=True, on_progress=work)
+    found = dataclasses.replace(found, row_numbers=held_out_rows)
+    page = render(found, "tightbound demo: handwritten digits").encode()
     save_model(target, model, overwrite=True, files={REPORT_FILE: page})
-    print(f"{shown}\n\nFitted in {duration(model.summary.seconds)}. Saved {target}; open {target / REPORT_FILE}")
+    print(f"{found}\n\nFitted in {duration(model.summary.seconds)}. Saved {target}; open {target / REPORT_FILE}")

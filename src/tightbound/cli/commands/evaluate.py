@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from tightbound.cli.options import Checks, Data, Json, Model, Quiet, ReadOptions, Refine, ScoringOptions, TrainOptions
-from tightbound.cli.shared import evaluation, load, print_json
+from tightbound.cli.shared import load, print_json
 
 MOST_ROWS = 2_000
 """A mean over so many is known to a few tenths of a nat where rows differ by ten; more rows take longer."""
@@ -29,21 +29,23 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Say how far to trust a model on DATA: log p(x) with its error, both sides, the gap in its parts, its health."""
-    from tightbound.estimator.evaluation import CHECKS
-    from tightbound.report.overview import overview
+    from tightbound.estimator.evaluate import CHECKS
+    from tightbound.estimator.evaluate import evaluate as evaluate_model
+    from tightbound.estimator.progress import WorkProgress
 
     options = scoring.checked()
     fitted = load(model, refine)
-    shown = overview(
-        fitted,
-        reading.read_for(fitted, data),
-        most_rows=rows,
-        train=training.read_for(fitted),
-        checks=CHECKS if checks else (),
-        progress=not quiet,
-        **options,
-    )
+    with WorkProgress(not quiet) as progress:
+        found = evaluate_model(
+            fitted,
+            reading.read_for(fitted, data),
+            most_rows=rows,
+            train=training.read_for(fitted),
+            checks=CHECKS if checks else (),
+            on_progress=progress,
+            **options,
+        )
     if as_json:
-        print_json({"model": model, **evaluation(shown)})
+        print_json({"model": model, **found.to_json()})
     else:
-        print(shown)
+        print(found)

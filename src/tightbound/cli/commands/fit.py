@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tightbound.cli.options import Checks, Data, Json, Quiet, ReadOptions, with_settings
-from tightbound.cli.shared import REPORT_FILE, evaluation, print_json
+from tightbound.cli.shared import REPORT_FILE, print_json
 
 if TYPE_CHECKING:
     from tightbound.data import Schema, Table
     from tightbound.estimator.config import Plan
+    from tightbound.estimator.evaluation import Evaluation
     from tightbound.estimator.fitted import FittedModel
-    from tightbound.report.overview import Overview
 
 MOST_REFERENCES = 2000
 
@@ -75,47 +75,56 @@ def fit(
         )
     if held_out is None and len(plans[0].validation):
         held_out = table.take(plans[0].validation)
-    shown = _overview(_with_reference(model, held_out), table, held_out, table.take(plans[0].train), checks, quiet)
-    _save(shown, output, report, overwrite)
+    model = _with_reference(model, held_out)
+    found = _evaluate(model, table, held_out, table.take(plans[0].train), checks, report, quiet)
+    _save(model, found if report else None, output, overwrite)
     checkpoint.unlink(missing_ok=True)
-    _tell(shown, output, report, as_json)
+    _tell(found, output, report, as_json)
 
 
-def _overview(
-    model: "FittedModel", table: "Table", held_out: "Table | None", train: "Table", checks: bool, quiet: bool
-) -> "Overview":
-    from tightbound.estimator.evaluation import CHECKS
-    from tightbound.report.overview import MOST_REPORTED_ROWS, overview
+def _evaluate(
+    model: "FittedModel",
+    table: "Table",
+    held_out: "Table | None",
+    train: "Table",
+    checks: bool,
+    pictures: bool,
+    quiet: bool,
+) -> "Evaluation":
+    from tightbound.estimator.evaluate import CHECKS, MOST_REPORTED_ROWS, evaluate
+    from tightbound.estimator.progress import WorkProgress
 
-    return overview(
-        model,
-        table,
-        most_rows=MOST_REPORTED_ROWS,
-        held_out=held_out,
-        train=train,
-        checks=CHECKS if checks else (),
-        progress=not quiet,
-    )
+    with WorkProgress(not quiet) as progress:
+        return evaluate(
+            model,
+            table,
+            most_rows=MOST_REPORTED_ROWS,
+            held_out=held_out,
+            train=train,
+            checks=CHECKS if checks else (),
+            pictures=pictures,
+            on_progress=progress,
+        )
 
 
-def _save(shown: "Overview", output: str, report: bool, overwrite: bool) -> None:
+def _save(model: "FittedModel", shown: "Evaluation | None", output: str, overwrite: bool) -> None:
+    """The model, with its report where there is something to be shown."""
     from tightbound.estimator.folder import save_model
     from tightbound.report import render
 
-    title = f"{Path(output).name}: {shown.table.source}"
-    page = {REPORT_FILE: render(shown.content(title)).encode()} if report else {}
-    save_model(output, shown.model, overwrite=overwrite, files=page)
+    page = {} if shown is None else {REPORT_FILE: render(shown, f"{Path(output).name}: {shown.source}").encode()}
+    save_model(output, model, overwrite=overwrite, files=page)
 
 
-def _tell(shown: "Overview", output: str, report: bool, as_json: bool) -> None:
+def _tell(found: "Evaluation", output: str, report: bool, as_json: bool) -> None:
     """What came of the fit."""
     from tightbound.estimator.progress import duration
 
-    summary = shown.model.summary
+    summary = found.training
     if as_json:
-        print_json({"model": output, "seconds": summary.seconds, **evaluation(shown)})
+        print_json({"model": output, "seconds": summary.seconds, **found.to_json()})
         return
-    print(f"{shown}\n\nFitted in {duration(summary.seconds)}. {summary.detail}")
+    print(f"{found}\n\nFitted in {duration(summary.seconds)}. {summary.detail}")
     print(f"Saved {output}" + (f"; open {os.path.join(output, REPORT_FILE)}" if report else ""))
 
 

@@ -18,22 +18,24 @@ def report(
 ) -> None:
     """Write the report of a model on DATA: one self-contained HTML page of tables and pictures."""
     from tightbound.data import check_place
-    from tightbound.estimator.evaluation import CHECKS
+    from tightbound.estimator.evaluate import CHECKS, MOST_REPORTED_ROWS, evaluate
+    from tightbound.estimator.progress import WorkProgress
     from tightbound.report import render
-    from tightbound.report.overview import MOST_REPORTED_ROWS, overview
 
     check_place(output, PAGES)
     options = scoring.checked()
     fitted = load(model)
     table = reading.read_for(fitted, data)
-    shown = overview(
-        fitted,
-        table,
-        most_rows=MOST_REPORTED_ROWS,
-        train=training.read_for(fitted),
-        checks=CHECKS if checks else (),
-        progress=not quiet,
-        **options,
-    )
-    write_bytes(output, render(shown.content(f"{Path(model).name}: {table.source}")).encode())
+    with WorkProgress(not quiet) as progress:
+        found = evaluate(
+            fitted,
+            table,
+            most_rows=MOST_REPORTED_ROWS,
+            train=training.read_for(fitted),
+            checks=CHECKS if checks else (),
+            pictures=True,
+            on_progress=progress,
+            **options,
+        )
+    write_bytes(output, render(found, f"{Path(model).name}: {table.source}").encode())
     print(f"Wrote {output}")

@@ -1,7 +1,5 @@
 """How numbers are written: as many digits as matter, and no more digits than their errors allow."""
 
-from __future__ import annotations
-
 import numpy as np
 
 
@@ -19,6 +17,11 @@ def short(value: float) -> str:
 def plural(count: int, noun: str) -> str:
     """Return "1 row", "2 rows", "1,200 rows"."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def words(name: str) -> str:
+    """Return the name of an enumeration's member, or of a family, as a person writes it."""
+    return name.lower().replace("_", " ")
 
 
 def with_error(value: float, standard_error: float | None) -> tuple[str, str]:
