@@ -1,7 +1,7 @@
 """Estimates of log p(x) against the time they take, and the bracket of bidirectional Monte Carlo, on a fitted model.
 
-    tightbound fit mnist.npz --array x_train --label y_train --binarize --latent-dim 50 --network mlp \
-        --hidden-sizes 200,200 --activation tanh --epochs 120 --patience 0 --no-checks -o mnist200
+    tightbound fit mnist.npz --array x_train --label y_train --likelihood "bernoulli(binarize=True)" --latent-dim 50 \
+        --network "mlp(hidden_sizes=(200, 200), activation=tanh)" --epochs 120 --patience 0 --no-checks -o mnist200
     python benchmarks/evidence.py methods mnist200 mnist.npz --rows 100
     python benchmarks/evidence.py bracket mnist200 --rows 100
 

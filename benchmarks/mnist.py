@@ -17,25 +17,26 @@ import numpy as np
 from tightbound.data import read_table
 from tightbound.estimator.fit import fit_table
 from tightbound.estimator.fitted import FittedModel
+from tightbound.estimator.settings import Settings
 
 WAYS: dict[str, dict[str, Any]] = {
     "elbo": {},
-    "iwae50": {"objective": "iwae", "n_samples": 50},
-    "iwae5": {"objective": "iwae", "n_samples": 5},
+    "iwae50": {"objective": "iwae(n_samples=50)"},
+    "iwae5": {"objective": "iwae(n_samples=5)"},
     "elbo-20": {"batch_size": 20},
-    "resampled5": {"objective": "iwae", "n_samples": 5, "gradient": "resampled"},
-    "resampled10": {"objective": "iwae", "n_samples": 10, "gradient": "resampled"},
-    "dreg5-20": {"objective": "iwae", "n_samples": 5, "gradient": "dreg", "batch_size": 20},
-    "dreg8-10": {"objective": "iwae", "n_samples": 8, "gradient": "dreg", "batch_size": 12},
-    "dreg5": {"objective": "iwae", "n_samples": 5, "gradient": "dreg"},
-    "mixture": {"prior": "mixture", "n_components": 20},
-    "mixture100": {"prior": "mixture", "n_components": 100},
-    "vamp": {"prior": "vamp", "n_components": 100},
+    "resampled5": {"objective": "iwae(n_samples=5)", "gradient": "resampled"},
+    "resampled10": {"objective": "iwae(n_samples=10)", "gradient": "resampled"},
+    "dreg5-20": {"objective": "iwae(n_samples=5)", "gradient": "dreg", "batch_size": 20},
+    "dreg8-10": {"objective": "iwae(n_samples=8)", "gradient": "dreg", "batch_size": 12},
+    "dreg5": {"objective": "iwae(n_samples=5)", "gradient": "dreg"},
+    "mixture": {"prior": "mixture(n_components=20)"},
+    "mixture100": {"prior": "mixture(n_components=100)"},
+    "vamp": {"prior": "vamp(n_components=100)"},
     "maf": {"prior": "maf"},
     "iaf": {"posterior": "iaf"},
     "spline": {"posterior": "spline"},
     "full": {"posterior": "full"},
-    "semi": {"inference": "semi_amortised", "inner_steps": 5},
+    "semi": {"inference": "semi_amortised(inner_steps=5)"},
     "aggressive": {"inference": "aggressive"},
 }
 
@@ -43,8 +44,10 @@ WAYS: dict[str, dict[str, Any]] = {
 def trained(table: Any, settings: dict[str, Any], seconds: float) -> tuple[FittedModel, float]:
     """The model fitted in about so many seconds, and the seconds it took without compilation."""
     stamps: list[float] = []
-    settings = {"binarize": True, "patience": 0, **settings}
-    fit_table(table, {**settings, "epochs": 3}, seed=0, on_epoch=lambda *_: stamps.append(time.perf_counter()))
+    settings = {"likelihood": "bernoulli(binarize=True)", "patience": 0, **settings}
+    fit_table(
+        table, Settings(**{**settings, "epochs": 3}), seed=0, on_epoch=lambda *_: stamps.append(time.perf_counter())
+    )
     epochs = max(2, int(seconds / (stamps[-1] - stamps[0]) * (len(stamps) - 1)))
     stamps.clear()
     model = fit_table(

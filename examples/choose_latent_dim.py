@@ -10,7 +10,7 @@ from tightbound import VAE
 
 X = load_breast_cancer(as_frame=True).data
 search = GridSearchCV(
-    VAE(covariance="diagonal", epochs=150, n_importance_samples=200, random_state=0),
+    VAE(likelihood="gaussian(covariance=diagonal)", epochs=150, n_importance_samples=200, random_state=0),
     {"latent_dim": [2, 5, 10]},
     cv=3,
 )

@@ -9,13 +9,14 @@ from pathlib import Path
 from tightbound.data import read_table
 from tightbound.estimator.evaluate import evaluate
 from tightbound.estimator.fit import fit_table
+from tightbound.estimator.settings import Settings
 from tightbound.report.sections import latent, learning, log_evidence, reconstructions
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "pictures")
 folder.mkdir(parents=True, exist_ok=True)
 
 digits = read_table("digits")
-model = fit_table(digits, {"latent_dim": 10, "epochs": 300, "binarize": True}, seed=0)
+model = fit_table(digits, Settings(latent_dim=10, epochs=300, likelihood="bernoulli(binarize=True)"), seed=0)
 found = evaluate(model, digits, n_samples=500, pictures=True)
 print(found.evidence)
 

@@ -12,7 +12,7 @@ wine = load_wine(as_frame=True).data
 rng = np.random.default_rng(0)
 holes = wine.mask(rng.random(wine.shape) < 0.2)  # a fifth of the cells is taken away
 
-vae = VAE(latent_dim=3, covariance="diagonal", epochs=400, random_state=0).fit(holes)
+vae = VAE(latent_dim=3, likelihood="gaussian(covariance=diagonal)", epochs=400, random_state=0).fit(holes)
 print(vae.evidence(holes))
 
 filled = vae.reconstruct(holes)

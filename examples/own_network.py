@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from tightbound import VAE, load
+from tightbound import VAE, load, networks
 
 
 class Skip(eqx.Module):
@@ -31,9 +31,11 @@ angle = np.random.default_rng(0).uniform(0, np.pi, 500)
 noise = np.random.default_rng(1).normal(size=(500, 2))
 X = np.column_stack([np.cos(angle), np.sin(angle)]) + 0.05 * noise  # half a circle
 
-vae = VAE(latent_dim=1, encoder_network=Skip, decoder_network=Skip, random_state=0).fit(X)
+vae = VAE(latent_dim=1, network=networks.Custom(encoder=Skip, decoder=Skip), random_state=0).fit(X)
 print(vae.evidence(X))
 
 vae.save("half-circle", overwrite=True)
-again = load("half-circle", encoder_network=Skip, decoder_network=Skip)  # code is never saved: bring your own again
+again = load(
+    "half-circle", network=networks.Custom(encoder=Skip, decoder=Skip)
+)  # code is never saved: bring your own again
 print("same scores after loading:", (again.score_samples(X[:5]) == vae.score_samples(X[:5])).all())

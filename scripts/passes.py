@@ -21,7 +21,7 @@ from typing import Any
 
 NOT_FUNCTIONS = ("<module>", "<lambda>", "<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>")
 N_ROWS = 200
-QUICK = {"epochs": 3, "hidden_sizes": (8,), "latent_dim": 2, "random_state": 0}
+QUICK = {"epochs": 3, "network": "residual(hidden_sizes=(8,))", "latent_dim": 2, "random_state": 0}
 
 
 class Tracer:
@@ -97,7 +97,7 @@ def fit_command() -> Callable[[], None]:
 
     mixed_csv(Path("table.csv"))
     options = [f"--{name.replace('_', '-')}={value}" for name, value in QUICK.items() if name != "hidden_sizes"]
-    sys.argv = ["tightbound", "fit", "table.csv", "-o", "m", "--hidden-sizes=8", "--quiet", *options]
+    sys.argv = ["tightbound", "fit", "table.csv", "-o", "m", "--network=residual(hidden_sizes=8)", "--quiet", *options]
     return main
 
 

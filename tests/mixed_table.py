@@ -16,7 +16,7 @@ from tightbound import VAE
 N = 200
 SETTINGS: dict[str, Any] = {
     "latent_dim": 2,
-    "hidden_sizes": (16,),
+    "network": "residual(hidden_sizes=(16,))",
     "epochs": 40,
     "learning_rate": 0.01,
     "batch_size": 50,

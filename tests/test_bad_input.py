@@ -162,15 +162,12 @@ FIT = {
         {"likelihood": "bernoulli"},
     ),
     "binarised real numbers": Bad(
-        "t.csv", GOOD, ("whole numbers from 0 to 255",), (X,), ("--binarize",), {"binarize": True}
-    ),
-    "binarised Gaussian": Bad(
         "t.csv",
         GOOD,
-        ("leave out one of the two",),
+        ("whole numbers from 0 to 255",),
         (X,),
-        ("--binarize", "--likelihood=gaussian"),
-        {"binarize": True, "likelihood": "gaussian"},
+        ("--likelihood=bernoulli(binarize=True)",),
+        {"likelihood": "bernoulli(binarize=True)"},
     ),
     "no rows left to learn from": Bad(
         "t.csv", GOOD, ("validation_fraction", "0.9"), (X,), ("--validation-fraction=1",), {"validation_fraction": 1.0}

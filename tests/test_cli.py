@@ -19,7 +19,7 @@ from tiny import CSV, MODEL, run
 from tightbound import __version__, load
 from tightbound.cli import app as cli
 from tightbound.estimator.progress import FitProgress
-from tightbound.estimator.settings import DEFAULTS
+from tightbound.estimator.settings import PARAMETERS, Settings
 
 COMMANDS = tuple(command.__name__ for command in cli.COMMANDS)
 X = tiny.numbers().to_numpy()
@@ -134,7 +134,11 @@ def test_json_of_one_row_has_null_for_an_error_that_is_unknown():
 def test_info_says_what_a_model_is():
     told = json.loads(run("info", MODEL, "--json").out)
     assert told["columns"] == 3 and told["names"] == ["a", "b", "c"] and told["columns_set_aside"] == ["kind", "id"]
-    assert told["latent_dim"] == 1 and told["hidden_sizes"] == [8] and told["settings"]["n_importance_samples"] == 20
+    assert (
+        told["latent_dim"] == 1
+        and told["network"]["hidden_sizes"] == 8
+        and told["settings"]["n_importance_samples"] == 20
+    )
     shown = run("info", MODEL).out
     assert "t.csv: 36 training and 4 validation rows" in shown and "kind, id" in shown
 
@@ -255,7 +259,7 @@ def test_the_report_needs_nothing_but_itself(tmp_path, by):
     assert "t.csv" in text and "log p(x)" in text and "1 latent dimension" in text
     assert ("log p(x) of held-out rows" in text) == (by == "fit")
     shown = dict(re.findall(r"<th scope=\"row\">(\w+)</th>\s*<td[^>]*>([^<]*)</td>", text))
-    assert shown["hidden_sizes"] == "8" and shown["network"] == "residual" and shown["random_state"] == "0"
+    assert shown["network"] == "residual(hidden_sizes=8)" and shown["random_state"] == "0"
 
 
 def without_seconds(description: bytes) -> dict:
@@ -342,44 +346,51 @@ def test_folders_on_the_way_are_made(tmp_path):
 
 def test_options_reach_the_fit(tmp_path, monkeypatch):
     given = {
-        "latent_dim": 2, "likelihood": "bernoulli", "continuous": "student_t", "counts": "poisson", "binarize": True,
-        "condition": ["a", "b"], "exposure": "c", "encoder": "set", "weight_decay": 0.5, "spread": "column",
-        "covariance": "low_rank", "rank": 2, "smoothing": 0.5,
-        "scaling": "none", "prior": "mixture", "posterior": "full", "n_components": 3, "n_levels": 4, "flow_layers": 1,
-        "second_stage": "maf", "inference": "semi_amortised", "inner_steps": 2, "inner_rate": 0.1, "through": True,
-        "encoder_steps": 3, "network": "mlp", "hidden_sizes": (8, 4), "activation": "tanh",
-        "objective": "iwae", "gradient": "dreg", "n_samples": 2, "n_groups": 3, "alpha": 0.25, "beta": 2.5,
-        "capacity": 7.5, "free_bits": 0.125, "free_bits_group": 0, "temperature": 0.75,
-        "kl_schedule": "cosine", "kl_warmup_steps": 3, "epochs": 2, "batch_size": 20, "learning_rate": 0.01,
-        "missingness": "self_masking", "hide_cells": 0.25,
-        "validation_fraction": 0.2, "patience": 0, "n_importance_samples": 5,
-        "scoring_method": "refined", "tolerance": 0.5, "dtype": "float64",
-    }  # fmt: skip
-    assert {*given, "random_state", "verbose"} == set(DEFAULTS)
-    assert not any(given[name] == DEFAULTS[name] for name in given)
-    seen = {}
+        "latent_dim": 2,
+        "likelihood": "columns(continuous=student_t, counts=poisson, spread=column)",
+        "condition": ["a", "b"],
+        "exposure": "c",
+        "encoder": "set",
+        "weight_decay": 0.5,
+        "smoothing": 0.5,
+        "scaling": "none",
+        "prior": "mixture(n_components=3)",
+        "posterior": "full",
+        "second_stage": "maf(flow_layers=1)",
+        "inference": "semi_amortised(inner_steps=2, inner_rate=0.1, through=True)",
+        "network": "mlp(hidden_sizes=(8, 4), activation=tanh)",
+        "objective": "iwae(n_samples=2, beta=2.5, kl_schedule=cosine, kl_warmup_steps=3)",
+        "gradient": "dreg",
+        "epochs": 2,
+        "batch_size": 20,
+        "learning_rate": 0.01,
+        "missingness": "self_masking",
+        "hide_cells": 0.25,
+        "validation_fraction": 0.2,
+        "patience": 0,
+        "n_importance_samples": 5,
+        "scoring_method": "refined",
+        "tolerance": 0.5,
+        "dtype": "float64",
+    }
+    assert set(given) == set(PARAMETERS)
+    assert not any(given[name] == PARAMETERS[name].default for name in given)
+    seen = []
 
     def fit_table(table, settings, *, seed, **rest):
-        seen.update(settings, seed=seed)
+        seen.append((settings, seed))
         raise ValueError("Enough.")
 
     monkeypatch.setattr("tightbound.estimator.fit.fit_table", fit_table)
-    flags = {name: ",".join(map(str, value)) if isinstance(value, tuple) else value for name, value in given.items()}
-    switches = ["--" + name for name, value in flags.items() if value is True]
-    flags = {name: value for name, value in flags.items() if value is not True}
     options = [
         f"--{name.replace('_', '-')}={each}"
-        for name, value in flags.items()
+        for name, value in given.items()
         for each in (value if isinstance(value, list) else [value])
     ]
     command = ["fit", CSV, "-o", tmp_path / "m", "--drop=kind"]
-    assert switches == ["--binarize", "--through"]
-    assert run(*command, *switches, "--random-state=9", *options).failed() == "Enough."
-    assert seen == {**given, "seed": 9}
+    assert run(*command, "--random-state=9", *options).failed() == "Enough."
     assert run(*command).failed() == "Enough."
-    assert seen == {name: value for name, value in DEFAULTS.items() if name not in ("random_state", "verbose")} | {
-        "seed": 0
-    }
+    assert seen == [(Settings(**given), 9), (Settings(), 0)]
 
 
 def test_images_and_archives(tmp_path):
@@ -395,7 +406,7 @@ def test_images_and_archives(tmp_path):
         "--label=kinds",
         "-o",
         place,
-        "--binarize",
+        "--likelihood=bernoulli(binarize=True)",
         "--json",
         *tiny.SMALLEST_OPTIONS,
     )
@@ -440,9 +451,19 @@ WRONG = {
     "no data": (["fit", "-o", "m"], "Missing argument 'DATA'"),
     "no output": (["fit", CSV], "Missing option '--output'"),
     "no number": (["fit", CSV, "-o", "m", "--latent-dim=many"], "--latent-dim"),
-    "no choice": (["fit", CSV, "-o", "m", "--likelihood=magic"], "'auto', 'gaussian', 'bernoulli'"),
-    "no sizes": (["fit", CSV, "-o", "m", "--hidden-sizes=8;8"], "--hidden-sizes must be whole numbers with commas"),
-    "no size": (["fit", CSV, "-o", "m", "--hidden-sizes=8,0"], "hidden_sizes must be a whole number of at least 1"),
+    "no choice": (["fit", CSV, "-o", "m", "--likelihood=magic"], "one of auto, gaussian, bernoulli"),
+    "no brackets": (
+        ["fit", CSV, "-o", "m", "--network=mlp(8;8"],
+        "network must be a word, or a word with its parameters",
+    ),
+    "no size": (
+        ["fit", CSV, "-o", "m", "--network=mlp(hidden_sizes=(8, 0))"],
+        "A layer of hidden_sizes of the network 'mlp' must be a whole number of at least 1",
+    ),
+    "no such parameter": (
+        ["fit", CSV, "-o", "m", "--prior=mixture(rank=3)"],
+        "The prior 'mixture' must be given parameters of its own; got 'rank'; it has n_components",
+    ),
     "no epochs": (["fit", CSV, "-o", "m", "--epochs=0"], "epochs must be a whole number of at least 1; got 0"),
     "no seed": (["fit", CSV, "-o", "m", "--random-state=-1"], "random_state must be"),
     "no rows drawn": (["sample", MODEL, "-n", 0], "--number must be a whole number of at least 1; got 0"),

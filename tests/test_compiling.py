@@ -57,5 +57,5 @@ def test_with_an_accelerator_nothing_is_set(monkeypatch: pytest.MonkeyPatch, pla
 
 def test_a_fit_in_python_compiles_quickly_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XLA_FLAGS", "")
-    VAE(1, epochs=1, hidden_sizes=2).fit(np.arange(20.0).reshape(10, 2))
+    VAE(1, epochs=1, network="residual(hidden_sizes=2)").fit(np.arange(20.0).reshape(10, 2))
     assert os.environ["XLA_FLAGS"] == f"{QUICK} {QUICKER}"

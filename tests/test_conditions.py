@@ -25,7 +25,12 @@ SHIFT = np.column_stack([2.0 * BATCH + DOSE, BATCH, 0 * DOSE])
 X = RNG.normal(size=(N, 1)) * WEIGHTS + RNG.normal(size=(N, 3)) * NOISE + SHIFT
 FRAME = pd.DataFrame(X, columns=list("abc")).assign(batch=np.array(["u", "v", "w"])[BATCH], dose=DOSE)
 EXACT = stats.multivariate_normal(np.zeros(3), np.outer(WEIGHTS, WEIGHTS) + np.diag(NOISE**2)).logpdf(X - SHIFT)
-FEW: dict[str, Any] = {"epochs": 3, "random_state": 0, "n_importance_samples": 50, "hidden_sizes": 8}
+FEW: dict[str, Any] = {
+    "epochs": 3,
+    "random_state": 0,
+    "n_importance_samples": 50,
+    "network": "residual(hidden_sizes=8)",
+}
 
 
 @pytest.fixture(scope="module")
@@ -124,9 +129,10 @@ def test_a_saved_model_gives_the_same_bits(fitted: VAE, tmp_path: Path) -> None:
 def test_any_likelihood_takes_conditions(likelihood: str) -> None:
     """Of one Gaussian with a covariance, or of yes/no cells; columns of an array are named by number."""
     rows = np.column_stack([X[:150], BATCH[:150]])
+    member = "gaussian(covariance=full)" if likelihood == "gaussian" else likelihood
     if likelihood == "bernoulli":
         rows = np.column_stack([X[:150] > SHIFT[:150], BATCH[:150]]).astype(float)
-    vae = VAE(1, likelihood=likelihood, covariance="full", condition=3, **FEW).fit(rows)
+    vae = VAE(1, likelihood=member, condition=3, **FEW).fit(rows)
     assert np.isfinite(vae.score_samples(rows)).all()
     drawn = vae.sample(50, random_state=0)
     assert drawn.shape == (50, 4) and set(drawn[:, 3]) <= {0.0, 1.0, 2.0}
@@ -143,7 +149,9 @@ COUNTS = RNG.poisson(RATES * SIZE[:, None]).astype(float)
 def test_an_exposure_is_given() -> None:
     """Poisson counts whose only cause is the exposure: log p(x | exposure) is near that of the truth."""
     rows = np.column_stack([COUNTS, SIZE])
-    vae = VAE(1, exposure=4, counts="poisson", network="linear", epochs=150, random_state=0).fit(rows)
+    vae = VAE(1, exposure=4, likelihood="columns(counts=poisson)", network="linear", epochs=150, random_state=0).fit(
+        rows
+    )
     truth = stats.poisson(RATES * SIZE[:, None]).logpmf(COUNTS).sum(axis=1)
     assert abs(vae.score_samples(rows).mean() - truth.mean()) < 0.1
     drawn = vae.sample(2000, random_state=0)
@@ -210,7 +218,7 @@ def test_probabilities_of_all_bags_of_a_length_add_up_to_one(likelihood: str) ->
         ({"condition": list(FRAME.columns)}, FRAME, "all are dropped or given"),
         ({"condition": "one"}, FRAME.assign(one=1), "tell rows apart to be given"),
         ({"condition": "batch", "missingness": "self_masking"}, FRAME, "must go without condition"),
-        ({"condition": "batch", "binarize": True}, FRAME, "must hold numbers alone"),
+        ({"condition": "batch", "likelihood": "bernoulli(binarize=True)"}, FRAME, "must hold numbers alone"),
         (
             {"condition": "batch", "inference": "exact", "network": "linear", "likelihood": "gaussian"},
             FRAME,
@@ -227,7 +235,12 @@ def test_what_makes_no_sense_is_said(options: dict[str, Any], rows: Any, sentenc
 def test_an_encoder_of_sets() -> None:
     """With half of the cells missing, it is no worse than zeros and a mask by much, and knows rows by their cells."""
     holes = FRAME.drop(columns=["batch", "dose"]).mask(RNG.random((N, 3)) < 0.5)
-    options: dict[str, Any] = {"likelihood": "columns", "epochs": 40, "hidden_sizes": 32, "random_state": 0}
+    options: dict[str, Any] = {
+        "likelihood": "columns",
+        "epochs": 40,
+        "network": "residual(hidden_sizes=32)",
+        "random_state": 0,
+    }
     found = {
         encoder: VAE(1, encoder=encoder, n_importance_samples=100, **options).fit(holes).score(holes)
         for encoder in ("masking", "set")
@@ -241,7 +254,16 @@ def test_the_commands_know_conditions(tmp_path: Path) -> None:
     np.savez(place, counts=COUNTS, size=SIZE, batch=BATCH[:300])
     run = CliRunner().invoke
     few = ["--epochs", "2", "--no-checks", "-q", "--no-report", "--array", "counts"]
-    options = ["--exposure", "size", "--condition", "batch", "--latent-dim", "1", "--hidden-sizes", "8"]
+    options = [
+        "--exposure",
+        "size",
+        "--condition",
+        "batch",
+        "--latent-dim",
+        "1",
+        "--network",
+        "residual(hidden_sizes=8)",
+    ]
     done = run(app, ["fit", str(place), "-o", model, *few, *options])
     assert done.exit_code == 0, done.output
     done = run(
@@ -262,7 +284,9 @@ def test_the_commands_know_conditions(tmp_path: Path) -> None:
 
 def test_hidden_cells_count_into_a_total() -> None:
     """The distribution of one count given the others is under the whole row's total, not under that of the others."""
-    vae = VAE(1, exposure="total", counts="poisson", network="linear", epochs=100, random_state=0).fit(COUNTS)
+    vae = VAE(
+        1, exposure="total", likelihood="columns(counts=poisson)", network="linear", epochs=100, random_state=0
+    ).fit(COUNTS)
     found = vae.conditional(COUNTS[:50], "x2", given=["x0", "x1", "x3"])
     total = COUNTS[:50].sum(axis=1)
     np.testing.assert_allclose(found.predicted.mean(), (total * RATES[2] / RATES.sum()).mean(), rtol=0.1)

@@ -22,10 +22,10 @@ from tightbound.tasks import conditional_draws
 rng = np.random.default_rng(0)
 x = (rng.normal(size=(101, 2)) @ rng.normal(size=(2, 4)) + 0.3 * rng.normal(size=(101, 4))).astype(np.float32)
 start = Start(np.zeros(4), np.full(4, 0.1))
-parts = build(Specification(4, 2, hidden_sizes=(16,)), start=start, key=jax.random.key(1))
+parts = build(Specification(4, 2, network="residual(hidden_sizes=16)"), start=start, key=jax.random.key(1))
 p, q, key = parts.p, Amortised(parts.encoder), jax.random.key(2)
 rows, seen = x[:21], rng.random((21, 4)) < 0.8
-vae = VAE(2, hidden_sizes=(16,), epochs=4, batch_size=25, random_state=0, likelihood="gaussian").fit(x)
+vae = VAE(2, network="residual(hidden_sizes=16)", epochs=4, batch_size=25, random_state=0, likelihood="gaussian").fit(x)
 found = {
     "devices": len(jax.local_devices()),
     "importance": importance_evidence(p, q, rows, n_samples=500, key=key).log_evidence,

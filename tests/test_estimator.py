@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from tightbound import VAE, Evidence, Reliability, load
+from tightbound import VAE, Evidence, Reliability, load, networks
 
 X = tiny.numbers().to_numpy()
 
@@ -38,9 +38,9 @@ def test_the_contract(estimator, check):
 
 def test_parameters_are_kept_as_given_and_cloned():
     sizes = [8]
-    vae = tiny.vae(hidden_sizes=sizes, learning_rate=np.float64(0.01))
+    vae = tiny.vae(network=networks.Residual(hidden_sizes=sizes), learning_rate=np.float64(0.01))
     vae.fit(X)
-    assert vae.hidden_sizes is sizes and vae.get_params()["learning_rate"] == np.float64(0.01)
+    assert vae.network.hidden_sizes is sizes and vae.get_params()["learning_rate"] == np.float64(0.01)
     again = clone(vae)
     assert again.get_params() == vae.get_params() and not hasattr(again, "fitted_")
     assert repr(VAE(3, epochs=5)) == "VAE(epochs=5, latent_dim=3)"
@@ -336,11 +336,13 @@ def test_own_networks():
 
         return eqx.nn.Linear(in_size, out_size, key=key)
 
-    vae = tiny.vae(encoder_network=linear, decoder_network=linear, dtype="float64", validation_fraction=0).fit(X)
+    vae = tiny.vae(network=networks.Custom(encoder=linear, decoder=linear), dtype="float64", validation_fraction=0).fit(
+        X
+    )
     assert np.isfinite(vae.score(X))
     for wrong in (3, linear(2, 2, key=__import__("jax").random.key(0))):
         with pytest.raises(TypeError, match="must be functions f"):
-            tiny.vae(encoder_network=wrong).fit(X)
+            tiny.vae(network=networks.Custom(encoder=wrong)).fit(X)
 
 
 def test_a_fit_goes_on_from_its_checkpoint(tmp_path):

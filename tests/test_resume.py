@@ -21,6 +21,7 @@ from tightbound.estimator.fit import fit_table
 from tightbound.estimator.fitted import FittedModel
 from tightbound.estimator.resume import Checkpointing
 from tightbound.estimator.resume import kept as kept_at
+from tightbound.estimator.settings import Settings
 from tightbound.learn import loop
 
 
@@ -69,7 +70,7 @@ def _epochs_kept(case: str, path: Path) -> int:
         seen.append(record.epoch)
 
     resumed = Checkpointing(path, resume=True, every_seconds=1e6)
-    fit_table(as_table(x), {**SMALL, **settings}, seed=SEED, checkpointing=resumed, on_epoch=on_epoch)
+    fit_table(as_table(x), Settings(**{**SMALL, **settings}), seed=SEED, checkpointing=resumed, on_epoch=on_epoch)
     return seen[0] - 1
 
 
@@ -107,7 +108,13 @@ def refused(path: Path, table: Table, settings: dict, seed: int = SEED, validati
     """The sentence that refuses to resume."""
     before = path.read_bytes()
     with pytest.raises(ValueError, match="must be one of this very fit") as caught:
-        fit_table(table, settings, seed=seed, validation=validation, checkpointing=Checkpointing(path, resume=True))
+        fit_table(
+            table,
+            Settings(**settings),
+            seed=seed,
+            validation=validation,
+            checkpointing=Checkpointing(path, resume=True),
+        )
     assert path.read_bytes() == before
     sentence = str(caught.value)
     assert str(path) in sentence
@@ -143,15 +150,19 @@ def test_a_checkpoint_of_another_fit_is_refused(
 
 def test_a_checkpoint_of_a_fit_with_other_validation_rows_is_refused(tmp_path: Path) -> None:
     path, table = tmp_path / "fit.checkpoint", as_table(INTENSITIES)
-    fit_table(table, BINARISED, seed=SEED, validation=table.take(range(5)), checkpointing=Checkpointing(path))
+    fit_table(
+        table, Settings(**BINARISED), seed=SEED, validation=table.take(range(5)), checkpointing=Checkpointing(path)
+    )
     refused(path, table, BINARISED, validation=table.take(range(6, 11)))
 
 
 def test_what_does_not_change_the_fit_does_not_stop_it_from_going_on(kept: bytes, tmp_path: Path) -> None:
     path = tmp_path / "fit.checkpoint"
     path.write_bytes(kept)
-    changed = {**BINARISED, "verbose": 1, "n_importance_samples": 9}
-    model = fit_table(as_table(INTENSITIES), changed, seed=SEED, checkpointing=Checkpointing(path, resume=True))
+    changed = {**BINARISED, "n_importance_samples": 9}
+    model = fit_table(
+        as_table(INTENSITIES), Settings(**changed), seed=SEED, checkpointing=Checkpointing(path, resume=True)
+    )
     assert bits(model) == bits(whole("binarised"))
 
 
@@ -187,13 +198,13 @@ def compilations() -> Iterator[list[str]]:
 
 def test_nothing_compiles_twice_for_the_same_shapes() -> None:
     """Other data of the same shape and another seed: every program is there. The first fit compiles its epochs once."""
-    settings = {**SMALL, "hidden_sizes": (3,), "epochs": 70}
+    settings = {**SMALL, "network": "residual(hidden_sizes=(3,))", "epochs": 70}
     with compilations() as first:
-        fit_table(as_table(NUMBERS), settings, seed=0)
+        fit_table(as_table(NUMBERS), Settings(**settings), seed=0)
     assert sum("run_epochs" in name for name in first) == 1
     with compilations() as second:
-        fit_table(as_table(NUMBERS), settings, seed=0)
-        fit_table(as_table(NUMBERS[::-1] * 2), settings, seed=1)
+        fit_table(as_table(NUMBERS), Settings(**settings), seed=0)
+        fit_table(as_table(NUMBERS[::-1] * 2), Settings(**settings), seed=1)
     assert second == []
 
 
@@ -207,13 +218,14 @@ from tightbound.data import as_table
 from tightbound.estimator.fit import fit_table
 from tightbound.estimator.resume import Checkpointing
 from tightbound.estimator.folder import save_model
+from tightbound.estimator.settings import Settings
 
 folder = Path(sys.argv[1])
 x = np.random.default_rng(1).normal(size=(300, 4)) @ np.random.default_rng(2).normal(size=(4, 4))
 x[::7, 1] = np.nan
 model = fit_table(
     as_table(x),
-    {"latent_dim": 2, "hidden_sizes": (16, 16), "batch_size": 20, "epochs": 1500, "patience": 0},
+    Settings(latent_dim=2, network="residual(hidden_sizes=(16, 16))", batch_size=20, epochs=1500, patience=0),
     seed=5,
     checkpointing=Checkpointing(folder / "fit.checkpoint", resume=True, every_seconds=0),
     on_epoch=lambda record, most, rows: print(record.epoch, flush=True),

@@ -10,9 +10,9 @@ import pytest
 
 from tightbound import VAE
 from tightbound.data import as_table
-from tightbound.estimator.config import make_plan
+from tightbound.estimator.config import make_config
 from tightbound.estimator.initialisation import choose_encoding
-from tightbound.estimator.settings import DEFAULTS
+from tightbound.estimator.settings import Settings
 from tightbound.learn import Dataset
 
 RNG = np.random.default_rng(5)
@@ -32,9 +32,9 @@ def test_every_draw_of_a_row_gets_fresh_noise_of_the_size_that_is_asked() -> Non
 
 
 def smoothing_of(X: Any, **settings: Any) -> np.ndarray | None:
-    table, encoding, _ = choose_encoding(as_table(X), {**DEFAULTS, **settings})
+    table, encoding, _ = choose_encoding(as_table(X), Settings(**settings))
     rows = encoding.encode(table, dtype="float32", draw=True)
-    return make_plan({**DEFAULTS, **settings}, encoding, rows, None, 0).smoothing
+    return make_config(Settings(**settings), encoding, rows, None, 0).smoothing
 
 
 def test_noise_is_in_the_deviations_of_a_column_and_goes_to_continuous_ones_alone() -> None:

@@ -124,8 +124,8 @@ def test_a_schema_is_shown_edited_and_obeyed(csv: str, tmp_path: Path) -> None:
     few = [
         "--epochs",
         1,
-        "--hidden-sizes",
-        4,
+        "--network",
+        "residual(hidden_sizes=4)",
         "--latent-dim",
         1,
         "--no-checks",

@@ -19,7 +19,13 @@ from tightbound.estimator.resume import Keeper
 from tightbound.evidence import Method, Reliability
 
 ROWS = 120
-FIT = ("--latent-dim=1", "--hidden-sizes=8", "--epochs=20", "--n-importance-samples=40", "--validation-fraction=0.3")
+FIT = (
+    "--latent-dim=1",
+    "--network=residual(hidden_sizes=8)",
+    "--epochs=20",
+    "--n-importance-samples=40",
+    "--validation-fraction=0.3",
+)
 CHEAP = ("--method=importance", "--no-checks", "--quiet")
 
 

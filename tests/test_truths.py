@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 from sklearn.decomposition import PCA, FactorAnalysis
 
-from tightbound import VAE
+from tightbound import VAE, likelihoods
 
 # 10,000 steps of a linear model take a few seconds; a rate this high would be too much for a deep one.
 LINEAR = {
@@ -33,7 +33,13 @@ def test_linear_vae_reaches_probabilistic_pca(shared_data: Path, table: str, lab
     """A linear VAE with a shared scale has the maximum of probabilistic PCA as its optimum (Lucas et al., 2019)."""
     X = standardised(shared_data / "tables" / f"{table}.csv.gz", *label)
     steps_per_epoch = -(-len(X) // 100)
-    vae = VAE(latent_dim, covariance="shared", epochs=12_000 // steps_per_epoch, n_importance_samples=300, **LINEAR)
+    vae = VAE(
+        latent_dim,
+        likelihood="gaussian(covariance=shared)",
+        epochs=12_000 // steps_per_epoch,
+        n_importance_samples=300,
+        **LINEAR,
+    )
     found = vae.fit(X).evidence(X).mean()
     assert found.value == pytest.approx(PCA(latent_dim).fit(X).score(X), abs=0.01)
     assert found.monte_carlo_error < 0.001
@@ -63,8 +69,10 @@ def test_correlated_noise_is_worth_what_theory_says(covariance: str) -> None:
     train, test = draws[:3000], draws[3000:]
     options = {"epochs": 300, "n_importance_samples": 200, **LINEAR}
     scores = {
-        name: VAE(1, covariance=name, posterior="full", **rank, **options).fit(train).score_samples(test)
-        for name, rank in (("diagonal", {}), (covariance, {"rank": 2} if covariance == "low_rank" else {}))
+        name: VAE(1, likelihood=likelihoods.Gaussian(covariance=name, rank=2), posterior="full", **options)
+        .fit(train)
+        .score_samples(test)
+        for name in ("diagonal", covariance)
     }
     gain = scores[covariance] - scores["diagonal"]
     truth = stats.multivariate_normal(np.zeros(6), COVARIANCE).logpdf(test)

@@ -26,7 +26,7 @@ from tightbound.cli import app as cli
 N = 40
 SETTINGS = {
     "latent_dim": 1,
-    "hidden_sizes": (8,),
+    "network": "residual(hidden_sizes=(8,))",
     "epochs": 3,
     "n_importance_samples": 20,
     "random_state": 0,
@@ -36,7 +36,7 @@ SMALLEST = {"network": "linear", "validation_fraction": 0}
 """What makes the smallest program to compile, where a test needs one of its own."""
 OPTIONS = (
     "--latent-dim=1",
-    "--hidden-sizes=8",
+    "--network=residual(hidden_sizes=8)",
     "--epochs=3",
     "--n-importance-samples=20",
     "--scoring-method=importance",

@@ -27,7 +27,7 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import train_test_split
 
 from common import OURS, Journal, LeftOutError, Record, attempt, data_folder, parser, show, start
-from tightbound import VAE
+from tightbound import VAE, likelihoods, networks
 from tightbound.model import MLP
 
 CELLS, WORDS = "pbmc68k_700", "newsgroups20_bow2000"
@@ -71,10 +71,9 @@ def cells_of_ours(data: Blood, seed: int, options: argparse.Namespace) -> Record
     vae = VAE(
         10,
         exposure=data.counts.shape[1],
-        spread=options.spread,
-        network="linear",
+        likelihood=likelihoods.Columns(spread=options.spread),
+        network=networks.Custom(encoder=lambda i, o, *, key: MLP(i, o, (64,), key=key), others=networks.Linear()),
         prior="mixture",
-        encoder_network=lambda i, o, *, key: MLP(i, o, (64,), key=key),
         weight_decay=options.decay,
         learning_rate=4e-3,
         batch_size=56,

@@ -14,20 +14,26 @@ from sklearn.datasets import load_digits
 
 from tightbound.data import as_table
 from tightbound.estimator.fit import fit_table
+from tightbound.estimator.settings import Settings
 from tightbound.report.style import DATA, INK, MODEL, grid, new_figure, style
 
 EPOCHS, STEPS = 20, (1, 5, 20, 100)
-MODEL_AND_LEARNING = {"latent_dim": 8, "hidden_sizes": (64,), "epochs": EPOCHS, "learning_rate": 0.01}
+MODEL_AND_LEARNING = {
+    "latent_dim": 8,
+    "network": "residual(hidden_sizes=(64,))",
+    "epochs": EPOCHS,
+    "learning_rate": 0.01,
+}
 MODEL_AND_LEARNING |= {"scoring_method": "importance"}
-WAYS = {steps: {"inference": "per_datum", "inner_steps": steps} for steps in STEPS}
-WAYS |= {"network": {"inference": "amortised"}, "both": {"inference": "semi_amortised", "inner_steps": 10}}
+WAYS = {steps: {"inference": f"per_datum(inner_steps={steps})"} for steps in STEPS}
+WAYS |= {"network": {"inference": "amortised"}, "both": {"inference": "semi_amortised(inner_steps=10)"}}
 
 digits = (load_digits().data > 8).astype(float)[np.random.default_rng(0).permutation(1797)]
 train, held_out = as_table(digits[:1000]), as_table(digits[1000:1400])
 bound, seconds, refined, own = {}, {}, {}, {}
 for name, way in WAYS.items():
     settings, stamps = {**MODEL_AND_LEARNING, **way, "validation_fraction": 0}, []
-    fitted = fit_table(train, settings, seed=0, on_epoch=lambda *_, s=stamps: s.append(time.perf_counter()))
+    fitted = fit_table(train, Settings(**settings), seed=0, on_epoch=lambda *_, s=stamps: s.append(time.perf_counter()))
     # The first epoch's time is the compiler's; the others take equally long each.
     seconds[name] = (stamps[-1] - stamps[0]) / (EPOCHS - 1) * np.arange(1, EPOCHS + 1)
     bound[name] = np.array([record.train_bound for record in fitted.summary.history])

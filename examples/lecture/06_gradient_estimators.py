@@ -14,7 +14,7 @@ import numpy as np
 from claims import claim, save
 
 from tightbound import learn, model
-from tightbound.estimator.factories import make_gradient
+from tightbound.model.axes import as_member, maker
 from tightbound.report.style import DATA, MODEL, PRIOR, new_figure, style
 
 jax.config.update("jax_enable_x64", True)
@@ -32,7 +32,7 @@ def study(prior, head, family, name):
     x, z = jax.vmap(lambda key: p.sample(key=key))(jax.random.split(KEY, ROWS))
     phi = jax.vmap(family.near)(0.2 + 0.6 * z, jnp.full_like(z, 0.5))  # a q that knows a little of each row
     objective = learn.ImportanceWeighted(2) if name in ("vimco", "dreg") else learn.ELBO(2)
-    estimator = make_gradient(name, {"temperature": 0.5})
+    estimator = maker((member := as_member("gradient", name)).home)(**member.arguments())
 
     def bound(phi, x):
         q = family(phi)

@@ -20,7 +20,7 @@ KEY, best = jax.random.key(0), "MADE, 5 orders"
 digits = (load_digits().data > 8).astype(float)[np.random.default_rng(0).permutation(1797)]
 train, guard, test = np.split(digits, [1200, 1400])
 MADES = {"MADE, natural order": ("natural", 1), "MADE, shuffled": ("shuffled", 1), "MADE, 5 orders": ("natural", 5)}
-LEARNING = {"likelihood": "bernoulli", "hidden_sizes": (300,), "learning_rate": 0.01, "epochs": 60}
+LEARNING = {"likelihood": "bernoulli", "network": "residual(hidden_sizes=(300,))", "learning_rate": 0.01, "epochs": 60}
 
 
 def seconds(call):
@@ -41,7 +41,7 @@ for name, (order, n_orders) in MADES.items():
     drawing[name] = seconds(lambda made=made: made.sample(1000, key=KEY))
 start = time.perf_counter()
 options = {"learning_rate": 0.003, "scoring_method": "importance", "random_state": 0}
-vae = VAE(16, hidden_sizes=(128,), epochs=150, **options).fit(train, validation=guard)
+vae = VAE(16, network="residual(hidden_sizes=(128,))", epochs=150, **options).fit(train, validation=guard)
 learning["VAE"], evidence = time.perf_counter() - start, vae.evidence(test, 5000)
 drawing["VAE"], draws["VAE"] = seconds(lambda: vae.sample(1000, 0)), vae.sample(1000, 0)
 log_p |= {"VAE": evidence.log_evidence, "VAE, its ELBO": evidence.elbo}

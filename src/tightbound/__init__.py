@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tightbound.estimator.loading import load
     from tightbound.estimator.vae import VAE
     from tightbound.evidence import Evidence, Reliability, compare
+    from tightbound.model.axes import gradients, inference, likelihoods, networks, objectives, posteriors, priors
 
 __version__ = "0.1.0"
 
@@ -27,7 +28,14 @@ __all__ = [
     "VAEOutlierDetector",
     "__version__",
     "compare",
+    "gradients",
+    "inference",
+    "likelihoods",
     "load",
+    "networks",
+    "objectives",
+    "posteriors",
+    "priors",
 ]
 
 _HOMES = {
@@ -42,6 +50,10 @@ _HOMES = {
     "Evaluation": "tightbound.estimator.evaluation",
     "Reliability": "tightbound.evidence",
     "compare": "tightbound.evidence",
+    **dict.fromkeys(
+        ("gradients", "inference", "likelihoods", "networks", "objectives", "posteriors", "priors"),
+        "tightbound.model.axes",
+    ),
 }
 
 

@@ -264,7 +264,7 @@ def test_a_linear_gaussian_model_gives_its_conditional_means() -> None:
 def test_a_full_covariance_model_gives_its_conditional_means() -> None:
     """By quadrature over z of E[x_m | z, x_o], weighted by p(z) p(x_o | z); where k-hat says that q is near enough."""
     X = numbers()
-    vae = VAE(1, likelihood="gaussian", covariance="full", dtype="float64", **SMALL).fit(X)
+    vae = VAE(1, likelihood="gaussian(covariance=full)", dtype="float64", **SMALL).fit(X)
     found = vae.impute(X, n_samples=2000)
     rows = vae.fitted_.rows(vae._table(X))
     x, seen = rows.x, rows.observed
@@ -301,7 +301,7 @@ def test_levels_that_are_numbers_can_be_filled_with_means(container):
         if container == "pandas"
         else pl.DataFrame(columns).with_columns(pl.col("stars").fill_nan(None))
     )
-    vae = VAE(epochs=2, hidden_sizes=(8,), random_state=0).fit(frame)
+    vae = VAE(epochs=2, network="residual(hidden_sizes=(8,))", random_state=0).fit(frame)
     assert vae.fitted_.encoding.plans[0].levels == 4
     typical, mean = (vae.impute(frame, point=point, interval=0.9) for point in ("typical", "mean"))
     gaps = np.isnan(stars)
@@ -321,7 +321,7 @@ def test_a_constant_column_of_an_array_moves_no_other() -> None:
     X = np.column_stack([np.full(90, 7.0), rng.integers(0, 2, 90), rng.normal(size=90)])
     X[::4, 1], X[1::4, 2] = np.nan, np.nan
     with pytest.warns(UserWarning, match="'x0' is not modelled"):
-        vae = VAE(likelihood="columns", epochs=2, hidden_sizes=(8,), random_state=0).fit(X)
+        vae = VAE(likelihood="columns", epochs=2, network="residual(hidden_sizes=(8,))", random_state=0).fit(X)
     found = vae.impute(X, interval=0.8, point="mean")
     assert found.values.shape == found.lower.shape == found.upper.shape == X.shape
     seen = ~np.isnan(X)
@@ -334,7 +334,7 @@ def test_a_constant_column_of_an_array_moves_no_other() -> None:
 def test_the_users_model_keeps_what_the_imputer_does_not_say() -> None:
     X = np.random.default_rng(7).normal(size=(60, 2))
     X[:20, 0] = np.nan
-    own = VAE(likelihood="columns", continuous="gaussian", missingness="self_masking", epochs=1, random_state=3)
+    own = VAE(likelihood="columns(continuous=gaussian)", missingness="self_masking", epochs=1, random_state=3)
     vae = VAEImputer(own).fit(X).vae_
     assert vae.missingness == "self_masking" and vae.random_state == 3
     assert VAEImputer(own, random_state=4).fit(X).vae_.random_state == 4

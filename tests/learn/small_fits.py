@@ -15,6 +15,7 @@ from tightbound.data import as_table
 from tightbound.estimator.fit import fit_table
 from tightbound.estimator.fitted import FittedModel
 from tightbound.estimator.resume import Checkpointing
+from tightbound.estimator.settings import Settings
 
 RNG = np.random.default_rng(0)
 NUMBERS = RNG.normal(size=(41, 3)) @ RNG.normal(size=(3, 3)) * [1.0, 10.0, 0.01] + [0.0, 10.0, -3.0]
@@ -22,7 +23,7 @@ GAPS = np.where(RNG.random(NUMBERS.shape) < 0.2, np.nan, NUMBERS)
 INTENSITIES = RNG.integers(0, 256, size=(30, 4)).astype(np.uint8)
 SMALL = {
     "latent_dim": 1,
-    "hidden_sizes": (4,),
+    "network": "residual(hidden_sizes=(4,))",
     "batch_size": 16,
     "epochs": 8,
     "n_importance_samples": 5,
@@ -33,25 +34,22 @@ SEED = 3
 # What else a fit's state and randomness, and what is saved of it, can depend on: one case each.
 CASES: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
     "gaps, early stopping": (GAPS, {"epochs": 60, "patience": 3, "learning_rate": 0.05}),
-    "binarised": (INTENSITIES, {"likelihood": "bernoulli", "binarize": True}),
+    "binarised": (INTENSITIES, {"likelihood": "bernoulli(binarize=True)"}),
     "no validation, float64, full, iwae": (
         NUMBERS,
         {
             "validation_fraction": 0.0,
             "dtype": "float64",
             "latent_dim": 2,
-            "covariance": "full",
+            "likelihood": "gaussian(covariance=full)",
             "posterior": "full",
-            "objective": "iwae",
-            "n_samples": 3,
-            "kl_warmup_steps": 11,
+            "objective": "iwae(n_samples=3, kl_warmup_steps=11)",
         },
     ),
     "numbers kept for every row, a baseline that learns": (
         NUMBERS,
         {
-            "inference": "per_datum",
-            "inner_steps": 2,
+            "inference": "per_datum(inner_steps=2)",
             "latent_dim": 2,
             "posterior": "bernoulli",
             "gradient": "learned_baseline",
@@ -60,11 +58,9 @@ CASES: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
     "vamp, aggressive, then a second stage": (
         NUMBERS,
         {
-            "prior": "vamp",
-            "n_components": 3,
-            "inference": "aggressive",
-            "encoder_steps": 3,
-            "second_stage": "mixture",
+            "prior": "vamp(n_components=3)",
+            "inference": "aggressive(encoder_steps=3)",
+            "second_stage": "mixture(n_components=3)",
         },
     ),
 }
@@ -84,7 +80,9 @@ def fitted(
         if record.epoch == stop_at:
             raise InterruptedFitError
 
-    return fit_table(as_table(x), {**SMALL, **settings}, seed=seed, checkpointing=checkpointing, on_epoch=on_epoch)
+    return fit_table(
+        as_table(x), Settings(**{**SMALL, **settings}), seed=seed, checkpointing=checkpointing, on_epoch=on_epoch
+    )
 
 
 @functools.cache

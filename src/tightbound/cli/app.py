@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from tightbound import __version__
+from tightbound.cli.commands.axes import axes
 from tightbound.cli.commands.compare import compare
 from tightbound.cli.commands.demo import demo
 from tightbound.cli.commands.detect import detect
@@ -29,7 +30,9 @@ from tightbound.cli.commands.score import score
 from tightbound.cli.options import with_groups
 from tightbound.estimator.compiler import compile_quickly
 
-COMMANDS = (*(fit, evaluate, score, compare, encode, reconstruct, sample, report, info, schema, impute, detect, demo),)
+COMMANDS = (
+    *(fit, evaluate, score, compare, encode, reconstruct, sample, report, info, schema, impute, detect, axes, demo),
+)
 
 MISTAKEN = 2
 INTERRUPTED = 130

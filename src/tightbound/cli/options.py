@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, final
 
 import typer
 
-from tightbound.estimator.settings import SETTINGS, Setting
+from tightbound.model.axes import AXES
+from tightbound.model.axes.parameters import Parameter
 
 if TYPE_CHECKING:
     from tightbound.data import Table
@@ -168,7 +169,7 @@ class ScoringOptions:
 
     def checked(self) -> dict[str, Any]:
         """Those that were given; those left out follow the model."""
-        from tightbound.estimator.checking import check_number
+        from tightbound.model.axes.parameters import check_number
 
         given = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
         for name, flag, usual in (
@@ -202,7 +203,9 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
         if parameter.name not in groups:
             return [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
         return [
-            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)
+            inspect.Parameter(
+                field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=_option(field)
+            )
             for field in dataclasses.fields(groups[parameter.name])
         ]
 
@@ -211,33 +214,17 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
     return flat
 
 
-_TYPED: dict[Any, Any] = {tuple: str, list: list[str]}
-_SHOWN: dict[Any, str] = {tuple: "N,N,...", list: "COLUMN"}
-
-
-def _setting_parameter(setting: Setting) -> inspect.Parameter:
-    flag = "--" + setting.name.replace("_", "-")
-    kind: Any = _TYPED.get(setting.kind, setting.kind)
-    if setting.choices:
-        kind = Literal[setting.choices]
-    annotation: Any = Annotated[
-        kind if setting.default is not None and setting.kind is not tuple else kind | None,
-        typer.Option(
-            f"{flag}/--no-{flag[2:]}" if setting.kind is bool else flag,
-            help=setting.help,
-            metavar=_SHOWN.get(setting.kind),
-            rich_help_panel=setting.group,
-        ),
+def _option(field: Any) -> Any:
+    """What typer makes an option of: the field's own words, or those of the parameter that it is."""
+    if "parameter" not in field.metadata:
+        return field.type
+    each: Parameter = field.metadata["parameter"]
+    kind: Any = list[str] if each.kind is list else each.kind
+    shown, text = ("COLUMN" if each.kind is list else None), each.help
+    words = AXES[field.name].words if field.name in AXES else each.choices
+    if words:
+        shown, text = ("MEMBER" if field.name in AXES else "WORD"), f"{text} One of {', '.join(words)}."
+    return Annotated[
+        kind | None if each.default is None else kind,
+        typer.Option(f"--{field.name.replace('_', '-')}", help=text, metavar=shown, rich_help_panel=each.group or None),
     ]
-    return inspect.Parameter(
-        setting.name, inspect.Parameter.KEYWORD_ONLY, default=setting.default, annotation=annotation
-    )
-
-
-def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one option for every setting of a fit, from the table in `tightbound.estimator.settings`."""
-    signature = inspect.signature(command)
-    own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    given = [_setting_parameter(setting) for setting in SETTINGS if setting.name != "verbose"]
-    command.__signature__ = signature.replace(parameters=[*own, *given])  # type: ignore[attr-defined]
-    return command

@@ -35,7 +35,7 @@ def preprocess(table: Table, wanted: Preprocessing) -> tuple[Table, Encoding, st
     Raises:
         DataError: when a choice does not fit the data.
     """
-    counts = wanted.likelihood == "auto" and not wanted.binarize and _is_sparse_of_counts(table)
+    counts = wanted.likelihood == "auto" and not wanted.binarize and is_sparse_of_counts(table)
     if table.coded is None and not (wanted.by_columns or counts):
         return _of_numbers(table.dense(), wanted)
     _check(table, wanted)
@@ -109,7 +109,7 @@ def _named(key: str | int, table: Table) -> str:
     return table.names[column_position(key, table.names, table.source)]
 
 
-def _is_sparse_of_counts(table: Table) -> bool:
+def is_sparse_of_counts(table: Table) -> bool:
     """Whether a sparse table holds counts, some of them above 1."""
     return table.sparse and bool((table.values.stored > 1).any()) and table.values.are_counts()
 
@@ -160,8 +160,8 @@ def _gaussian_sentence(table: Table, binary: bool) -> str:
         size = " x ".join(str(side) for side in table.shape)
         return (
             f"8-bit images of {size} are modelled as Gaussian on the pixel values as they are, without dequantisation: "
-            "log p(x) is a density, not to be compared with bits per dimension; binarize=True would draw black and "
-            "white images and model them as Bernoulli."
+            "log p(x) is a density, not to be compared with bits per dimension; the likelihood "
+            "'bernoulli(binarize=True)' would draw black and white images and model them as Bernoulli."
         )
     if all(np.dtype(dtype).kind in "iub" for dtype in table.dtypes):
         return (

@@ -38,7 +38,7 @@ def not_binary(table: Table) -> Exception:
     eight_bit = first_outside(table, "intensity255") is None or first_outside(table, "intensity1") is None
     advice = "use the likelihood 'gaussian'"
     if eight_bit:
-        advice += ", or binarize=True to draw each pixel as 0/1 with its brightness as probability"
+        advice += ", or 'bernoulli(binarize=True)' to draw each pixel as 0/1 with its brightness as probability"
     return complain(
         table.source,
         "hold only 0 and 1 (or missing cells) for a Bernoulli likelihood",

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from tightbound.estimator.checking import check_number
 from tightbound.estimator.settings import LARGEST_SEED
+from tightbound.model.axes.parameters import check_number
 
 
 def seed_of(random_state: Any, repeatable: bool = False) -> int:

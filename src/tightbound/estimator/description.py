@@ -5,8 +5,11 @@ from typing import Any
 from tightbound.estimator.fitted import FittedModel
 from tightbound.estimator.formatting import plural
 from tightbound.estimator.progress import duration
+from tightbound.estimator.settings import PARAMETERS
 from tightbound.model import axes
-from tightbound.model.specification import AXES
+
+_CHOSEN = ("latent_dim", "likelihood", "prior")
+"""What the data may decide on."""
 
 
 def about(model: FittedModel) -> str:
@@ -33,14 +36,13 @@ def unit_of(model: FittedModel) -> str:
 
 def settings_of(model: FittedModel) -> dict[str, str]:
     """The settings in words: what was left to the program to choose as it was chosen, where the model says so."""
-    spec = model.specification
-    chosen = {**spec.to_json(), **{axis: str(getattr(spec, axis)) for axis in AXES}}
-    settings = {**model.summary.settings, "random_state": model.summary.seed}
+    spec, settings = model.specification, model.summary.settings
+    given = {**{name: getattr(settings, name) for name in PARAMETERS}, "random_state": model.summary.seed}
     return {
-        name: f"{_words(chosen[name])} ({_words(value)})"
-        if value in (None, "auto") and name in chosen
+        name: f"{_words(getattr(spec, name))} ({_words(value)})"
+        if (value is None or str(value) == "auto") and name in _CHOSEN
         else _words(value)
-        for name, value in settings.items()
+        for name, value in given.items()
     }
 
 

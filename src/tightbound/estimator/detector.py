@@ -9,8 +9,8 @@ from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from tightbound.data import Table, as_table, coded, first_outside, split
+from tightbound.data.choosing import is_sparse_of_counts
 from tightbound.estimator.arguments import seed_of
-from tightbound.estimator.checking import check_number
 from tightbound.estimator.detection import (
     FEWEST_REFERENCES,
     Detection,
@@ -21,6 +21,8 @@ from tightbound.estimator.detection import (
 )
 from tightbound.estimator.imputer import configured
 from tightbound.estimator.settings import LARGEST_SEED
+from tightbound.model.axes import as_member, likelihoods
+from tightbound.model.axes.parameters import check_number
 
 MOST_REFERENCES = 2000
 USUAL_FOLDS, MANY_ROWS = 5, 5000
@@ -86,7 +88,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         table = as_table(X)
         usual = _of_numbers(table) if table.coded is None else {}
         vae = configured(self.model, seed if self.model is None else self.random_state, **usual)
-        numbers = table.coded is None and vae.likelihood != "columns"
+        numbers = table.coded is None and as_member("likelihood", vae.likelihood).word != "columns"
         # Kinds and levels are read from all rows: a level among the rows held back alone is no surprise.
         table = table if numbers else coded(table, table.coded)
         self.vaes_, self.references_ = [], []
@@ -158,10 +160,10 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
 
 def _of_numbers(table: Table) -> dict[str, Any]:
     """Usual settings for a table of numbers."""
+    if is_sparse_of_counts(table) or first_outside(table.dense(), "binary") is None:
+        return {"likelihood": "auto"}
     # A strange row may break correlations that are left given z, which a diagonal does not see.
-    usual = {"likelihood": "auto", "covariance": "low_rank"}
+    usual = {"likelihood": likelihoods.Gaussian(covariance="low_rank")}
     if table.n_rows > MANY_ROWS or table.sparse:
-        return usual
-    if first_outside(table, "binary") is None:
         return usual
     return {**usual, "smoothing": SMOOTHING * min(1.0, FEW_ROWS / table.n_rows)}

@@ -5,11 +5,10 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,11 +17,11 @@ from numpy.typing import NDArray
 from tightbound import learn
 from tightbound.data import Encoding, Rows, SparseMatrix, Table
 from tightbound.estimator.compiler import compile_quickly
-from tightbound.estimator.config import Plan, make_plan, plan_messages
+from tightbound.estimator.config import Config, make_config, messages_of
 from tightbound.estimator.fitted import FittedModel, TrainingSummary, add_to_bounds, columns_at_floor, precision
 from tightbound.estimator.initialisation import choose_encoding, start_of
-from tightbound.estimator.resume import Checkpointing, Keeper, fingerprint, json_settings, kept
-from tightbound.estimator.settings import DEFAULTS
+from tightbound.estimator.resume import Checkpointing, Keeper, fingerprint, kept
+from tightbound.estimator.settings import Settings
 from tightbound.model import GenerativeModel, Specification, build
 from tightbound.model.building import prior_of
 from tightbound.model.streams import Stream
@@ -33,58 +32,53 @@ EpochListener = Callable[[learn.EpochRecord, int, int], None]
 
 def fit_table(
     table: Table,
-    settings: Mapping[str, Any],
+    settings: Settings,
     *,
     seed: int,
     validation: Table | None = None,
-    encoder_network: Callable[..., Any] | None = None,
-    decoder_network: Callable[..., Any] | None = None,
     checkpointing: Checkpointing | None = None,
-    on_plan: Callable[[Plan, tuple[str, ...]], None] | None = None,
+    on_config: Callable[[Config, tuple[str, ...]], None] | None = None,
     on_epoch: EpochListener | None = None,
 ) -> FittedModel:
     """Fit a variational autoencoder to a table.
 
     Args:
         table: the data; validation: rows to stop early on, instead of a share of `table`.
-        settings: values of `tightbound.estimator.settings.SETTINGS`; what is left out has its default.
+        settings: the choices.
         seed: fixes weights, split, order of rows and all noise.
-        encoder_network, decoder_network: factories f(in_size, out_size, key=...) that replace the default networks.
         checkpointing: keep the state on disk and go on from it; the result has the same bits as without interruption.
-        on_plan: called once before the first epoch with the plan and the messages for the user.
+        on_config: called once before the first epoch with the resolved choices and the messages for the user.
         on_epoch: called after every epoch.
 
     Raises `ValueError` (one sentence) for data or choices that cannot be used.
     """
     started = time.perf_counter()
-    settings = {**DEFAULTS, **settings}
     table, encoding, sentence = choose_encoding(table, settings)
-    rows = encoding.encode(table, dtype=settings["dtype"], draw=True)
-    held_out = None if validation is None else encoding.encode(validation, dtype=settings["dtype"], draw=True)
-    factories = {"encoder": encoder_network, "decoder": decoder_network}
-    plan = make_plan(settings, encoding, rows, held_out, seed, factories=factories)
-    messages = [sentence, *encoding.messages, *plan_messages(plan, table, settings)]
-    if on_plan is not None:
-        on_plan(plan, tuple(messages))
-    with precision(settings["dtype"]):
+    rows = encoding.encode(table, dtype=settings.dtype, draw=True)
+    held_out = None if validation is None else encoding.encode(validation, dtype=settings.dtype, draw=True)
+    config = make_config(settings, encoding, rows, held_out, seed)
+    messages = [sentence, *encoding.messages, *messages_of(config, table)]
+    if on_config is not None:
+        on_config(config, tuple(messages))
+    with precision(settings.dtype):
         prepare_compiler()
         key_weights, key_fit = jax.random.split(jax.random.key(seed))
-        spec = plan.specification
-        parts = build(spec, start=start_of(plan, encoding, rows, seed), key=key_weights)
+        spec = config.specification
+        parts = build(spec, start=start_of(config, encoding, rows, seed), key=key_weights)
         q = learn.make_inference(spec, parts)
-        train, guard, shifts = _datasets(plan, rows, held_out)
+        train, guard, shifts = _datasets(config, rows, held_out)
         identity = fingerprint((table,) if validation is None else (table, validation), settings, seed)
         pair = learn.Pair(parts.p, q)
-        result = _run(plan, pair, train, guard, shifts, checkpointing, on_epoch, key_fit, identity)
-        if plan.second_stage is not None:
-            result, spec = _second_stage(plan, result, train, guard, shifts, on_epoch, key_fit)
+        result = _run(config, pair, train, guard, shifts, checkpointing, on_epoch, key_fit, identity)
+        if config.second_stage is not None:
+            result, spec = _second_stage(config, result, train, guard, shifts, on_epoch, key_fit)
         settled = learn.tied(result.pair)
-        messages += _floor_messages(settled, encoding, _some_latents(settled, encoding, rows, plan))
+        messages += _floor_messages(settled, encoding, _some_latents(settled, encoding, rows, config))
     if result.status is learn.Status.NON_FINITE:
         messages.append(result.detail)
     summary = TrainingSummary(
         source=table.source,
-        n_train=len(plan.train),
+        n_train=len(config.train),
         n_validation=0 if guard is None else guard.n_rows,
         history=add_to_bounds(result.history, *shifts),
         best_epoch=result.best_epoch,
@@ -92,28 +86,28 @@ def fit_table(
         detail=result.detail,
         seconds=time.perf_counter() - started,
         seed=seed,
-        settings=json_settings(settings),
+        settings=settings,
         messages=tuple(messages),
     )
     return FittedModel(settled, spec, encoding, summary)
 
 
 def _datasets(
-    plan: Plan, rows: Rows, held_out: Rows | None
+    config: Config, rows: Rows, held_out: Rows | None
 ) -> tuple[learn.Dataset, learn.Dataset | None, tuple[float, float]]:
     """Training and validation rows on the device, and the mean log Jacobians that bring bounds to the user's units."""
-    spec = plan.specification
+    spec = config.specification
     shown = tuple(j for j in range(spec.n_features) if j not in spec.cells)
-    noise = None if plan.smoothing is None else jnp.asarray(plan.smoothing, spec.dtype)
-    train = dataclasses.replace(_dataset(rows, plan.train, noise), hidden=plan.hidden, shown=shown)
-    train_shift = float(rows.log_jacobian[plan.train].mean())
+    noise = None if config.smoothing is None else jnp.asarray(config.smoothing, spec.dtype)
+    train = dataclasses.replace(_dataset(rows, config.train, noise), hidden=config.hidden, shown=shown)
+    train_shift = float(rows.log_jacobian[config.train].mean())
     if held_out is not None:
         everything = np.arange(len(held_out.x))
         return train, _dataset(held_out, everything, noise), (train_shift, float(held_out.log_jacobian.mean()))
-    if len(plan.validation) == 0:
+    if len(config.validation) == 0:
         return train, None, (train_shift, 0.0)
-    shift = float(rows.log_jacobian[plan.validation].mean())
-    return train, _dataset(rows, plan.validation, noise), (train_shift, shift)
+    shift = float(rows.log_jacobian[config.validation].mean())
+    return train, _dataset(rows, config.validation, noise), (train_shift, shift)
 
 
 def _dataset(rows: Rows, indices: NDArray[Any], noise: jax.Array | None) -> learn.Dataset:
@@ -125,7 +119,7 @@ def _dataset(rows: Rows, indices: NDArray[Any], noise: jax.Array | None) -> lear
 
 
 def _run(
-    plan: Plan,
+    config: Config,
     pair: learn.Pair,
     train: learn.Dataset,
     held_out: learn.Dataset | None,
@@ -138,21 +132,21 @@ def _run(
     resume_from, keep = None, None
     if checkpointing is not None:
         if checkpointing.resume:
-            template = learn.initial_state(pair, plan.recipe, *train.x.shape)
+            template = learn.initial_state(pair, config.recipe, *train.x.shape)
             must = "be one of this very fit (same data, settings and seed)"
             resume_from = kept(checkpointing.path, lambda data: learn.from_bytes(data, template, identity), must)
         pack: Any = functools.partial(learn.to_bytes, identity=identity)
         keep = Keeper(checkpointing.path, pack, checkpointing.every_seconds)
 
     shown = 0 if resume_from is None else len(resume_from[1])
-    listener = _listener(plan, shifts, keep, on_epoch, shown)
+    listener = _listener(config, shifts, keep, on_epoch, shown)
     return learn.fit(
         pair,
         train,
         held_out,
-        plan.recipe,
-        epochs=plan.epochs,
-        patience=plan.patience,
+        config.recipe,
+        epochs=config.epochs,
+        patience=config.patience,
         key=key,
         resume_from=resume_from,
         on_progress=listener,
@@ -160,7 +154,7 @@ def _run(
 
 
 def _listener(
-    plan: Plan,
+    config: Config,
     shifts: tuple[float, float],
     keep: Keeper | None,
     on_epoch: EpochListener | None,
@@ -168,7 +162,7 @@ def _listener(
     past: int = 0,
 ) -> Callable[[learn.FitState, tuple[learn.EpochRecord, ...]], None]:
     """What happens after epochs: the state is kept, and the new ones are shown in the user's units."""
-    most = plan.epochs + (plan.epochs_of_second_stage if plan.second_stage else 0)
+    most = config.epochs + (config.epochs_of_second_stage if config.second_stage else 0)
 
     def listener(state: learn.FitState, history: tuple[learn.EpochRecord, ...]) -> None:
         nonlocal shown
@@ -176,14 +170,14 @@ def _listener(
             keep(state, history)
         if on_epoch is not None:
             for record in add_to_bounds(history[shown:], *shifts):
-                on_epoch(dataclasses.replace(record, epoch=past + record.epoch), most, len(plan.train))
+                on_epoch(dataclasses.replace(record, epoch=past + record.epoch), most, len(config.train))
         shown = len(history)
 
     return listener
 
 
 def _second_stage(
-    plan: Plan,
+    config: Config,
     first: learn.FitResult,
     train: learn.Dataset,
     guard: learn.Dataset | None,
@@ -196,28 +190,28 @@ def _second_stage(
     Its likelihood under draws of q is the part of the bound that the prior is in, so the loop is the same.
     """
     past = len(first.history)
-    spec = dataclasses.replace(plan.specification, prior=plan.second_stage)
+    spec = dataclasses.replace(config.specification, prior=config.second_stage)
     settled: Any = learn.tied(first.pair)
     key_prior, key_fit = jax.random.split(Stream.SECOND_STAGE.of(key))
     pair = learn.Pair(GenerativeModel(prior_of(spec, key=key_prior), settled.p.decoder), settled.q)
-    steps, _ = learn.batch_shape(train.n_rows, plan.recipe.batch_size)
-    total = steps * plan.epochs_of_second_stage
+    steps, _ = learn.batch_shape(train.n_rows, config.recipe.batch_size)
+    total = steps * config.epochs_of_second_stage
     recipe = learn.Recipe(
         learn.Optimiser(0.003, total, warmup_steps=min(100, total // 10)),
-        objective=plan.recipe.objective,
-        gradient=plan.recipe.gradient,
-        batch_size=plan.recipe.batch_size,
+        objective=config.recipe.objective,
+        gradient=config.recipe.gradient,
+        batch_size=config.recipe.batch_size,
         trains="prior",
-        dtype=plan.recipe.dtype,
+        dtype=config.recipe.dtype,
     )
     second = learn.fit(
         pair,
         train,
         guard,
         recipe,
-        epochs=plan.epochs_of_second_stage,
+        epochs=config.epochs_of_second_stage,
         key=key_fit,
-        on_progress=_listener(plan, shifts, None, on_epoch, 0, past),
+        on_progress=_listener(config, shifts, None, on_epoch, 0, past),
     )
     history = (*first.history, *(dataclasses.replace(r, epoch=past + r.epoch) for r in second.history))
     worse = second if first.status is not learn.Status.NON_FINITE else first
@@ -236,13 +230,13 @@ def _floor_messages(pair: learn.Pair, encoding: Encoding, latents: NDArray[Any])
     ]
 
 
-def _some_latents(pair: learn.Pair, encoding: Encoding, rows: Rows, plan: Plan) -> NDArray[Any]:
+def _some_latents(pair: learn.Pair, encoding: Encoding, rows: Rows, config: Config) -> NDArray[Any]:
     # Posterior means of up to 1,000 training rows: enough to see which scales sit at their floor.
     if encoding.likelihood != "gaussian":
-        return np.zeros((1, plan.specification.z_size), plan.specification.dtype)
+        return np.zeros((1, config.specification.z_size), config.specification.dtype)
     from tightbound.evidence import encode
 
-    some = plan.train[:: max(1, len(plan.train) // 1000)]
+    some = config.train[:: max(1, len(config.train) // 1000)]
     observed = None if rows.observed is None else rows.observed[some]
     return encode(pair.p, pair.q, rows.x[some], observed).mean
 
@@ -261,13 +255,3 @@ def prepare_compiler() -> None:
         jax.config.update("jax_compilation_cache_dir", place)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
-
-
-def check_factories(*factories: Callable[..., Any] | None) -> None:
-    """Refuse a custom network that is not a factory (`TypeError`)."""
-    for factory in factories:
-        if factory is not None and (not callable(factory) or isinstance(factory, eqx.Module)):
-            raise TypeError(
-                "encoder_network and decoder_network must be functions f(in_size, out_size, *, key) that return a "
-                f"network; got {type(factory).__name__}; wrap yours: lambda i, o, *, key: MyNetwork(i, o, key)."
-            )

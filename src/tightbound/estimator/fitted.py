@@ -13,7 +13,7 @@ from jaxtyping import Array
 from numpy.typing import NDArray
 
 from tightbound.data import Encoding, Rows, Table
-from tightbound.estimator.settings import DEFAULTS
+from tightbound.estimator.settings import Settings
 from tightbound.evidence import Evidence, Latents, encode, joined, log_evidence, nothing_observed
 from tightbound.evidence.chunks import by_chunks
 from tightbound.evidence.simulation import simulate
@@ -51,7 +51,7 @@ class TrainingSummary:
     seconds: float
     """Wall time of the fit, compilation included."""
     seed: int
-    settings: dict[str, Any]
+    settings: Settings
     messages: tuple[str, ...]
     """What a person should know: the likelihood chosen and why, columns left out, scales at their floor."""
     reference: tuple[float, ...] = ()
@@ -104,15 +104,15 @@ class FittedModel:
         """
         if table.sparse and "on_partial" not in options and len(blocks := _blocks(table)) > 1:
             return joined(self._evidence_of(blocks, n_samples, seed, options))
-        rows, settings = self.rows(table), {**DEFAULTS, **self.summary.settings}
-        options = {"method": settings["scoring_method"], "tolerance": settings["tolerance"], **options}
+        rows, settings = self.rows(table), self.summary.settings
+        options = {"method": settings.scoring_method, "tolerance": settings.tolerance, **options}
         with precision(self.specification.dtype):
             result = log_evidence(
                 self.pair.p,
                 self.pair.q,
                 rows.x,
                 rows.observed,
-                n_samples=int(settings["n_importance_samples"]) if n_samples is None else n_samples,
+                n_samples=int(settings.n_importance_samples) if n_samples is None else n_samples,
                 key=jax.random.key(self.summary.seed if seed is None else seed),
                 **options,
             )

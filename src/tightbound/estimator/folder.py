@@ -16,6 +16,7 @@ from safetensors.numpy import save as save_arrays
 from tightbound import learn
 from tightbound.data import DataError, Encoding, atomic_folder, encoding_from_json
 from tightbound.estimator.fitted import FittedModel, TrainingSummary, precision
+from tightbound.estimator.settings import Settings
 from tightbound.model import Specification, Start, axes, build
 
 FORMAT = "tightbound model"
@@ -143,7 +144,9 @@ def _check_own_q(model: FittedModel) -> None:
 def _description(model: FittedModel, extra: dict[str, Any]) -> dict[str, Any]:
     from tightbound import __version__
 
-    summary = dataclasses.asdict(model.summary)
+    fields = dataclasses.fields(model.summary)
+    summary = {each.name: getattr(model.summary, each.name) for each in fields}
+    summary["settings"] = model.summary.settings.to_json()
     history = [dataclasses.astuple(record) for record in model.summary.history]
     # JSON has no NaN: an epoch without validation has a null there.
     summary["history"] = [[None if v != v else v for v in record] for record in history]
@@ -165,6 +168,7 @@ def _summary_from_json(values: dict[str, Any]) -> TrainingSummary:
             **values,
             "history": tuple(learn.EpochRecord(*record) for record in records),
             "messages": tuple(values["messages"]),
+            "settings": Settings.from_json(values["settings"]),
             "reference": tuple(float(score) for score in values.get("reference", ())),
         }
     )

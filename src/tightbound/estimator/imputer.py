@@ -9,12 +9,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from tightbound.estimator.imputation import Imputation, sensitivity
 from tightbound.estimator.vae import VAE
+from tightbound.model.axes import likelihoods, networks, objectives
 
-USUAL: dict[str, Any] = {"continuous": "gaussian", "objective": "iwae", "n_samples": 10}
+USUAL: dict[str, Any] = {
+    "likelihood": likelihoods.Columns(continuous="gaussian"),
+    "objective": objectives.IWAE(n_samples=10),
+}
 """Means are what imputation wants: columns on their own scale, and the importance-weighted bound."""
 NOT_AT_RANDOM: dict[str, Any] = {
-    "hidden_sizes": (128, 128),
-    "activation": "tanh",
+    "network": networks.Residual(hidden_sizes=(128, 128), activation="tanh"),
     "learning_rate": 0.02,
     "epochs": 100,
     "batch_size": 64,

@@ -1,33 +1,41 @@
 """Before the fit: how a model sees a table, and what the training rows say of where it should begin."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tightbound.data import Encoding, Preprocessing, Rows, Table, preprocess
-from tightbound.estimator.checking import names_of
-from tightbound.estimator.config import Plan
+from tightbound.estimator.config import Config
+from tightbound.estimator.settings import Settings, names_of
 from tightbound.model import TOTAL, Specification, Start, columns_head, log_totals, moments_of
 
 MOST_CELLS_TO_BEGIN = 2**24
 
 
-def choose_encoding(table: Table, settings: Mapping[str, Any]) -> tuple[Table, Encoding, str]:
+def choose_encoding(table: Table, settings: Settings) -> tuple[Table, Encoding, str]:
     """The table (coded, if it is mixed), how a model sees it, and a sentence on what was decided."""
-    same = {name: settings[name] for name in ("likelihood", "binarize", "scaling", "exposure", "continuous", "counts")}
-    # A mechanism of missingness needs plain Gaussian cells: ranks of what is left say nothing of what is gone.
-    plain = settings["missingness"] != "random"
-    return preprocess(table, Preprocessing(**same, condition=names_of(settings["condition"]), plain=plain))
+    likelihood, columns = settings.likelihood, settings.likelihood.columns
+    wanted = Preprocessing(
+        likelihood=likelihood.word,
+        binarize=likelihood.binarised,
+        scaling=settings.scaling,
+        condition=names_of(settings.condition),
+        exposure=settings.exposure,
+        continuous=columns.continuous,
+        counts=columns.counts,
+        # A mechanism of missingness needs plain Gaussian cells: ranks of what is left say nothing of what is gone.
+        plain=settings.missingness != "random",
+    )
+    return preprocess(table, wanted)
 
 
-def start_of(plan: Plan, encoding: Encoding, rows: Rows, seed: int) -> Start:
+def start_of(config: Config, encoding: Encoding, rows: Rows, seed: int) -> Start:
     """What the training rows say of where a model should begin."""
-    pseudo, spec = _pseudo_inputs(plan, rows, seed), plan.specification
+    pseudo, spec = _pseudo_inputs(config, rows, seed), config.specification
     if not spec.columns:
         return Start(encoding.center(rows), encoding.floor, pseudo_inputs=pseudo)
-    some = _some_of(plan.train, encoding.n_features, sparse=not isinstance(rows.x, np.ndarray))
+    some = _some_of(config.train, encoding.n_features, sparse=not isinstance(rows.x, np.ndarray))
     x = rows.x[some]
     seen = np.ones(x.shape, bool) if rows.observed is None else rows.observed[some]
     exposure = _log_exposure(spec, x)
@@ -81,12 +89,12 @@ def _some_of(train: NDArray[np.intp], n_columns: int, *, sparse: bool) -> NDArra
     return train[np.linspace(0, len(train) - 1, min(most, len(train))).astype(np.intp)]
 
 
-def _pseudo_inputs(plan: Plan, rows: Rows, seed: int) -> NDArray[np.float64] | None:
+def _pseudo_inputs(config: Config, rows: Rows, seed: int) -> NDArray[np.float64] | None:
     """Where a VampPrior starts: at training rows drawn at random."""
-    if not plan.specification.prior.needs_encoder:
+    if not config.specification.prior.needs_encoder:
         return None
     rng = np.random.default_rng(seed)
-    n = plan.specification.prior.n_components
-    chosen = rng.choice(plan.train, n, replace=len(plan.train) < n)
+    n = config.specification.prior.n_components
+    chosen = rng.choice(config.train, n, replace=len(config.train) < n)
     x = rows.x[chosen].astype(np.float64) / (255 if rows.binary_intensity else 1)
     return x if rows.observed is None else np.where(rows.observed[chosen], x, 0)

@@ -16,7 +16,7 @@ import numpy as np
 from tightbound import learn
 from tightbound.data import Table, atomic_write
 from tightbound.estimator.fitted import FittedModel
-from tightbound.estimator.settings import DEFAULTS, SETTINGS
+from tightbound.estimator.settings import PARAMETERS, SCORING, Settings
 from tightbound.evidence import Partial
 
 T = TypeVar("T")
@@ -100,8 +100,7 @@ def kept(path: Path, unpack: Callable[[bytes], T], must: str) -> T | None:
 
 def scoring_identity(model: FittedModel, table: Table, options: Mapping[str, Any]) -> str:
     """Identifies model, rows and options, so that no scoring is gone on with by another."""
-    settings = {**DEFAULTS, **model.summary.settings}  # a model of an earlier version lacks what is new
-    digest = hashlib.sha256(fingerprint((table,), settings, model.summary.seed).encode())
+    digest = hashlib.sha256(fingerprint((table,), model.summary.settings, model.summary.seed).encode())
     digest.update(learn.digest(learn.named_arrays(eqx.filter(model.pair, eqx.is_array))).encode())
     digest.update(json.dumps([dict(options), model.refined_by], sort_keys=True).encode())
     return digest.hexdigest()
@@ -118,11 +117,10 @@ def kept_scores(path: Path, identity: str) -> Partial | None:
     return kept(path, lambda data: Partial.of(learn.unpacked(data, identity)[0]), must)
 
 
-def fingerprint(tables: Sequence[Table], settings: Mapping[str, Any], seed: int) -> str:
+def fingerprint(tables: Sequence[Table], settings: Settings, seed: int) -> str:
     """Identifies data (validation rows included), settings and seed, so that a fit is never resumed with others."""
     digest = _digest_of(tables)
-    beside = {"verbose", *(setting.name for setting in SETTINGS if setting.group == "Scoring")}
-    relevant = {k: v for k, v in json_settings(settings).items() if k not in beside}
+    relevant = {name: value for name, value in settings.to_json().items() if PARAMETERS[name].group != SCORING}
     digest.update(json.dumps([relevant, seed], sort_keys=True).encode())
     return digest.hexdigest()
 
@@ -135,16 +133,3 @@ def _digest_of(tables: Sequence[Table]) -> Any:
         if table.coded is not None:
             digest.update(json.dumps(table.coded.to_json(), sort_keys=True).encode())
     return digest
-
-
-def json_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings as plain JSON values."""
-    return {name: _plain(settings[name]) for name in DEFAULTS}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return value.item()
-    return value if value is None or isinstance(value, (str, int, float, bool)) else None

@@ -1,9 +1,10 @@
 """The scikit-learn face: arrays or data frames in, arrays or data frames out."""
 
+import contextlib
 import math
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Self, final
 
 import numpy as np
@@ -13,20 +14,19 @@ from sklearn.utils.validation import check_is_fitted
 
 from tightbound.data import Table, as_table
 from tightbound.estimator.arguments import check_draws, seed_of
-from tightbound.estimator.checking import check_number, check_settings
-from tightbound.estimator.config import Plan
+from tightbound.estimator.config import Config
 from tightbound.estimator.evaluate import CHECKS, evaluate
 from tightbound.estimator.evaluation import Evaluation
-from tightbound.estimator.fit import check_factories, fit_table, prepare_compiler
+from tightbound.estimator.fit import fit_table, prepare_compiler
 from tightbound.estimator.fitted import FittedModel
 from tightbound.estimator.folder import save_model
 from tightbound.estimator.methods import AnswersMixin
 from tightbound.estimator.progress import FitProgress
 from tightbound.estimator.resume import checkpointing_at
-from tightbound.estimator.settings import DEFAULTS
+from tightbound.estimator.settings import Settings
 from tightbound.evidence import Evidence
-
-_NOT_SETTINGS = ("encoder_network", "decoder_network", "checkpoint")
+from tightbound.model.axes import AXES, as_member
+from tightbound.model.axes.parameters import check_number
 
 
 @final
@@ -38,58 +38,32 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     Args:
         latent_dim: dimension of z (None: half the columns, at least 2, at most 50).
-        likelihood: "auto" (each column by its kind in a table with texts, categories or dates, with a condition or an
-            exposure, and in a sparse one of counts; Bernoulli for 0/1 data; else Gaussian), "gaussian", "bernoulli",
-            "columns" (by its kind), or of bags of words given their length "multinomial", "dirichlet_multinomial".
+        likelihood: p(x | z): "auto" (each column by its kind in a table with texts, categories or dates, with a
+            condition or an exposure, and in a sparse one of counts; Bernoulli for 0/1 data; else Gaussian), "gaussian",
+            "bernoulli", "columns" (by its kind), or of bags of words given their length "multinomial",
+            "dirichlet_multinomial".
         condition: columns (names or numbers) that are given and not modelled: p(x | z, c), q(z | x, c) and all
             log p(x | c). Samples take c from the training rows, or from `given`.
         exposure: column that multiplies the means of all counts (a library size), or "total": the sum of a row's
             counts. It is given, not modelled.
-        continuous: family of continuous columns, with "columns": "normal_scores" (Gaussian on the scale of the
-            column's ranks), "gaussian", "student_t", "gaussian_mixture" or "logistic_mixture".
-        counts: family of count columns, with "columns": "auto", "poisson", "negative_binomial",
-            "zero_inflated_poisson", "zero_inflated_negative_binomial", "hurdle_poisson" or "hurdle_negative_binomial".
-        spread: whether scale, dispersion and shape of continuous and count columns, with "columns", follow from z
-            ("latent") or are one a column ("column"), which leaves more for z to explain.
-        binarize: binarise 8-bit intensities anew each time a row is drawn; for scoring they are binarised once.
-        covariance: of x given z: "shared", "feature" (learned, the same for all z), "diagonal", "low_rank", "full"
-            (from z).
-        rank: of the low-rank covariance.
         scaling: "standard" (columns are standardised inside the model) or "none".
-        prior: "auto" (standard Gaussian, or the learned one of discrete latents), "standard", "mixture", "vamp"
+        prior: p(z): "auto" (standard Gaussian, or the learned one of discrete latents), "standard", "mixture", "vamp"
             (Tomczak and Welling, 2018), the flows "maf", "coupling" and "spline", "bernoulli", "categorical".
         posterior: family of q: "diagonal" or "full" Gaussian, "mixture", the flows "planar", "iaf", "coupling" and
             "spline", "bernoulli", "categorical".
-        n_components: of mixtures (None: 10; for "vamp" the number of pseudo-inputs, 100).
-        n_levels: of each categorical latent.
-        flow_layers: of flows in prior or posterior.
         second_stage: "mixture", "maf", "coupling" or "spline": a density fitted to the aggregated posterior after
             training, which becomes the prior ("none": not).
         inference: how q is found: "amortised" (one network), "per_datum" (an inner loop for every row),
             "semi_amortised" (a network, then an inner loop), "aggressive" (a network that takes several steps for each
             of the decoder's) or "exact" (linear-Gaussian models, few discrete states).
-        inner_steps: of the inner loop (None: 20, semi-amortised 10); inner_rate: its rate.
-        through: semi-amortised: the encoder's gradient goes through the inner steps.
-        encoder_steps: aggressive: steps on q for each on p.
-        network: "residual", "mlp" or "linear".
+        network: "residual", "mlp" or "linear", or "custom": networks of your own.
         encoder: "masking" (zeros where cells are missing, beside the mask) or "set" (a sum over the observed cells: Ma
             et al., 2019).
-        hidden_sizes: widths of the hidden layers (None: 300, 300, 300; 128, 128 below 100 columns).
-        activation: "silu", "relu", "elu", "gelu", "tanh" or "softplus".
         objective: the bounds "elbo", "iwae" (Burda et al., 2016), "miwae", "piwae", "ciwae" (Rainforth et al., 2018),
             "renyi" (Li and Turner, 2016), "rws" (Bornschein and Bengio, 2015); or the ELBO with something in place of
             its KL: "capacity", "free_bits", "beta_tc", "mmd". What is reported is always a plain bound.
         gradient: "auto", "pathwise", "stl", "dreg", "resampled", "reinforce", "moving_average", "leave_one_out",
             "learned_baseline", "vimco", "disarm", "gumbel", "gumbel_st", "enumerate" or "wake".
-        n_samples: draws of z a row and step (None: 1 for the ELBO, 50 for the importance-weighted bound).
-        n_groups: of draws, for "miwae" and "piwae".
-        alpha: order of "renyi" (None: 0.5), share of the ELBO in "ciwae" (0.05), of the information in "mmd" (0).
-        beta: weight of the KL (None: 1), or of the objective's own term ("beta_tc" 6, "capacity" 100, "mmd" 10).
-        capacity: nats that "capacity" draws the KL to.
-        free_bits: nats of each group of `free_bits_group` latents that cost nothing (0: all in one group).
-        temperature: of "gumbel" and "gumbel_st".
-        kl_schedule: "linear", "cosine" or "cyclical".
-        kl_warmup_steps: steps over which the weight of the KL rises from 0 to `beta`.
         epochs: most passes over the data (None: about 10,000 steps, within 50 to 1,000 epochs; half of
             both for "columns" by the ELBO).
         batch_size: most rows a step.
@@ -111,9 +85,14 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         dtype: "float32" or "float64", of all computations.
         random_state: seed or RandomState; the same seed on the same machine gives the same bits.
         verbose: 0 is silent, 1 shows progress.
-        encoder_network, decoder_network: functions f(in_size, out_size, *, key) that return a callable from one vector
-            to one vector (an equinox module, say), in place of the default networks.
         checkpoint: a file that keeps the state of a running fit, for `fit(X, resume=True)`.
+
+    The words name members of axes, each of which has parameters of its own: `prior="mixture"` is
+    `prior=priors.Mixture()`, and `prior=priors.Mixture(n_components=20)` or `prior="mixture(n_components=20)"` is
+    another one (`from tightbound import priors`; likewise likelihoods, posteriors, inference, networks, objectives,
+    gradients; `tightbound axes` lists them all). They can be searched: `{"prior__n_components": [5, 20]}`. In their
+    place may stand a function f(latent_dim, *, key) that returns a distribution (prior) or a family (posterior), a
+    function f(in_size, out_size, *, key) that returns a network, or an objective or a gradient of `tightbound.learn`.
 
     Attributes:
         model_: the generative model p (a `tightbound.model.GenerativeModel`).
@@ -137,43 +116,18 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self,
         latent_dim: int | None = None,
         *,
-        likelihood: str = "auto",
+        likelihood: Any = "auto",
         condition: Any = None,
         exposure: str | int | None = None,
-        continuous: str = "normal_scores",
-        counts: str = "auto",
-        spread: str = "latent",
-        binarize: bool = False,
-        covariance: str = "feature",
-        rank: int = 5,
         scaling: str = "standard",
-        prior: str = "auto",
-        posterior: str = "diagonal",
-        n_components: int | None = None,
-        n_levels: int = 10,
-        flow_layers: int = 2,
-        second_stage: str = "none",
-        inference: str = "amortised",
-        inner_steps: int | None = None,
-        inner_rate: float = 0.3,
-        through: bool = False,
-        encoder_steps: int = 10,
-        network: str = "residual",
+        prior: Any = "auto",
+        posterior: Any = "diagonal",
+        second_stage: Any = "none",
+        inference: Any = "amortised",
+        network: Any = "residual",
         encoder: str = "masking",
-        hidden_sizes: tuple[int, ...] | None = None,
-        activation: str = "silu",
-        objective: str = "elbo",
-        gradient: str = "auto",
-        n_samples: int | None = None,
-        n_groups: int = 8,
-        alpha: float | None = None,
-        beta: float | None = None,
-        capacity: float = 25.0,
-        free_bits: float = 0.5,
-        free_bits_group: int = 1,
-        temperature: float = 0.5,
-        kl_schedule: str = "linear",
-        kl_warmup_steps: int = 0,
+        objective: Any = "elbo",
+        gradient: Any = "auto",
         epochs: int | None = None,
         batch_size: int = 100,
         learning_rate: float | None = None,
@@ -189,29 +143,38 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         dtype: str = "float32",
         random_state: Any = None,
         verbose: int = 0,
-        encoder_network: Callable[..., Any] | None = None,
-        decoder_network: Callable[..., Any] | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
     ):
-        self.latent_dim, self.likelihood, self.binarize, self.covariance = latent_dim, likelihood, binarize, covariance
-        self.continuous, self.hide_cells, self.missingness = continuous, hide_cells, missingness
-        self.condition, self.exposure, self.counts = condition, exposure, counts
-        self.encoder, self.weight_decay, self.spread = encoder, weight_decay, spread
-        self.rank, self.smoothing, self.scaling, self.prior = rank, smoothing, scaling, prior
-        self.posterior, self.n_components, self.n_levels = posterior, n_components, n_levels
-        self.flow_layers, self.second_stage = flow_layers, second_stage
-        self.inference, self.inner_steps = inference, inner_steps
-        self.inner_rate, self.through, self.encoder_steps, self.network = inner_rate, through, encoder_steps, network
-        self.hidden_sizes, self.activation, self.objective = hidden_sizes, activation, objective
-        self.gradient, self.n_samples, self.n_groups, self.alpha, self.beta = gradient, n_samples, n_groups, alpha, beta
-        self.capacity, self.free_bits, self.free_bits_group = capacity, free_bits, free_bits_group
-        self.temperature, self.kl_schedule, self.kl_warmup_steps = temperature, kl_schedule, kl_warmup_steps
-        self.epochs, self.batch_size, self.learning_rate = epochs, batch_size, learning_rate
+        self.latent_dim, self.likelihood, self.condition, self.exposure = latent_dim, likelihood, condition, exposure
+        self.scaling, self.prior, self.posterior, self.second_stage = scaling, prior, posterior, second_stage
+        self.inference, self.network, self.encoder = inference, network, encoder
+        self.objective, self.gradient, self.epochs, self.batch_size = objective, gradient, epochs, batch_size
+        self.learning_rate, self.weight_decay, self.smoothing = learning_rate, weight_decay, smoothing
+        self.missingness, self.hide_cells = missingness, hide_cells
         self.validation_fraction, self.patience = validation_fraction, patience
         self.n_importance_samples, self.scoring_method = n_importance_samples, scoring_method
         self.tolerance, self.dtype, self.random_state = tolerance, dtype, random_state
-        self.verbose, self.encoder_network, self.decoder_network = verbose, encoder_network, decoder_network
-        self.checkpoint = checkpoint
+        self.verbose, self.checkpoint = verbose, checkpoint
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters; with `deep` those of the members too, as `prior__n_components`."""
+        params: dict[str, Any] = super().get_params(deep=False)
+        if not deep:
+            return params
+        for axis in AXES:
+            with contextlib.suppress(ValueError):  # no member, which `fit` refuses
+                own = as_member(axis, params[axis]).get_params()
+                params.update({f"{axis}__{name}": value for name, value in own.items()})
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; `prior__n_components=20` sets one of a member, be it given as a word or as itself."""
+        nested = {name: value for name, value in params.items() if name.partition("__")[0] in AXES and "__" in name}
+        super().set_params(**{name: value for name, value in params.items() if name not in nested})
+        for name, value in nested.items():
+            axis, _, own = name.partition("__")
+            setattr(self, axis, as_member(axis, getattr(self, axis)).set_params(**{own: value}))
+        return self
 
     def fit(self, X: Any, y: Any = None, *, validation: Any = None, resume: bool = False) -> Self:
         """Fit to rows `X` (n, d): an array, a pandas or polars frame, or a sparse matrix. `y` is ignored.
@@ -224,21 +187,18 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
         Raises `ValueError` with one sentence for data or parameters that cannot be used.
         """
-        settings = {name: getattr(self, name) for name in DEFAULTS if name != "random_state"}
-        check_settings(settings)
-        check_factories(self.encoder_network, self.decoder_network)
-        table = as_table(X)
+        settings, table = Settings.of(self), as_table(X)
         given = None if validation is None else as_table(validation, source="validation", schema=table.coded)
-        return self.fit_table(table, given, resume=resume)
+        return self._fit(table, settings, given, resume)
 
     def fit_table(self, table: Table, validation: Table | None = None, *, resume: bool = False) -> Self:
         """Fit to a table that `tightbound.data` has read; see `fit`."""
-        settings = {name: getattr(self, name) for name in DEFAULTS if name != "random_state"}
-        check_settings(settings)
-        check_factories(self.encoder_network, self.decoder_network)
+        return self._fit(table, Settings.of(self), validation, resume)
+
+    def _fit(self, table: Table, settings: Settings, validation: Table | None, resume: bool) -> Self:
         with FitProgress(bool(self.verbose)) as progress:
 
-            def announce(plan: Plan, messages: tuple[str, ...]) -> None:
+            def announce(config: Config, messages: tuple[str, ...]) -> None:
                 for message in messages:
                     progress.message(message)
 
@@ -247,14 +207,12 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
                 settings,
                 seed=seed_of(self.random_state, self.checkpoint is not None),
                 validation=validation,
-                encoder_network=self.encoder_network,
-                decoder_network=self.decoder_network,
                 checkpointing=checkpointing_at(self.checkpoint, resume),
-                on_plan=announce,
+                on_config=announce,
                 on_epoch=progress.epoch,
             )
         for message in model.summary.messages[1:]:  # the first one says which likelihood was chosen
-            warnings.warn(message, UserWarning, stacklevel=2)
+            warnings.warn(message, UserWarning, stacklevel=3)
         return self._adopt(model)
 
     def _adopt(self, model: FittedModel) -> Self:

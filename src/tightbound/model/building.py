@@ -18,7 +18,7 @@ from tightbound.model.axes import networks
 from tightbound.model.decoders import Decoder
 from tightbound.model.distributions import AbstractDistribution, StandardGaussian
 from tightbound.model.encoders import Encoder
-from tightbound.model.families import AbstractFamily, make_family
+from tightbound.model.families import AbstractFamily, cast, make_family
 from tightbound.model.generative import GenerativeModel
 from tightbound.model.likelihoods.covariates import TOTAL, conditioned_decoder
 from tightbound.model.likelihoods.heads import AbstractHead, Modelled
@@ -97,7 +97,7 @@ def build(spec: Specification, *, start: Start, key: PRNGKeyArray) -> Parts:
         inputs = _inputs(spec, start, key=key_encoder)
         factory = network_factory(spec, "encoder")
         network = _made(factory, inputs.size, family.n_parameters, spec.shape, key=key_encoder)
-        encoder = Encoder(_cast(network, spec.dtype), family, inputs)
+        encoder = Encoder(cast(network, spec.dtype), family, inputs)
     decoder = _decoder(spec, start, key=key_decoder)
     if spec.missing_columns:
         return _selected(spec, start, decoder, network_factory(spec, "encoder"), key=key_encoder)
@@ -112,7 +112,7 @@ def _selected(
     seen = np.arange(2)[:, None] * np.ones(spec.n_features) > 0 if start.observed is None else start.observed
     sign = SELF_MASKING[spec.missingness]
     mechanism = self_masking(rows, seen, columns=spec.missing_columns, sign=sign, dtype=spec.dtype)
-    made = _cast(
+    made = cast(
         selected_encoder(
             encoder_network, _inputs(spec, start, key=key), spec.latent_dim, mechanism, dtype=spec.dtype, key=key
         ),
@@ -168,7 +168,7 @@ def _decoder(spec: Specification, start: Start, *, key: PRNGKeyArray) -> Decoder
     factory = network_factory(spec, "decoder")
     z_size = spec.z_size - len(spec.missing_columns)
     in_size = z_size + (0 if conditions is None else conditions.size)
-    made = _cast(_made(factory, in_size, head.n_inputs, spec.shape, key=key_network), spec.dtype)
+    made = cast(_made(factory, in_size, head.n_inputs, spec.shape, key=key_network), spec.dtype)
     head.check_network(made, in_size, spec.dtype)
     network = with_output_layer(made, head.n_inputs, spec.dtype)
     output = head.start(network.output, start.center[list(spec.cells)], start.first, key=key_spread)
@@ -207,8 +207,7 @@ def network_factory(spec: Specification, side: str) -> NetworkFactory:
     likelihood's other numbers. The output layer, at the marginals when a fit begins, is put behind a decoder's network.
     """
     if side in spec.custom:
-        own: NetworkFactory = getattr(spec.network, side)
-        return own
+        return _checked(getattr(spec.network, side))
     network = spec.network.made_here
     # With a flexible decoder a mechanism of missingness is not identified (Ipsen, Mattei and Frellsen, 2021).
     if side == "decoder" and spec.missing_columns:
@@ -228,6 +227,12 @@ def _made(factory: NetworkFactory, in_size: int, out_size: int, shape: tuple[int
     return factory(in_size, out_size, **told, key=key)
 
 
-def _cast(network: Any, dtype: str) -> Any:
-    # A user's network comes in the precision of the process, which need not be the model's.
-    return jax.tree.map(lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, network)
+def _checked(factory: Any) -> NetworkFactory:
+    """A user's factory; refuses what is none (`TypeError`)."""
+    if not callable(factory) or isinstance(factory, eqx.Module):
+        raise TypeError(
+            "A network of your own must be functions f(in_size, out_size, *, key) that return a network; got "
+            f"{type(factory).__name__}; wrap yours: lambda i, o, *, key: MyNetwork(i, o, key)."
+        )
+    made: NetworkFactory = factory
+    return made

@@ -353,5 +353,10 @@ def make_family(posterior: Any, dim: int, *, key: PRNGKeyArray, **making: Any) -
 def made(member: Any, making: Making) -> Any:
     """What a member's maker, or the user's own, makes."""
     if isinstance(member, axes.Own):
-        return member.value(making.dim, key=making.key)
+        return cast(member.value(making.dim, key=making.key), making.dtype)
     return axes.maker(member.home)(making, **member.get_params())
+
+
+def cast(made: Any, dtype: str | None) -> Any:
+    """With every array in that precision: what a user makes comes in the precision of the process."""
+    return jax.tree.map(lambda leaf: leaf.astype(dtype) if dtype and eqx.is_inexact_array(leaf) else leaf, made)

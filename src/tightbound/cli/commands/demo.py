@@ -9,7 +9,7 @@ import typer
 from tightbound.cli.shared import REPORT_FILE
 
 if TYPE_CHECKING:
-    from tightbound.estimator.config import Plan
+    from tightbound.estimator.config import Config
 
 
 def demo(
@@ -23,6 +23,7 @@ def demo(
     from tightbound.estimator.fit import fit_table
     from tightbound.estimator.folder import check_target, save_model
     from tightbound.estimator.progress import FitProgress, WorkProgress, duration
+    from tightbound.estimator.settings import Settings
     from tightbound.report import render
 
     target = Path(folder) / "digits"
@@ -31,22 +32,22 @@ def demo(
     fitting_rows, held_out_rows = split(digits.n_rows, 0.2, 0)
     train, held_out = digits.take(fitting_rows), digits.take(held_out_rows)
     print(f"Fitting {train.n_rows} handwritten digits of 8x8 pixels; {held_out.n_rows} more are held out.")
-    plans: list[Plan] = []
+    configs: list[Config] = []
     with FitProgress(True) as progress:
 
-        def announce(plan: "Plan", messages: tuple[str, ...]) -> None:
-            plans.append(plan)
+        def announce(config: "Config", messages: tuple[str, ...]) -> None:
+            configs.append(config)
             progress.message(messages[0])
 
         model = fit_table(
             train,
-            {"latent_dim": 10, "epochs": 200, "binarize": True},
+            Settings(latent_dim=10, epochs=200, likelihood="bernoulli(binarize=True)"),
             seed=0,
-            on_plan=announce,
+            on_config=announce,
             on_epoch=progress.epoch,
         )
     with WorkProgress(True) as work:
-        found = evaluate(model, held_out, train=train.take(plans[0].train), pictures=True, on_progress=work)
+        found = evaluate(model, held_out, train=train.take(configs[0].train), pictures=True, on_progress=work)
     found = dataclasses.replace(found, row_numbers=held_out_rows)
     page = render(found, "tightbound demo: handwritten digits").encode()
     save_model(target, model, overwrite=True, files={REPORT_FILE: page})

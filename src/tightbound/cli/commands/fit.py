@@ -1,85 +1,101 @@
 """`tightbound fit`."""
 
 import dataclasses
+import functools
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tightbound.cli.options import Checks, Data, Json, Quiet, ReadOptions, with_settings
+from tightbound.cli.options import Data, ReadOptions
 from tightbound.cli.shared import REPORT_FILE, print_json
+from tightbound.estimator.settings import RANDOM_STATE, Settings, names_of
 
 if TYPE_CHECKING:
     from tightbound.data import Schema, Table
-    from tightbound.estimator.config import Plan
+    from tightbound.estimator.config import Config
     from tightbound.estimator.evaluation import Evaluation
     from tightbound.estimator.fitted import FittedModel
 
 MOST_REFERENCES = 2000
 
 
-@with_settings
+_more = functools.partial(typer.Option, rich_help_panel="Files and reports")
+Checks = Annotated[
+    bool,
+    _more(
+        "--checks/--no-checks",
+        help="Take the gap apart, bracket log p(x), examine the health of the fit, rank it among simple models.",
+    ),
+]
+
+
 def fit(
     data: Data,
     *,
     output: Annotated[str, typer.Option("--output", "-o", metavar="MODEL", help="The folder to save the model in.")],
     reading: ReadOptions,
+    settings: Settings,
+    random_state: Annotated[int | None, typer.Option("--random-state", help=RANDOM_STATE.help)] = None,
     schema: Annotated[
-        str | None,
-        typer.Option("--schema", help="What each column holds, as `tightbound schema` writes it and you edit it."),
+        str | None, _more("--schema", help="What each column holds, as `tightbound schema` writes it and you edit it.")
     ] = None,
     validation: Annotated[
-        str | None, typer.Option("--validation", help="Data to stop early on, in place of a share of DATA.")
+        str | None, _more("--validation", metavar="DATA", help="To stop early on, in place of a share of DATA.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a fit that was interrupted.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing model.")] = False,
-    report: Annotated[bool, typer.Option(help="Write report.html into the model's folder.")] = True,
+    resume: Annotated[bool, _more("--resume", help="Go on with a fit that was interrupted.")] = False,
+    overwrite: Annotated[bool, _more("--overwrite", help="Replace an existing model.")] = False,
+    report: Annotated[bool, _more(help="Write report.html into the model's folder.")] = True,
     checks: Checks = True,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    **settings: Any,
+    as_json: Annotated[bool, _more("--json", help="Print one JSON object on stdout instead of text.")] = False,
+    quiet: Annotated[bool, _more("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
-    """Fit a model to DATA and save it, with a report, in a folder."""
-    from tightbound.estimator.checking import check_settings, names_of
+    """Fit a model to DATA and save it, with a report, in a folder.
+
+    A MEMBER is a word, or a word with parameters: --prior "mixture(n_components=20)". `tightbound axes` lists them.
+    """
     from tightbound.estimator.fit import fit_table
     from tightbound.estimator.progress import FitProgress
     from tightbound.estimator.resume import Checkpointing
 
-    settings = {**settings, "hidden_sizes": _sizes(settings["hidden_sizes"])}
-    check_settings(settings)
+    RANDOM_STATE.check("random_state", random_state)
     checkpoint = Path(f"{output.rstrip('/')}.checkpoint")
     _check_free(output, checkpoint, resume, overwrite)
     known = None if schema is None else _read_schema(schema)
-    given = tuple(map(str, (*names_of(settings["condition"]), *names_of(settings["exposure"]))))
+    given = tuple(map(str, (*names_of(settings.condition), *names_of(settings.exposure))))
     table = reading.read(data, schema=known, beside=given)
     held_out = None if validation is None else _read_validation(reading, validation, table, given)
-    plans: list[Plan] = []
+    configs: list[Config] = []
     with FitProgress(not quiet) as progress:
 
-        def announce(plan: "Plan", messages: tuple[str, ...]) -> None:
-            plans.append(plan)
+        def announce(config: "Config", messages: tuple[str, ...]) -> None:
+            configs.append(config)
             Path(output).parent.mkdir(parents=True, exist_ok=True)
-            for message in (_opening(table, plan), *messages):
+            for message in (_opening(table, config), *messages):
                 progress.message(message)
 
         model = fit_table(
             table,
-            {name: value for name, value in settings.items() if name != "random_state"},
-            seed=settings["random_state"] or 0,
+            settings,
+            seed=random_state or 0,
             validation=held_out,
             checkpointing=Checkpointing(checkpoint, resume),
-            on_plan=announce,
+            on_config=announce,
             on_epoch=progress.epoch,
         )
-    if held_out is None and len(plans[0].validation):
-        held_out = table.take(plans[0].validation)
+    held_out = _of_validation(table, configs[0]) if held_out is None else held_out
     model = _with_reference(model, held_out)
-    found = _evaluate(model, table, held_out, table.take(plans[0].train), checks, report, quiet)
+    found = _evaluate(model, table, held_out, table.take(configs[0].train), checks, report, quiet)
     _save(model, found if report else None, output, overwrite)
     checkpoint.unlink(missing_ok=True)
     _tell(found, output, report, as_json)
+
+
+def _of_validation(table: "Table", config: "Config") -> "Table | None":
+    """The rows that the fit held out, where it did."""
+    return table.take(config.validation) if len(config.validation) else None
 
 
 def _evaluate(
@@ -141,8 +157,8 @@ def _with_reference(model: "FittedModel", held_out: "Table | None") -> "FittedMo
     return dataclasses.replace(model, summary=summary)
 
 
-def _opening(table: "Table", plan: "Plan") -> str:
-    held = f", {len(plan.validation)} of them held out" if len(plan.validation) else ""
+def _opening(table: "Table", config: "Config") -> str:
+    held = f", {len(config.validation)} of them held out" if len(config.validation) else ""
     return f"{table.source}: {table.n_columns} columns, {table.n_rows} rows{held}."
 
 
@@ -168,17 +184,6 @@ def _read_validation(reading: ReadOptions, path: str, fitted: "Table", beside: t
         reading = ReadOptions(array=reading.array)
         return reading.read(path, known=fitted.aside, schema=fitted.coded, beside=beside)
     return reading.read(path, schema=fitted.coded, beside=beside)
-
-
-def _sizes(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.split(",") if part.strip())
-    except ValueError:
-        raise ValueError(
-            f"--hidden-sizes must be whole numbers with commas between them; got {text!r}; 300,300,300 is usual."
-        ) from None
 
 
 def _read_schema(path: str) -> "Schema":

@@ -31,10 +31,10 @@ def impute(
 ) -> None:
     """Fill in the missing cells of DATA; observed cells are written as they stand."""
     from tightbound.data import check_place
-    from tightbound.estimator.checking import check_number
     from tightbound.estimator.imputation import impute
     from tightbound.estimator.progress import WorkProgress
     from tightbound.estimator.settings import LARGEST_SEED
+    from tightbound.model.axes.parameters import check_number
 
     check_place(output)
     check_number("--random-state", random_state, 0, LARGEST_SEED, "0 is usual")

@@ -17,7 +17,7 @@ def info(model: Model, as_json: Json = False) -> None:
     fitted = load(model)
     facts = _facts(fitted)
     if as_json:
-        print_json({**facts, "names": list(fitted.encoding.names), "settings": fitted.summary.settings})
+        print_json({**facts, "names": list(fitted.encoding.names), "settings": fitted.summary.settings.to_json()})
         return
     table = Table(title=model, title_justify="left", title_style="bold", show_header=False, box=None)
     for name, value in facts.items():

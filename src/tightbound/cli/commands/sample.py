@@ -30,9 +30,9 @@ def sample(
     import numpy as np
 
     from tightbound.data import check_place
-    from tightbound.estimator.checking import check_number
     from tightbound.estimator.given import sample_given
     from tightbound.estimator.settings import LARGEST_SEED
+    from tightbound.model.axes.parameters import check_number
 
     check_number("--number", n, 1, math.inf, "say how many rows to draw")
     seed = int(np.random.SeedSequence().generate_state(1)[0]) if random_state is None else random_state

@@ -8,7 +8,13 @@ import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tightbound.learn.gradients.control_variates import AbstractBaseline, LeaveOneOut, NoBaseline
+from tightbound.learn.gradients.control_variates import (
+    AbstractBaseline,
+    LearnedBaseline,
+    LeaveOneOut,
+    MovingAverage,
+    NoBaseline,
+)
 from tightbound.learn.gradients.pathwise import AbstractGradient, Estimate, Problem, from_draws, weighted
 from tightbound.learn.objectives import (
     ELBO,
@@ -262,3 +268,28 @@ def _relaxed(q: AbstractDistribution, temperature: float, *, key: PRNGKeyArray) 
     noisy = jax.nn.log_softmax(logits) + jax.random.gumbel(key, logits.shape, logits.dtype)
     hard = jax.nn.one_hot(jnp.argmax(noisy, axis=-1), noisy.shape[-1], dtype=noisy.dtype)
     return hard.ravel(), jax.nn.softmax(noisy / temperature).ravel()
+
+
+def reinforce() -> ScoreFunction:
+    """Without a baseline."""
+    return ScoreFunction()
+
+
+def moving_average() -> ScoreFunction:
+    """With a moving average of the signal for a baseline."""
+    return ScoreFunction(MovingAverage())
+
+
+def leave_one_out() -> ScoreFunction:
+    """With the mean of the other draws for a baseline."""
+    return ScoreFunction(LeaveOneOut())
+
+
+def learned_baseline() -> ScoreFunction:
+    """With a network of the row for a baseline."""
+    return ScoreFunction(LearnedBaseline())
+
+
+def straight_through(temperature: float) -> GumbelSoftmax:
+    """Gumbel-softmax with discrete draws forward."""
+    return GumbelSoftmax(temperature, straight_through=True)

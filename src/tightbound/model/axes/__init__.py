@@ -99,7 +99,8 @@ def _own(axis: str, value: Any) -> Member:
     """A member of the user's making, where the axis takes one."""
     if axis == "network" and callable(value):
         return networks.Custom(encoder=value, decoder=value)
-    if axis in ("prior", "posterior", "objective", "gradient") and type(value).__module__ != "builtins":
+    made = callable(value) or type(value).__module__ != "builtins"
+    if axis in ("prior", "posterior", "objective", "gradient") and made:
         return Own.of(value)
     return AXES[axis].kind(value)()
 

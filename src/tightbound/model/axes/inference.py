@@ -20,6 +20,9 @@ class Inference(Member):
     has_encoder: ClassVar[bool] = True
     """Whether a network says what q is, or where its search begins."""
 
+    encoder_steps: ClassVar[int] = 1
+    """Steps on q for each on p."""
+
     @property
     def rate(self) -> float:
         """Of an inner loop, should one be asked for."""
@@ -98,7 +101,9 @@ class Aggressive(Inference):
     word = "aggressive"
     home = f"{_HOME}:amortised"
     phrase = "{}"
-    encoder_steps: int = parameter(10, "steps on q for each on p", least=1, usual="10 is usual")
+    encoder_steps: int = parameter(  # type: ignore[misc]
+        10, "steps on q for each on p", least=1, usual="10 is usual"
+    )
 
 
 @final

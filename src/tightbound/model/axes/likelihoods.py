@@ -30,6 +30,16 @@ class Likelihood(Member):
         """Whether it is a Gaussian whose scales do not depend on z."""
         return False
 
+    @property
+    def binarised(self) -> bool:
+        """Whether 8-bit intensities are made bits."""
+        return False
+
+    @property
+    def columns(self) -> "Columns":
+        """How columns are seen where each is modelled, or given, by its kind."""
+        return Columns()
+
 
 @final
 @member
@@ -75,6 +85,11 @@ class Bernoulli(Likelihood):
         False, "binarise 8-bit intensities anew each time a row is drawn; for scoring, once", kind=bool
     )
 
+    @property
+    def binarised(self) -> bool:
+        """As given."""
+        return bool(self.binarize)
+
 
 @final
 @member
@@ -103,6 +118,11 @@ class Columns(Likelihood):
         "latent: scales and dispersions follow from z; column: they are one a column",
         choices=("latent", "column"),
     )
+
+    @property
+    def columns(self) -> "Columns":
+        """Itself."""
+        return self
 
 
 @final

@@ -86,7 +86,7 @@ class Member:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, from which `axes.from_json` makes it again."""
-        return {"member": self.word, **{name: _plain(value) for name, value in self.get_params().items()}}
+        return {"member": self.word, **{name: plain(value) for name, value in self.get_params().items()}}
 
     def __str__(self) -> str:
         return self.word + _arguments(self) if self.changed() else self.word
@@ -109,6 +109,8 @@ class Own(Member):
     fewest_latents: ClassVar[int] = 1
     needs_encoder: ClassVar[bool] = False
     owned: ClassVar[bool] = False
+    two_draws: ClassVar[bool] = False
+    is_flow: ClassVar[bool] = False
     width: ClassVar[int] = 1
     value: Any = parameter(None, "what the user gave")
     name: str = parameter("", "its class or function", kind=str)
@@ -190,11 +192,14 @@ def _arguments(member: Member) -> str:
     return f"({given})" if given else ""
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Plain JSON values; of code its name."""
     if isinstance(value, Member):
         return value.to_json()
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, numbers.Real):
         return int(value) if isinstance(value, numbers.Integral) else float(value)
-    return [_plain(each) for each in value] if isinstance(value, Iterable) else Own.of(value).name
+    if isinstance(value, Iterable):
+        return [plain(each) for each in value]
+    return bool(value) if value in (True, False) else Own.of(value).name

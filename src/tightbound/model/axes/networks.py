@@ -95,7 +95,7 @@ class Linear(Network):
 @final
 @member
 class Custom(Network):
-    """Networks of your own: functions f(in_size, out_size, *, key) that return a callable from a vector to a vector."""
+    """Networks of your own: f(in_size, out_size, *, key) returns a callable from a vector to a vector."""
 
     word = "custom"
     encoder: Callable[..., Any] | None = parameter(None, "makes the encoder's (None: the network named below)")

@@ -15,6 +15,7 @@ class Posterior(Member):
     discrete: ClassVar[bool] = False
     """Whether z is."""
     fewest_latents: ClassVar[int] = 1
+    is_flow: ClassVar[bool] = False
     owned: ClassVar[bool] = True
     """Whether all of its numbers belong to the row, so that an inner loop can start without a fit."""
 
@@ -65,6 +66,7 @@ class FlowPosterior(Posterior):
     """A diagonal Gaussian carried through a bijection."""
 
     owned = False
+    is_flow = True
     flow_layers: int = parameter(2, "layers of the flow", least=1, usual="2 is usual")
 
 
