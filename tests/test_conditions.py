@@ -290,3 +290,28 @@ def test_hidden_cells_count_into_a_total() -> None:
     found = vae.conditional(COUNTS[:50], "x2", given=["x0", "x1", "x3"])
     total = COUNTS[:50].sum(axis=1)
     np.testing.assert_allclose(found.predicted.mean(), (total * RATES[2] / RATES.sum()).mean(), rtol=0.1)
+
+
+def test_log_p_given_c_is_not_compared_with_log_p(fitted: VAE) -> None:
+    other = VAE(1, **{**FEW, "epochs": 1}).fit(FRAME)
+    evidence = {name: vae.evidence(FRAME[:9], 5) for name, vae in {"given": fitted, "whole": other}.items()}
+    sentence = r"given gives log p\(x given batch, dose\) and whole log p\(x\); fit both with the same conditions"
+    with pytest.raises(ValueError, match=sentence):
+        tightbound.compare(evidence)
+
+
+def test_densities_are_compared_with_densities_alone() -> None:
+    zeros = np.where(RNG.random(N) < 0.4, 0.0, RNG.gamma(2.0, 1.0, N))
+    frame = pd.DataFrame({"a": X[:, 0], "b": X[:, 1], "rain": zeros})
+    few: dict[str, Any] = {**FEW, "epochs": 1}
+
+    def evidence(likelihood: str, columns: list[str]) -> Any:
+        return VAE(1, likelihood=likelihood, **few).fit(frame[columns]).evidence(frame[columns][:9], 5)
+
+    sentence = "values of rain have a density in block and a density with point masses at 0 in columns; fit both with"
+    with pytest.raises(ValueError, match=sentence):
+        tightbound.compare({name: evidence(word, ["a", "b", "rain"]) for name, word in WORDS.items()})
+    assert tightbound.compare({name: evidence(word, list("ab")) for name, word in WORDS.items()}).n_rows == 9
+
+
+WORDS = {"block": "gaussian", "columns": "columns"}

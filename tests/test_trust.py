@@ -256,7 +256,7 @@ def test_what_cannot_be_compared_is_refused(place, tmp_path):
         done = run("fit", tmp_path / "binary.csv", "-o", tmp_path / "b", *tiny.SMALLEST_OPTIONS, "--no-report")
     assert done.status == 0, done.err
     compare = ("compare", place / "m")
-    assert "log p(x) of the same kind" in run(*compare, tmp_path / "b", tmp_path / "binary.csv", *CHEAP[:1]).failed()
+    assert "log p of the same thing" in run(*compare, tmp_path / "b", tmp_path / "binary.csv", *CHEAP[:1]).failed()
     assert "at least two models" in run(*compare, place / "new.csv").failed()
     assert "different models" in run(*compare, place / "m", place / "new.csv").failed()
     assert ".html" in run(*compare, tmp_path / "b", place / "new.csv", "-o", "page.txt").failed()

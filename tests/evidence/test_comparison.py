@@ -1,11 +1,15 @@
 """Comparisons: paired errors mean what they say, verdicts follow from them, and no row is dropped in silence."""
 
+import dataclasses
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tightbound.evidence import Evidence, nothing_observed
 from tightbound.evidence.comparison import Comparison, Verdict, compare
+from tightbound.evidence.measure import Measure
 
 RNG = np.random.default_rng(3)
 N = 400
@@ -182,3 +186,49 @@ def test_errors(given: dict[str, Any], message: str) -> None:
 def test_an_unknown_name_is_refused(call: Any) -> None:
     with pytest.raises(ValueError, match="must be one of a, b; got 'c'; choose one of those"):
         call(two(0.1), "c")
+
+
+# Like with like.
+
+PLAIN = Measure({"a": "a density", "b": "probabilities"})
+OTHER_MEASURES = {
+    "given a column": (
+        Measure(PLAIN.columns, given=("c",)),
+        "first gives log p(x) and second log p(x given c); fit both with the same conditions and exposure",
+    ),
+    "a column less": (Measure({"a": "a density"}), "b stands in first and not in second; fit both to the same columns"),
+    "a column more": (Measure({**PLAIN.columns, "c": "a density"}), "c stands in second and not in first"),
+    "point masses": (
+        Measure({**PLAIN.columns, "a": "a density with point masses at 0"}),
+        "values of a have a density in first and a density with point masses at 0 in second; fit both with the same "
+        "type and family of that column",
+    ),
+    "probabilities": (
+        Measure({**PLAIN.columns, "a": "probabilities"}),
+        "a density in first and probabilities in second",
+    ),
+    "missingness": (
+        Measure(PLAIN.columns, missingness=("b",)),
+        "whether b is observed counts in second alone; fit both",
+    ),
+}
+
+
+def of(measure: Measure | None) -> Evidence:
+    return dataclasses.replace(nothing_observed(4), measure=measure)
+
+
+@pytest.mark.parametrize("name", OTHER_MEASURES)
+def test_other_things_are_not_compared(name: str) -> None:
+    measure, sentence = OTHER_MEASURES[name]
+    with pytest.raises(
+        ValueError, match=f"^Models must give log p of the same thing to be compared, but .*{re.escape(sentence)}"
+    ):
+        compare({"zero": (np.zeros(4), 0.0), "first": of(PLAIN), "second": of(measure)})
+
+
+def test_the_same_thing_is_compared_in_whatever_order_it_comes() -> None:
+    turned = Measure({"b": "probabilities", "a": "a density"})
+    assert compare({"first": of(PLAIN), "second": of(turned), "unknown": of(None)}).n_rows == 4
+    both = [Measure(PLAIN.columns, given=given) for given in (("c", "d"), ("d", "c"))]
+    assert compare({"first": of(both[0]), "second": of(both[1])}).n_rows == 4

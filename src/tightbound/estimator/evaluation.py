@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from tightbound.estimator.fitted import FittedModel, TrainingSummary
+from tightbound.estimator.fitted import TrainingSummary
 from tightbound.estimator.formatting import plural, with_error
 from tightbound.estimator.reproduction import ColumnChecks, Reproduction
 from tightbound.evidence import Bracket, Comparison, Evidence, Gap, Health, Latents, Mean, mean_over_rows
@@ -265,22 +265,3 @@ def _text_cells(row: EvidenceRow) -> tuple[str, ...]:
         value = f"{row.value:.3g}"
     after = f"± {error}" if error else row.unit if row.kind == "count" else ""
     return row.quantity, value, after, row.kind, f"{row.rows:,}", row.method
-
-
-def check_comparable(names: Sequence[str], models: Sequence[FittedModel]) -> None:
-    """Refuse models whose log p(x) are of different things: other columns, or densities beside probabilities."""
-    first = models[0].encoding
-    for name, model in zip(names[1:], models[1:], strict=True):
-        encoding = model.encoding
-        if (encoding.likelihood, encoding.binarize) != (first.likelihood, first.binarize):
-            raise ValueError(
-                f"Models must give log p(x) of the same kind to be compared; {names[0]} has the likelihood "
-                f"{first.likelihood} and {name} {encoding.likelihood}, or one of them binarises; compare models of one "
-                "kind."
-            )
-        differ = sorted(set(first.modelled_names) ^ set(encoding.modelled_names))
-        if differ:
-            raise ValueError(
-                f"Models must be of the same columns to be compared; {names[0]} and {name} differ in "
-                f"{', '.join(differ[:5])}{', ...' if len(differ) > 5 else ''}; fit both with the same columns."
-            )

@@ -16,6 +16,7 @@ from tightbound.data import Encoding, Rows, Table
 from tightbound.estimator.settings import Settings
 from tightbound.evidence import Evidence, Latents, encode, joined, log_evidence, nothing_observed
 from tightbound.evidence.chunks import by_chunks
+from tightbound.evidence.measure import Measure
 from tightbound.evidence.simulation import simulate
 from tightbound.learn import (
     CONVERGED,
@@ -80,6 +81,15 @@ class FittedModel:
         rows = self.encoding.encode(table, dtype=self.specification.dtype, draw=False, seed=0)
         return dataclasses.replace(rows, x=np.asarray(rows.x))
 
+    @property
+    def measure(self) -> Measure:
+        """What log p(x) is of: what each modelled column's values have, and what is given."""
+        encoding, names = self.encoding, self.encoding.modelled_names
+        modelled = [j for j in range(len(names)) if j not in encoding.given]
+        kinds = {names[j]: _has(encoding, j) for j in modelled}
+        missing = tuple(names[j] for j in self.specification.missing_columns)
+        return Measure(kinds, encoding.given_names, missing)
+
     def latents(self, table: Table) -> Latents:
         """Posterior means, standard deviations and KL of every row."""
         if table.sparse and len(blocks := _blocks(table)) > 1:
@@ -116,7 +126,7 @@ class FittedModel:
                 key=jax.random.key(self.summary.seed if seed is None else seed),
                 **options,
             )
-        result = result.shifted(rows.log_jacobian)
+        result = dataclasses.replace(result.shifted(rows.log_jacobian), measure=self.measure)
         if rows.observed is None:
             return result
         blank = np.flatnonzero(~rows.observed.any(axis=1))
@@ -193,6 +203,14 @@ class FittedModel:
             keys = np.asarray(jax.random.key_data(jax.random.split(jax.random.key(seed), (len(rows.x), n))))
             observed = np.ones(rows.x.shape, bool) if rows.observed is None else rows.observed
             return self._by_rows(_posterior_draws, rows.x, observed, keys)
+
+
+def _has(encoding: Encoding, j: int) -> str:
+    """What the values of a column have under a model."""
+    if not encoding.continuous(j):
+        return "probabilities once binarised" if encoding.binarize else "probabilities"
+    masses = ", ".join(f"{x:g}" for x in encoding.spikes(j))
+    return f"a density with point masses at {masses}" if masses else "a density"
 
 
 def _blocks(table: Table) -> list[Table]:

@@ -9,6 +9,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tightbound.evidence.measure import check_same
 from tightbound.evidence.result import Evidence, Mean
 
 Numbers = NDArray[np.float64]
@@ -204,7 +205,8 @@ def compare(log_evidence: Mapping[str, Evidence | tuple[ArrayLike, ArrayLike | f
             its Monte Carlo errors, (n,) or one number for all; 0 where they are exact.
 
     Raises:
-        ValueError: for fewer than two models, no rows, different numbers of rows, or errors that are negative.
+        ValueError: for fewer than two models, no rows, different numbers of rows, errors that are negative, or evidence
+            of different things: of other columns, given others, a density here and probabilities there.
 
     Example: `compare({"VAE": vae.evidence(x), "PCA": (pca.score_samples(x), 0.0)}).difference("VAE")`.
     """
@@ -212,6 +214,8 @@ def compare(log_evidence: Mapping[str, Evidence | tuple[ArrayLike, ArrayLike | f
         raise ValueError(
             f"log_evidence must hold at least two models to compare; got {len(log_evidence)}; add a baseline."
         )
+    found = {name: given.measure for name, given in log_evidence.items() if isinstance(given, Evidence)}
+    check_same({name: measure for name, measure in found.items() if measure is not None})
     values, errors = [], []
     for name, given in log_evidence.items():
         of_rows, noise = (given.log_evidence, given.standard_error) if isinstance(given, Evidence) else given

@@ -9,6 +9,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from tightbound.evidence.measure import Measure
 from tightbound.evidence.pareto import khat_threshold
 
 FEW_EFFECTIVE = 10.0
@@ -101,6 +102,8 @@ class Evidence:
     """(n,) weights that were not a number (the decoder overflowed at a rare z), counted as zero."""
     tolerance: float | None = None
     """Standard error asked for, nats a row."""
+    measure: Measure | None = None
+    """What log p(x) is of (None: not known)."""
 
     @property
     def n_rows(self) -> int:
@@ -244,5 +247,5 @@ def nothing_observed(n: int) -> Evidence:
     return Evidence(zero, zero, zero, zero, np.full(n, np.inf), np.full(n, -np.inf), count, exact, count, count)
 
 
-PER_ROW = tuple(field.name for field in dataclasses.fields(Evidence) if field.name != "tolerance")
+PER_ROW = tuple(field.name for field in dataclasses.fields(Evidence) if field.name not in ("tolerance", "measure"))
 """The fields that have one entry a row."""

@@ -1,7 +1,7 @@
 """How it is learnt: objectives, gradients, inference, the compiled training loop, checkpoints."""
 
 from tightbound.learn.checkpoint import digest, from_bytes, named_arrays, packed, to_bytes, unpacked, with_arrays
-from tightbound.learn.dataset import Dataset, batch_shape, binarise
+from tightbound.learn.dataset import Dataset
 from tightbound.learn.epoch import mean_bound, mutual_information
 from tightbound.learn.gradients.control_variates import LearnedBaseline, LeaveOneOut, MovingAverage, NoBaseline
 from tightbound.learn.gradients.pathwise import (
@@ -55,6 +55,7 @@ from tightbound.learn.regularisers import (
     TotalCorrelation,
 )
 from tightbound.learn.schedules import Schedule
+from tightbound.learn.source import AbstractSource, Stored, View, batch_shape, binarise
 from tightbound.learn.sparse import sparse_rows
 from tightbound.learn.state import FitState, Pair, Recipe, initial_state, tied
 
@@ -65,6 +66,7 @@ __all__ = [
     "AbstractInference",
     "AbstractObjective",
     "AbstractRegulariser",
+    "AbstractSource",
     "Amortised",
     "Capacity",
     "CombinedImportanceWeighted",
@@ -105,7 +107,9 @@ __all__ = [
     "SemiAmortised",
     "Status",
     "StickingTheLanding",
+    "Stored",
     "TotalCorrelation",
+    "View",
     "Vimco",
     "batch_shape",
     "binarise",

@@ -1,41 +1,23 @@
-"""Rows on the device, and the batches that are drawn from them."""
+"""Rows that lie on the device, and the minibatches that are taken from them there."""
 
+from collections.abc import Iterator
 from typing import final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Shaped, UInt8
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
 
+from tightbound.learn.source import AbstractSource, Stored, View, batch_bounds, batch_shape
 from tightbound.learn.sparse import SparseRows
-from tightbound.model.streams import Stream
-
-
-def binarise(intensity: UInt8[Array, "*s"], *, key: Array, dtype: str) -> Float[Array, "*s"]:
-    """One draw of 0/1 per cell with P(1) = intensity / 255, for 8-bit intensities.
-
-    Sixteen random bits a cell: P(1) is off by less than 1e-5, and 0 and 255 are exact.
-    Source: Salakhutdinov and Murray (2008).
-    """
-    # u / 65536 < i / 255, in whole numbers: both sides stay below 2^24.
-    u = jax.random.bits(key, intensity.shape, "uint16").astype("int32")
-    return (u * 255 < intensity.astype("int32") * 65536).astype(dtype)
 
 
 @final
-class Dataset(eqx.Module):
-    """Rows as the model sees them.
+class Dataset(AbstractSource):
+    """Rows in memory.
 
     `x` is (n, d): floats, or 8-bit intensities that are binarised anew each time they are drawn. Of `SparseRows` only
-    those of a minibatch are made dense.
-    `observed` is (n, d), or None when every cell is.
-    `hidden` is the share of rows of which further cells are hidden each time they are drawn: such a row keeps each
-    observed cell with a probability that is itself drawn, uniformly, so that q learns to condition on any subset.
-    (Ivanov, Figurnov and Vetrov, 2019; the bound is that of the cells that are left.)
-    `shown` are columns that are never hidden: what p(x | z, c) is given.
-    `noise` (d,) are the standard deviations of Gaussian noise that every draw of a row gets anew (None: none). What is
-    learnt is then the density of x with that noise: p(x) smoothed by a Gaussian kernel (Rothfuss et al., 2019).
+    those of a minibatch are made dense. `observed` is (n, d), or None when every cell is. For the others see `View`.
     """
 
     x: Shaped[Array, "n d"] | SparseRows
@@ -45,40 +27,62 @@ class Dataset(eqx.Module):
     noise: Float[Array, " d"] | None = None
 
     @property
-    def n_rows(self) -> int:
-        """Number of rows."""
-        return self.x.shape[0]
+    def shape(self) -> tuple[int, int]:
+        """(n, d)."""
+        return self.x.shape[0], self.x.shape[1]
+
+    @property
+    def view(self) -> View:
+        """Its last three fields."""
+        return View(self.hidden, self.shown, self.noise)
+
+    @property
+    def resident(self) -> bool:
+        """They are."""
+        return True
+
+    @property
+    def some(self) -> "Dataset":
+        """All of them."""
+        return self
+
+    def minibatches(self, batch_size: int, *, first: int = 0, key: PRNGKeyArray) -> Iterator[Stored]:
+        """Of a random order, fetched on the device."""
+        order = _order(self.n_rows, key)
+        for i in range(first, batch_shape(self.n_rows, batch_size)[0]):
+            yield _fetched(self, order, jnp.int32(i), batch_size)
+
+    def stored(self, indices: Int[Array, " b"]) -> Stored:
+        """The rows with these numbers, as they are."""
+        return Stored(self.x[indices], None if self.observed is None else self.observed[indices], indices)
+
+    def chunk(self, order: Int[Array, " m"], i: Int[Array, ""], most: int) -> Stored:
+        """Minibatch i of an order that `padded` has made: of at most so many rows.
+
+        Some have a row less than others: they are filled up, so that all have one shape.
+        """
+        n_chunks, size = batch_shape(self.n_rows, most)
+        start, _ = batch_bounds(self.n_rows, n_chunks, i)
+        return self.stored(jax.lax.dynamic_slice(order, (start,), (size,)))
 
     def rows(
-        self, indices: Int[Array, " b"], *, key: Array, dtype: str
+        self, indices: Int[Array, " b"], *, key: PRNGKeyArray, dtype: str
     ) -> tuple[Float[Array, "b d"], Bool[Array, "b d"] | None]:
         """The rows with these numbers as floats, with their masks."""
-        x: Array = self.x[indices]
-        x = binarise(x, key=key, dtype=dtype) if x.dtype == jnp.uint8 else x.astype(dtype)
-        if self.noise is not None:
-            x = x + self.noise[None] * jax.random.normal(Stream.NOISE.of(key), x.shape, x.dtype)
-        observed = None if self.observed is None else self.observed[indices]
-        if not self.hidden:
-            return x, observed
-        # One draw for all: each further one is code to compile.
-        drawn = jax.random.uniform(Stream.HIDDEN.of(key), (x.shape[0], x.shape[1] + 2))
-        kept = jnp.where(drawn[:, :1] < self.hidden, drawn[:, 1:2], 1)
-        shown = drawn[:, 2:] < kept
-        if self.shown:
-            shown = shown.at[:, np.array(self.shown)].set(True)
-        return x, shown if observed is None else shown & observed
+        stored = self.stored(indices)
+        return self.view(stored.x, stored.observed, key=key, dtype=dtype)
 
 
-def batch_shape(n_rows: int, batch_size: int) -> tuple[int, int]:
-    """(number of batches, rows in the largest of them) of an epoch: at most `batch_size` rows a batch, spread evenly.
-
-    Even batches keep a last short one from being a handful of rows: 101 rows at batch size 100 are 51 and 50.
-    """
-    n_batches = -(-n_rows // batch_size)
-    return n_batches, -(-n_rows // n_batches)
+def padded(order: Array) -> Array:
+    """One number more, so that the window of the last minibatch stays inside."""
+    return jnp.concatenate([order, order[:1]])
 
 
-def batch_bounds(n_rows: int, n_batches: int, i: Int[Array, ""]) -> tuple[Int[Array, ""], Int[Array, ""]]:
-    """(first row, number of rows) of batch i; the first n_rows % n_batches batches have one row more than the rest."""
-    base, extra = divmod(n_rows, n_batches)
-    return i * base + jnp.minimum(i, extra), base + (i < extra)
+@eqx.filter_jit
+def _order(n_rows: int, key: PRNGKeyArray) -> Array:
+    return padded(jax.random.permutation(key, n_rows))
+
+
+@eqx.filter_jit
+def _fetched(data: Dataset, order: Array, i: Array, batch_size: int) -> Stored:
+    return data.chunk(order, i, batch_size)

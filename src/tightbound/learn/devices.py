@@ -3,6 +3,7 @@
 import functools
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,10 +11,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 
 @functools.cache
-def _shared_out() -> NamedSharding | None:
-    """The first axis over all local devices (None: there is one)."""
+def _mesh() -> Mesh | None:
+    """All local devices (None: there is one)."""
     devices = jax.local_devices()
-    return NamedSharding(Mesh(np.array(devices), ("rows",)), PartitionSpec("rows")) if len(devices) > 1 else None
+    return Mesh(np.array(devices), ("rows",)) if len(devices) > 1 else None
 
 
 def n_devices() -> int:
@@ -22,12 +23,26 @@ def n_devices() -> int:
 
 
 def on_devices(tree: Any) -> Any:
-    """Arrays of rows on the device, or an even share of them on each; a program given them shares out its work."""
-    rows = _shared_out()
-    return jax.tree.map(jnp.asarray if rows is None else lambda a: jax.device_put(a, rows), tree)
+    """Arrays of rows on the device, or an even share of them on each where that comes out even."""
+    mesh = _mesh()
+    if mesh is None:
+        return jax.tree.map(jnp.asarray, tree)
+    even = all(len(leaf) % mesh.size == 0 for leaf in jax.tree.leaves(tree))
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec("rows") if even else PartitionSpec()))
+
+
+def everywhere(tree: Any) -> Any:
+    """The arrays of a tree on every device."""
+    mesh = _mesh()
+    if mesh is None:
+        return tree
+    arrays, rest = eqx.partition(tree, lambda leaf: isinstance(leaf, jax.Array))
+    return eqx.combine(jax.device_put(arrays, NamedSharding(mesh, PartitionSpec())), rest)
 
 
 def shared_out(tree: Any) -> Any:
     """Inside a program: the same rows, each device's share on it."""
-    rows = _shared_out()
-    return tree if rows is None else jax.tree.map(lambda a: jax.lax.with_sharding_constraint(a, rows), tree)
+    mesh = _mesh()
+    if mesh is None:
+        return tree
+    return jax.lax.with_sharding_constraint(tree, NamedSharding(mesh, PartitionSpec("rows")))

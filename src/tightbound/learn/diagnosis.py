@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tightbound.learn.dataset import Dataset, batch_bounds, batch_shape
+from tightbound.learn.epoch import noise_of
+from tightbound.learn.source import AbstractSource, batch_bounds, batch_shape
 from tightbound.learn.state import FitState, Keys, Pair, Recipe
 from tightbound.learn.step import Batch, batch_loss, bounds_of, search
 
@@ -14,19 +15,19 @@ def describe_non_finite(
     recipe: Recipe,
     static: Pair,
     state: FitState,
-    train: Dataset,
+    train: AbstractSource,
     cursor: int,
     keys: Keys,
     attempt: int,
 ) -> str:
     """One sentence on the minibatch at `cursor`: rows with a non-finite bound, else parameters with a bad gradient."""
+    key = jax.random.fold_in(keys.shuffle, state.epoch)
+    stored = next(train.minibatches(recipe.batch_size, first=cursor, key=key))
     n_batches, _ = batch_shape(train.n_rows, recipe.batch_size)
-    first, count = batch_bounds(train.n_rows, n_batches, jnp.asarray(cursor))
-    order = jax.random.permutation(jax.random.fold_in(keys.shuffle, state.epoch), train.n_rows)
-    numbers = order[int(first) : int(first) + int(count)]
-    noise = jax.random.fold_in(jax.random.fold_in(keys.noise, state.epoch), attempt)
-    key_rows, key_q = jax.random.split(jax.random.fold_in(noise, cursor))
-    x, observed = train.rows(numbers, key=key_rows, dtype=recipe.dtype)
+    _, count = batch_bounds(train.n_rows, n_batches, jnp.asarray(cursor))
+    stored = jax.tree.map(lambda a: jnp.asarray(a)[: int(count)], stored)
+    key_rows, key_q = jax.random.split(jax.random.fold_in(noise_of(keys, state.epoch, jnp.asarray(attempt)), cursor))
+    (x, observed), numbers = train.view(stored.x, stored.observed, key=key_rows, dtype=recipe.dtype), stored.indices
 
     pair = eqx.combine(state.parameters, static)
     bounds = np.asarray(jax.jit(lambda k: bounds_of(pair, recipe, state.estimator, x, observed, key=k))(key_q))

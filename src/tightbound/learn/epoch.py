@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from tightbound.learn.dataset import Dataset, batch_bounds, batch_shape
+from tightbound.learn.dataset import Dataset, padded
+from tightbound.learn.devices import shared_out
+from tightbound.learn.source import Stored, View, batch_bounds, batch_shape
 from tightbound.learn.state import (
     MOST_EPOCHS_AT_ONCE,
     FitState,
@@ -60,7 +62,6 @@ def run_epochs(
         until: stop before this minibatch of an epoch; the number of minibatches means not to.
         patience: stop after so many epochs without a new best.
     """
-    n_batches, _ = batch_shape(train.n_rows, recipe.batch_size)
     first_epoch = state.epoch
 
     def unfinished(carry: tuple[FitState, Place, Records]) -> Array:
@@ -72,18 +73,41 @@ def run_epochs(
     def epoch(carry: tuple[FitState, Place, Records]) -> tuple[FitState, Place, Records]:
         state, place, records = carry
         state, place = _steps(recipe, static, state, train, place, keys, attempt, until)
-        done = place.finite & (place.cursor == n_batches)
-        bound, sound = _looked_at(recipe, static, state, train, validation, keys, attempt, done)
-        place = eqx.tree_at(lambda a: a.finite, place, place.finite & sound)
-        done = done & sound
-        state = _closed(state, done, bound, latest_is_best=validation is None)
-        state = _less_aggressive(recipe, static, state, done, train if validation is None else validation, keys)
-        records = _noted(records, done, place, train.n_rows, bound, state.best_epoch == state.epoch)
-        return state, _select(done, first_place(recipe), place), records
+        return ended(recipe, static, state, train, validation, place, records, keys, attempt, train.n_rows)
 
+    return Outcome(*jax.lax.while_loop(unfinished, epoch, (state, place, no_records(recipe))))
+
+
+def no_records(recipe: Recipe) -> Records:
+    """Before the first epoch of a call."""
     nothing = jnp.full(MOST_EPOCHS_AT_ONCE, jnp.nan, recipe.dtype)
-    records = Records(jnp.zeros((), "int32"), nothing, nothing, jnp.zeros(MOST_EPOCHS_AT_ONCE, bool), nothing)
-    return Outcome(*jax.lax.while_loop(unfinished, epoch, (state, place, records)))
+    return Records(jnp.zeros((), "int32"), nothing, nothing, jnp.zeros(MOST_EPOCHS_AT_ONCE, bool), nothing)
+
+
+def ended(
+    recipe: Recipe,
+    static: Pair,
+    state: FitState,
+    train: Dataset,
+    validation: Dataset | None,
+    place: Place,
+    records: Records,
+    keys: Keys,
+    attempt: Array,
+    n_rows: int,
+) -> tuple[FitState, Place, Records]:
+    """What follows the last step of an epoch, if that is where it stands: a look at the state, and its record.
+
+    `train` are (some of) the rows that are learnt from, `n_rows` how many these are.
+    """
+    done = place.finite & (place.cursor == batch_shape(n_rows, recipe.batch_size)[0])
+    bound, sound = _looked_at(recipe, static, state, train, validation, keys, attempt, done)
+    place = eqx.tree_at(lambda a: a.finite, place, place.finite & sound)
+    done = done & sound
+    state = _closed(state, done, bound, latest_is_best=validation is None)
+    state = _less_aggressive(recipe, static, state, done, train if validation is None else validation, keys)
+    records = _noted(records, done, place, n_rows, bound, state.best_epoch == state.epoch)
+    return state, _select(done, first_place(recipe), place), records
 
 
 def _steps(
@@ -98,31 +122,49 @@ def _steps(
 ) -> tuple[FitState, Place]:
     """The steps of one epoch from `place` on, before minibatch `until`."""
     key = jax.random.fold_in(keys.shuffle, state.epoch)
-    noise = jax.random.fold_in(jax.random.fold_in(keys.noise, state.epoch), attempt)
-    order = _padded(jax.random.permutation(key, train.n_rows))
+    noise = noise_of(keys, state.epoch, attempt)
+    order = padded(jax.random.permutation(key, train.n_rows))
 
     def unfinished(carry: tuple[FitState, Place]) -> Array:
         return (carry[1].cursor < until) & carry[1].finite
 
     def step(carry: tuple[FitState, Place]) -> tuple[FitState, Place]:
         state, place = carry
-        key_rows, key_q = jax.random.split(jax.random.fold_in(noise, place.cursor))
-        batch = _chunk(train, order, place.cursor, recipe.batch_size, recipe.dtype, key=key_rows)
         if recipe.encoder_steps > 1:
+            key_rows, _ = jax.random.split(jax.random.fold_in(noise, place.cursor))
             state = _encoder_steps(recipe, static, state, train, order, key=Stream.ENCODER_STEPS.of(key_rows))
-        state, sums, finite = updated(recipe, static, state, batch, key=key_q)
-        new = (
-            place.cursor + finite.astype("int32"),
-            place.bound_sum + sums.bound,
-            place.objective_sum + sums.objective,
-        )
-        return state, Place(*new, finite)
+        stored = train.chunk(order, place.cursor, recipe.batch_size)
+        return one_step(recipe, static, state, place, stored, train.view, train.n_rows, key=noise)
 
     # Best-so-far does not change inside the loop; carrying it would copy it at every step.
-    frozen = _frozen_parts(state)
-    light = eqx.tree_at(_frozen_parts, state, (None, None, None, None), is_leaf=lambda a: a is None)
+    light, rest = without_frozen_parts(state)
     light, place = jax.lax.while_loop(unfinished, step, (light, place))
-    return eqx.tree_at(_frozen_parts, light, frozen, is_leaf=lambda a: a is None), place
+    return with_frozen_parts(light, rest), place
+
+
+def noise_of(keys: Keys, epoch: Array, attempt: Array) -> PRNGKeyArray:
+    """The noise of an epoch at some attempt."""
+    return jax.random.fold_in(jax.random.fold_in(keys.noise, epoch), attempt)
+
+
+def one_step(
+    recipe: Recipe,
+    static: Pair,
+    state: FitState,
+    place: Place,
+    stored: Stored,
+    view: View,
+    n_rows: int,
+    *,
+    key: PRNGKeyArray,
+) -> tuple[FitState, Place]:
+    """The step at `place`, on rows of which there are `n_rows` in all; `key` is the noise of the epoch."""
+    key_rows, key_q = jax.random.split(jax.random.fold_in(key, place.cursor))
+    batch = _batch(stored, view, n_rows, place.cursor, recipe.batch_size, recipe.dtype, key=key_rows)
+    state, sums, finite = updated(recipe, static, state, batch, key=key_q)
+    finite = finite & place.finite
+    so_far = (place.bound_sum + sums.bound, place.objective_sum + sums.objective)
+    return state, Place(place.cursor + finite.astype("int32"), *so_far, finite)
 
 
 def _encoder_steps(
@@ -188,10 +230,9 @@ def _looked_at(
 
 def _sound(recipe: Recipe, static: Pair, state: FitState, train: Dataset, keys: Keys, attempt: Array) -> Array:
     """Whether the parameters, and a loss with them, are finite: what the last step of an epoch left behind."""
-    order = _padded(jnp.arange(train.n_rows))
+    order = padded(jnp.arange(train.n_rows))
     n_batches, _ = batch_shape(train.n_rows, recipe.batch_size)
-    noise = jax.random.fold_in(jax.random.fold_in(keys.noise, state.epoch), attempt)
-    key_rows, key_q = jax.random.split(jax.random.fold_in(noise, n_batches))
+    key_rows, key_q = jax.random.split(jax.random.fold_in(noise_of(keys, state.epoch, attempt), n_batches))
     batch = _chunk(train, order, jnp.zeros((), "int32"), recipe.batch_size, recipe.dtype, key=key_rows)
     weight = recipe.kl_weight(state.step, recipe.dtype)
     found = search(eqx.combine(state.parameters, static), state.kept, batch, kl_weight=weight, key=key_q)
@@ -218,6 +259,17 @@ def _noted(records: Records, done: Array, place: Place, n_rows: int, validation_
 
 def _frozen_parts(state: FitState) -> tuple[Any, Any, Any, Any]:
     return state.best, state.best_bound, state.best_epoch, state.epoch
+
+
+def without_frozen_parts(state: FitState) -> tuple[FitState, tuple[Any, Any, Any, Any]]:
+    """The state without what no step changes, and that."""
+    light = eqx.tree_at(_frozen_parts, state, (None, None, None, None), is_leaf=lambda a: a is None)
+    return light, _frozen_parts(state)
+
+
+def with_frozen_parts(light: FitState, rest: tuple[Any, Any, Any, Any]) -> FitState:
+    """The inverse of `without_frozen_parts`."""
+    return eqx.tree_at(_frozen_parts, light, rest, is_leaf=lambda a: a is None)
 
 
 def _closed(state: FitState, done: Array, validation_bound: Array, *, latest_is_best: bool) -> FitState:
@@ -252,7 +304,7 @@ def _mean_bound(
 ) -> tuple[Array, Array]:
     """The mean bound, and whether the bounds of as many other rows as a chunk holds are finite, at some attempt."""
     n_chunks, size = batch_shape(data.n_rows, VALIDATION_CHUNK)
-    order = _padded(jnp.arange(data.n_rows))
+    order = padded(jnp.arange(data.n_rows))
 
     def chunk(carry: tuple[Array, Array], i: Array) -> tuple[tuple[Array, Array], None]:
         total, finite = carry
@@ -309,20 +361,18 @@ def mutual_information(pair: Pair, recipe: Recipe, data: Dataset, *, key: PRNGKe
 
 
 def _chunk(data: Dataset, order: Array, i: Array, most: int, dtype: str, *, key: PRNGKeyArray) -> Batch:
-    """Rows, masks, weights and numbers of chunk i of an order that `_padded` has made.
-
-    Some chunks have a row less than others: they are filled up with one of weight zero, so that all have one shape.
-    """
-    n_chunks, size = batch_shape(data.n_rows, most)
-    start, count = batch_bounds(data.n_rows, n_chunks, i)
-    indices = jax.lax.dynamic_slice(order, (start,), (size,))
-    x, observed = data.rows(indices, key=key, dtype=dtype)
-    return Batch(x, observed, (jnp.arange(size) < count).astype(dtype), indices, data.n_rows)
+    """Chunk i of an order that `padded` has made."""
+    return _batch(data.chunk(order, i, most), data.view, data.n_rows, i, most, dtype, key=key)
 
 
-def _padded(order: Array) -> Array:
-    # One more, so that the window of the last chunk stays inside.
-    return jnp.concatenate([order, order[:1]])
+def _batch(stored: Stored, view: View, n_rows: int, i: Array, most: int, dtype: str, *, key: PRNGKeyArray) -> Batch:
+    """Minibatch i as a step takes it, shared out over devices; a row that only fills up the shape weighs nothing."""
+    n_batches, size = batch_shape(n_rows, most)
+    _, count = batch_bounds(n_rows, n_batches, i)
+    x, observed = view(stored.x, stored.observed, key=key, dtype=dtype)
+    weights = (jnp.arange(size) < count).astype(dtype)
+    x, observed, weights, indices = shared_out((x, observed, weights, stored.indices))
+    return Batch(x, observed, weights, indices, n_rows)
 
 
 def _select(condition: Array, new: Any, old: Any) -> Any:

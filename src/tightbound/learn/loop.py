@@ -11,10 +11,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from tightbound.learn.dataset import Dataset, batch_shape
+from tightbound.learn.dataset import Dataset
+from tightbound.learn.devices import everywhere
 from tightbound.learn.diagnosis import describe_non_finite
 from tightbound.learn.epoch import run_epochs
 from tightbound.learn.legality import check_pair
+from tightbound.learn.source import AbstractSource, batch_shape
 from tightbound.learn.state import (
     MOST_EPOCHS_AT_ONCE,
     FitState,
@@ -28,6 +30,7 @@ from tightbound.learn.state import (
     first_place,
     initial_state,
 )
+from tightbound.learn.stepwise import Calls, run_stepwise
 
 MAX_RETRIES = 8
 """How often an epoch goes on from a non-finite step, with half the step each time, before it is undone as a whole."""
@@ -84,7 +87,7 @@ _SECONDS_A_CALL = 0.1
 
 def fit(
     pair: Pair,
-    train: Dataset,
+    train: AbstractSource,
     validation: Dataset | None,
     recipe: Recipe,
     *,
@@ -98,7 +101,7 @@ def fit(
 
     Args:
         pair: the model and the inference to start from.
-        train, validation: rows; with validation, the epoch with the best mean bound over all of its rows is kept.
+        train: rows; validation: rows in memory, the mean bound over all of which says what epoch is kept.
         recipe: objective, gradient, optimiser, batch size.
         epochs: the most epochs to run.
         patience: stop after so many epochs without a new best (None: never).
@@ -109,10 +112,11 @@ def fit(
 
     Raises `ValueError` for parts that do not go together.
     """
-    check_pair(pair, recipe, train)
+    check_pair(pair, recipe, train.some)
     _, static = divided(pair, recipe)
-    state, past = resume_from or (initial_state(pair, recipe, *train.x.shape), ())
+    state, past = resume_from or (initial_state(pair, recipe, *train.shape), ())
     history = list(past)
+    state, train, validation = everywhere((state, train, validation))
     runner = _Runner(recipe, static, train, validation, Keys(*jax.random.split(key, 3)), epochs, patience or NEVER)
     cause, at_once = None, 1
     while runner.wants_more(state):
@@ -158,7 +162,7 @@ class _Runner:
 
     recipe: Recipe
     static: Pair
-    train: Dataset
+    train: AbstractSource
     validation: Dataset | None
     keys: Keys
     epochs: int
@@ -212,7 +216,33 @@ class _Runner:
         n_batches, _ = batch_shape(self.train.n_rows, self.recipe.batch_size)
         numbers = (attempt, last_epoch, n_batches if until is None else until, self.patience)
         arguments = (jnp.asarray(number, "int32") for number in numbers)
-        return run_epochs(self.recipe, self.static, state, self.train, self.validation, place, self.keys, *arguments)
+        given: Any = (self.recipe, self.static, state, self.train, self.validation, place, self.keys, *arguments)
+        calls = calls_of(self.recipe, self.static, self.train)
+        return run_epochs(*given) if calls is None else run_stepwise(*given, calls=calls)
+
+
+def calls_of(recipe: Recipe, pair: Pair, train: AbstractSource) -> Calls | None:
+    """How steps make calls of a compiled program (None: whole epochs are one).
+
+    Epochs, where all rows lie on the device: asking the host costs nothing beside them. On a CPU convolutions inside a
+    compiled loop are 27 times slower than outside of one: there it is a step a call.
+    """
+    if recipe.encoder_steps > 1:
+        if not train.resident:
+            raise ValueError(
+                "encoder_steps above 1 must have rows in memory, from which extra minibatches are drawn; got rows that "
+                "are handed over in blocks; use encoder_steps=1, or inference='amortised'."
+            )
+        return None
+    if jax.default_backend() == "cpu" and any(map(_is_convolution, jax.tree.leaves(pair, is_leaf=_is_convolution))):
+        return Calls(1, in_a_loop=False)
+    if train.resident and recipe.steps_a_call is None:
+        return None
+    return Calls(recipe.steps_a_call or 1)
+
+
+def _is_convolution(node: Any) -> bool:
+    return isinstance(node, eqx.nn.Conv | eqx.nn.ConvTranspose)
 
 
 def _shortened(state: FitState, factor: float) -> FitState:

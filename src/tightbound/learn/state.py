@@ -57,6 +57,8 @@ class Recipe(eqx.Module):
     trains: str = eqx.field(static=True, default="all")
     """What is learnt: "all", or the "prior" alone."""
     dtype: str = eqx.field(static=True, default="float32")
+    steps_a_call: int | None = eqx.field(static=True, default=None)
+    """Steps of one call of a compiled program (None: whole epochs, unless that would be slow); it changes no bit."""
 
 
 class FitState(eqx.Module):

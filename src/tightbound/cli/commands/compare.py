@@ -30,8 +30,8 @@ def compare(
     from tightbound.data import check_place
     from tightbound.estimator.description import unit_of
     from tightbound.estimator.evaluate import simple_scores
-    from tightbound.estimator.evaluation import check_comparable
     from tightbound.estimator.progress import WorkProgress
+    from tightbound.evidence.measure import check_same
     from tightbound.report import render_comparison
 
     *models, data = models_and_data
@@ -40,7 +40,7 @@ def compare(
     names = _names_of(models)
     fitted = [load(model) for model in models]
     tables = [reading.read_for(model, data) for model in fitted]
-    check_comparable(names, fitted)
+    check_same({name: model.measure for name, model in zip(names, fitted, strict=True)})
     scores: dict[str, Any] = {}
     with WorkProgress(not quiet) as progress:
         for name, model, table in zip(names, fitted, tables, strict=True):
