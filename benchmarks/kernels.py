@@ -167,7 +167,7 @@ def evaluations(anneal: Anneal, p: Any, x: jax.Array, q: Any, n_leapfrog: int) -
     def total(n_moves: int) -> np.ndarray:
         count.update(value=0, gradient=0)
         schedule = jnp.linspace(0, 1, n_moves + 2, dtype="float32")
-        run = jax.jit(lambda key: anneal(Path(Counting(), q, x, None, q.loc, q.scale), schedule, n_leapfrog, key))
+        run = jax.jit(lambda key: anneal(Path(Counting(), q, None, x, None, q.loc, q.scale), schedule, n_leapfrog, key))
         jax.block_until_ready(run(jax.random.key(0)))
         jax.effects_barrier()
         return np.array([count["gradient"], count["value"]])

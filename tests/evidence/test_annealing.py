@@ -162,11 +162,12 @@ def test_a_point_says_what_it_should(name: str) -> None:
     """Both densities, their difference log p(x, z) - log q(z), their slopes, and the way to and from coordinates."""
     p, x = MODEL.p(), jnp.asarray(rows(1)[0])
     path = path_to(name)
-    z = path.q.sample(key=KEY)
+    q = path.base if path.flow is None else path.flow
+    z = q.sample(key=KEY)
     u = path.coordinates(z)
     point = jax.jit(lambda u: path.point(u))
     at = point(u)
-    np.testing.assert_allclose(at.log_weight, p.log_joint(x, z) - path.q.log_prob(z), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(at.log_weight, p.log_joint(x, z) - q.log_prob(z), rtol=1e-6, atol=1e-6)
     for value, slope in (("log_q", at.grad_q), ("log_joint", at.grad_joint)):
         numeric = [(getattr(point(u + e), value) - getattr(point(u - e), value)) / 2e-5 for e in 1e-5 * jnp.eye(2)]
         np.testing.assert_allclose(slope, np.array(numeric), rtol=1e-5, atol=1e-6)

@@ -38,24 +38,22 @@ class Path(eqx.Module):
     """The two ends for one row: q, and p(x, z) as a function of z; nats."""
 
     p: GenerativeModel
-    q: AbstractDistribution
+    base: AbstractDistribution
+    """q itself, or what its flow transforms."""
+    flow: Transformed | None
     x: Array
     observed: Mask
     loc: Latent
     scale: Array
-    """(k,) standard deviations of q (of a flow: its base's), or (k, k) its Cholesky factor where q has one."""
+    """(k,) standard deviations of the base, or (k, k) the Cholesky factor of a Gaussian with one."""
 
     def draw(self, *, key: PRNGKeyArray) -> Latent:
         """Coordinates of a draw of q."""
-        if isinstance(self.q, Transformed):
-            return self._white(self.q.base.sample(key=key))
-        return self.coordinates(self.q.sample(key=key))
+        return self._white(self.base.sample(key=key))
 
     def coordinates(self, z: Latent) -> Latent:
         """u of z."""
-        if isinstance(self.q, Transformed):
-            z, _ = self.q.bijection.inverse(z, self.q.context)
-        return self._white(z)
+        return self._white(z if self.flow is None else self.flow.bijection.inverse(z, self.flow.context)[0])
 
     def point(self, u: Latent) -> Point:
         """Both log densities and their gradients at u."""
@@ -79,27 +77,26 @@ class Path(eqx.Module):
     # their difference is the same, and none of them needs the inverse of T, which may take a pass for every latent.
 
     def _log_q(self, u: Latent) -> Scalar:
-        if isinstance(self.q, FullGaussian):  # without the triangular systems of its log density at v
+        if self.scale.ndim == 2:  # a Gaussian's, without the triangular systems of its log density at v
             return jnp.sum(norm.logpdf(u)) - jnp.sum(jnp.log(jnp.diagonal(self.scale)))
-        v = self._coloured(u)
-        return self.q.base.log_prob(v) if isinstance(self.q, Transformed) else self.q.log_prob(v)
+        return self.base.log_prob(self._coloured(u))
 
     def _log_joint(self, u: Latent) -> Scalar:
         v = self._coloured(u)
-        if isinstance(self.q, Transformed):
-            z, log_det = self.q.bijection.forward(v, self.q.context)
-            return self.p.log_joint(self.x, z, self.observed) + log_det
-        return self.p.log_joint(self.x, v, self.observed)
+        if self.flow is None:
+            return self.p.log_joint(self.x, v, self.observed)
+        z, log_det = self.flow.bijection.forward(v, self.flow.context)
+        return self.p.log_joint(self.x, z, self.observed) + log_det
 
 
 def path_of(p: GenerativeModel, q: AbstractDistribution, x: Array, observed: Mask) -> Path:
     """The path of one row, in q's own coordinates: its Cholesky factor, its base's where it is a flow, or its standard
     deviations."""
     if isinstance(q, FullGaussian):
-        return Path(p, q, x, observed, q.loc, q.scale_tril)
+        return Path(p, q, None, x, observed, q.loc, q.scale_tril)
     if isinstance(q, Transformed):
-        return Path(p, q, x, observed, q.base.loc, q.base.scale)
-    return Path(p, q, x, observed, q.mean, q.variance**0.5)
+        return Path(p, q.base, q, x, observed, q.base.loc, q.base.scale)
+    return Path(p, q, None, x, observed, q.mean, q.variance**0.5)
 
 
 def log_density(at: Point, b: Scalar) -> Scalar:

@@ -10,7 +10,6 @@ from tightbound.learn.gradients.pathwise import MaximumLikelihood, Pathwise
 from tightbound.learn.gradients.score_function import DisArm, Enumeration, GumbelSoftmax, ScoreFunction
 from tightbound.learn.inference.exact import plain_prior
 from tightbound.learn.inference.members import Amortised, NoInference
-from tightbound.learn.objectives import ELBO
 from tightbound.learn.regularisers import AbstractRegulariser, Capacity, FreeBits
 from tightbound.learn.state import Pair, Recipe, tied
 from tightbound.model import (
@@ -66,7 +65,7 @@ def _check_regulariser(
     scores = (Enumeration, ScoreFunction, DisArm, GumbelSoftmax)
     known = has_closed_form_kl(q, prior) and isinstance(regulariser, Capacity | FreeBits)
     fits = isinstance(recipe.gradient, Pathwise) or (isinstance(recipe.gradient, scores) and known)
-    if not isinstance(recipe.objective, ELBO) or not fits:
+    if not recipe.objective.is_mean or not fits:
         raise ValueError(
             f"{type(regulariser).__name__} must have the ELBO and the gradient pathwise (or a score function, where "
             f"the KL has a closed form); got {type(recipe.objective).__name__} and {type(recipe.gradient).__name__}; "

@@ -83,6 +83,16 @@ class AbstractObjective(eqx.Module):
         """Draws of z a row."""
 
     @property
+    def is_mean(self) -> bool:
+        """Whether it is a mean over draws, each of which has a signal of its own: the ELBO."""
+        return False
+
+    @property
+    def is_one_bound(self) -> bool:
+        """Whether it is one log-mean-exp of at least two weights."""
+        return False
+
+    @property
     def for_inference(self) -> "AbstractObjective":
         """The bound that q maximises: this one, unless p and q have different ones."""
         return self
@@ -126,6 +136,11 @@ class ELBO(AbstractObjective):
         """n_samples."""
         return self.n_samples
 
+    @property
+    def is_mean(self) -> bool:
+        """It is."""
+        return True
+
     def wants_kl(self, q: AbstractDistribution, prior: AbstractDistribution) -> bool:
         """Where there is a closed form, unless it is switched off."""
         known = has_closed_form_kl(q, prior)
@@ -164,6 +179,11 @@ class ImportanceWeighted(AbstractObjective):
     def n_draws(self) -> int:
         """n_groups times n_samples."""
         return self.n_groups * self.n_samples
+
+    @property
+    def is_one_bound(self) -> bool:
+        """With one group of several draws."""
+        return self.n_groups == 1 and self.n_samples > 1
 
     def value(self, draws: Draws, kl_weight: Float[Array, ""] | float = 1.0) -> Scalar:
         """log-mean-exp of the log weights of each group, averaged over groups."""

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tightbound.learn.objectives import ELBO, AbstractObjective, Draws, ImportanceWeighted, draw, frozen, weigh
+from tightbound.learn.objectives import ELBO, AbstractObjective, Draws, draw, frozen, weigh
 from tightbound.model import AbstractDistribution, GenerativeModel
 from tightbound.model.distributions import Mask, Scalar, Vector
 from tightbound.model.generative import LogWeight
@@ -117,7 +117,7 @@ class StickingTheLanding(AbstractGradient):
         check_reparameterised("stl", q)
         if isinstance(objective, ELBO) and objective.closed_form_kl:
             raise ValueError("The gradient stl must have ELBO(closed_form_kl=False): it samples the KL; got True.")
-        if not isinstance(objective, ELBO):
+        if not objective.is_mean:
             raise ValueError(
                 f"The gradient stl must have the objective elbo, for it is biased for others; got "
                 f"{type(objective).__name__}; use dreg."
@@ -141,8 +141,8 @@ class DoublyReparameterised(AbstractGradient):
     def check(self, objective: AbstractObjective, q: AbstractDistribution) -> None:
         """Needs differentiable draws and a bound of at least two of them."""
         check_reparameterised("dreg", q)
-        if isinstance(objective, ELBO) or objective.n_draws < 2:
-            what = "elbo" if isinstance(objective, ELBO) else f"{type(objective).__name__} with one sample"
+        if objective.is_mean or objective.n_draws < 2:
+            what = "elbo" if objective.is_mean else f"{type(objective).__name__} with one sample"
             raise ValueError(
                 f"The gradient dreg must have an importance-weighted bound of at least two samples; got {what}; "
                 "use stl or pathwise for the ELBO, or objective iwae with n_samples above 1."
@@ -172,7 +172,7 @@ class Resampled(AbstractGradient):
     def check(self, objective: AbstractObjective, q: AbstractDistribution) -> None:
         """Needs differentiable draws and one importance-weighted bound of at least two of them."""
         check_reparameterised("resampled", q)
-        if not isinstance(objective, ImportanceWeighted) or objective.n_groups > 1 or objective.n_samples < 2:
+        if not objective.is_one_bound:
             raise ValueError(
                 f"The gradient resampled must have the objective iwae with at least 2 samples; got "
                 f"{type(objective).__name__} with {objective.n_draws}; use dreg or pathwise, or raise n_samples."

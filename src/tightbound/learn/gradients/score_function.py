@@ -17,11 +17,8 @@ from tightbound.learn.gradients.control_variates import (
 )
 from tightbound.learn.gradients.pathwise import AbstractGradient, Estimate, Problem, from_draws, weighted
 from tightbound.learn.objectives import (
-    ELBO,
     AbstractObjective,
     Draws,
-    ImportanceWeighted,
-    PartiallyImportanceWeighted,
     frozen,
     weigh,
 )
@@ -43,7 +40,7 @@ class ScoreFunction(AbstractGradient):
     def check(self, objective: AbstractObjective, q: AbstractDistribution) -> None:
         """Leaving one out needs two draws, and the ELBO."""
         _check_one_bound("reinforce", objective)
-        if isinstance(self.baseline, LeaveOneOut) and not (isinstance(objective, ELBO) and objective.n_draws >= 2):
+        if isinstance(self.baseline, LeaveOneOut) and not (objective.is_mean and objective.n_draws >= 2):
             raise ValueError(
                 f"The gradient leave_one_out must have the objective elbo with at least 2 samples; got "
                 f"{type(objective).__name__} with {objective.n_draws}; raise n_samples, or use vimco for iwae."
@@ -57,7 +54,7 @@ class ScoreFunction(AbstractGradient):
         """Surrogate = objective at fixed draws + sum of (signal - baseline) log q(z)."""
         draws = _fixed_draws(problem, key=key)
         held = jax.lax.stop_gradient(draws)
-        if isinstance(problem.objective, ELBO):
+        if problem.objective.is_mean:
             signals = _signal(problem, held)
             score = jnp.mean((signals - self.baseline.predict(state, problem.x, signals)) * draws.weight.log_q)
             # What the density itself gives has expectation zero, and would only add noise.
@@ -83,7 +80,7 @@ class Vimco(AbstractGradient):
 
     def check(self, objective: AbstractObjective, q: AbstractDistribution) -> None:
         """Needs one importance-weighted bound of at least two draws."""
-        if not isinstance(objective, ImportanceWeighted) or objective.n_groups > 1 or objective.n_samples < 2:
+        if not objective.is_one_bound:
             raise ValueError(
                 f"The gradient vimco must have the objective iwae with at least 2 samples; got "
                 f"{type(objective).__name__} with {objective.n_draws}; use leave_one_out for the ELBO, or raise "
@@ -116,7 +113,7 @@ class DisArm(AbstractGradient):
             raise ValueError(
                 f"The gradient disarm must have posterior='bernoulli'; got {type(q).__name__}; use leave_one_out."
             )
-        if not isinstance(objective, ELBO) or objective.n_draws % 2:
+        if not objective.is_mean or objective.n_draws % 2:
             raise ValueError(
                 f"The gradient disarm must have the objective elbo with an even number of samples (pairs); got "
                 f"{type(objective).__name__} with {objective.n_draws}; set n_samples to 2."
@@ -162,7 +159,7 @@ class GumbelSoftmax(AbstractGradient):
                 f"The gradient gumbel must have posterior='bernoulli' or 'categorical'; got {type(q).__name__}; "
                 "use pathwise."
             )
-        if not isinstance(objective, ELBO):
+        if not objective.is_mean:
             raise ValueError(
                 f"The gradient gumbel must have the objective elbo; got {type(objective).__name__}; use vimco for iwae."
             )
@@ -187,7 +184,7 @@ class Enumeration(AbstractGradient):
     def check(self, objective: AbstractObjective, q: AbstractDistribution) -> None:
         """Needs few enough states, and the ELBO."""
         check_enumerable(q)
-        if not isinstance(objective, ELBO):
+        if not objective.is_mean:
             raise ValueError(
                 f"The gradient enumerate must have the objective elbo; got {type(objective).__name__}; use "
                 "objective='elbo', or for iwae the gradient vimco with a network for q."
@@ -220,7 +217,7 @@ class ReweightedWakeSleep(AbstractGradient):
 
     def check(self, objective: AbstractObjective, q: AbstractDistribution) -> None:
         """Needs one importance-weighted bound of at least two draws."""
-        if not isinstance(objective, ImportanceWeighted) or objective.n_groups > 1 or objective.n_samples < 2:
+        if not objective.is_one_bound:
             raise ValueError(
                 f"The gradient wake must have the objective rws (or iwae) with at least 2 samples; got "
                 f"{type(objective).__name__} with {objective.n_draws}; raise n_samples."
@@ -235,7 +232,7 @@ class ReweightedWakeSleep(AbstractGradient):
 
 
 def _check_one_bound(name: str, objective: AbstractObjective) -> None:
-    if isinstance(objective, PartiallyImportanceWeighted):
+    if objective.for_inference != objective:
         raise ValueError(
             f"The gradient {name} must have one objective for p and q; got {type(objective).__name__}; use pathwise or "
             "dreg, or the objective miwae."
