@@ -130,7 +130,7 @@ def main() -> None:
     }
     print("| way | mutual information | KL | active units | ELBO | log p(x) | seconds |\n|---|---|---|---|---|---|---|")
     for name, way in ways.items():
-        recipe = learn.Recipe(learn.Optimiser(4e-3, steps, warmup_steps=50), batch_size=50, **way)
+        recipe = learn.TrainingConfig(learn.Optimiser(4e-3, steps, warmup_steps=50), batch_size=50, **way)
         started = time.perf_counter()
         pair = learn.fit(
             pair_for(50, arguments.latent_dim, x[:2500].mean(axis=0)),

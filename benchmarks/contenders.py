@@ -58,7 +58,7 @@ class Tightbound:
         self._fit = learn.fit
         self._pair = learn.Pair(parts.p, learn.make_inference(spec, parts))
         # A schedule so long that the rate stays where it starts.
-        self._recipe = learn.Recipe(learn.Optimiser(LEARNING_RATE, total_steps=10**9), batch_size=batch)
+        self._recipe = learn.TrainingConfig(learn.Optimiser(LEARNING_RATE, total_steps=10**9), batch_size=batch)
         self._rows = learn.Dataset(jnp.asarray(rows))
         self._key = jax.random.key(2)
         self._progress: Any = None

@@ -36,11 +36,11 @@ class FromPrior(AbstractInference):
 
     dim: int = eqx.field(static=True)
 
-    def numbers(self, p: GenerativeModel, x: Any, observed: Any = None, *, key: Any) -> Any:
+    def parameters(self, p: GenerativeModel, x: Any, observed: Any = None, *, key: Any) -> Any:
         """Nothing is asked of the row."""
         return jnp.zeros(self.dim, x.dtype)
 
-    def member(self, p: GenerativeModel, numbers: Any) -> AbstractDistribution:
+    def distribution(self, p: GenerativeModel, numbers: Any) -> AbstractDistribution:
         """The prior."""
         return DiagonalGaussian(numbers, jnp.ones_like(numbers))
 

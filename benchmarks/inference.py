@@ -40,7 +40,7 @@ class Way:
         parts = build(spec, start=Start(mean, np.zeros(784)), key=jax.random.key(0))
         q = learn.make_inference(spec, parts)
         rate = learn.Optimiser(1e-3, 10_000, warmup_steps=100)
-        self.recipe = learn.Recipe(rate, encoder_steps=options.get("encoder_steps", 1))
+        self.recipe = learn.TrainingConfig(rate, encoder_steps=options.get("encoder_steps", 1))
         self.pair, self.data = learn.Pair(parts.p, q), data
         self.state: Any = None
         self.epoch()  # compiles

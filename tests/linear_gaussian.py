@@ -37,7 +37,7 @@ class GivenPosterior(AbstractInference):
         residual = x - self.mean if observed is None else jnp.where(observed, x - self.mean, 0)
         return self.matrix @ residual + self.shift
 
-    def member(self, p: GenerativeModel, numbers: jax.Array) -> AbstractDistribution:
+    def distribution(self, p: GenerativeModel, numbers: jax.Array) -> AbstractDistribution:
         if self.diagonal:
             return DiagonalGaussian(numbers, jnp.diagonal(self.scale_tril))
         return FullGaussian(numbers, self.scale_tril)

@@ -166,7 +166,7 @@ def test_an_interrupted_scoring_goes_on_without_losing_rows(place, monkeypatch):
     seen = []
 
     def stop(self, partial):
-        seen.append(int((partial.rung >= 0).sum()))
+        seen.append(int((partial.stage >= 0).sum()))
         keep(self, partial)
         if len(seen) == 2:
             raise Stopped

@@ -53,7 +53,7 @@ pair, em = learn.Pair(model(*theta), learn.Exact()), np.empty((STEPS, 2))
 for i in range(STEPS):
     theta, em[i] = em_step(theta)
 bound = learn.ELBO(20, closed_form_kl=False)  # from 20 draws of z, but at the posterior each says log p(x): no noise
-recipe = learn.Recipe(learn.Optimiser(0.05, STEPS), objective=bound, batch_size=N, dtype="float64")
+recipe = learn.TrainingConfig(learn.Optimiser(0.05, STEPS), objective=bound, batch_size=N, dtype="float64")
 result = learn.fit(pair, learn.Dataset(x), None, recipe, epochs=STEPS, key=KEY)
 gradient = np.array([record.train_bound for record in result.history])
 eigenvalues = np.linalg.eigvalsh(np.cov(x.T, bias=True))

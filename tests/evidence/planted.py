@@ -37,12 +37,12 @@ class Memorising(AbstractInference):
         self, p: GenerativeModel, x: jax.Array, observed: jax.Array | None = None, *, key: jax.Array
     ) -> jax.Array:
         known = jnp.min(jnp.sum((self.table - x[None, :]) ** 2, axis=1)) < 1e-12
-        return self.exact.numbers(p, x, observed, key=key) + jnp.where(known, 0, self.shift)
+        return self.exact.parameters(p, x, observed, key=key) + jnp.where(known, 0, self.shift)
 
-    def member(self, p: GenerativeModel, numbers: jax.Array) -> AbstractDistribution:
-        return self.exact.member(p, numbers)
+    def distribution(self, p: GenerativeModel, numbers: jax.Array) -> AbstractDistribution:
+        return self.exact.distribution(p, numbers)
 
-    def kept(self, n_rows: int, dtype: str) -> None:
+    def per_datum(self, n_rows: int, dtype: str) -> None:
         return None
 
     def search(self, *_: object, **__: object) -> None:

@@ -41,16 +41,16 @@ class SomeRowsBadly(AbstractInference):
     exact: GivenPosterior
     above: float = eqx.field(static=True, default=0.0)
 
-    def numbers(self, p: Any, x: jax.Array, observed: jax.Array | None = None, *, key: jax.Array) -> jax.Array:
-        mean = self.exact.numbers(p, x, observed, key=key)
+    def parameters(self, p: Any, x: jax.Array, observed: jax.Array | None = None, *, key: jax.Array) -> jax.Array:
+        mean = self.exact.parameters(p, x, observed, key=key)
         first = x[0] if observed is None else jnp.where(observed[0], x[0], -jnp.inf)
         return jnp.append(mean, jnp.where(first > self.above, 0.25, 1.0))
 
-    def member(self, p: Any, numbers: jax.Array) -> Any:
+    def distribution(self, p: Any, numbers: jax.Array) -> Any:
         tight = eqx.tree_at(lambda q: q.scale_tril, self.exact, numbers[-1] * self.exact.scale_tril)
-        return tight.member(p, numbers[:-1])
+        return tight.distribution(p, numbers[:-1])
 
-    def kept(self, n_rows: int, dtype: str) -> None:
+    def per_datum(self, n_rows: int, dtype: str) -> None:
         return None
 
     def search(self, *_: object, **__: object) -> None:

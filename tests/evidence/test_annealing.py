@@ -14,8 +14,8 @@ from walks import KEY, MODEL, apart, gaussian, nonlinear, overflowing, overflowi
 from tightbound.evidence import Method, Reliability, annealed_evidence, importance_evidence, information_schedule
 from tightbound.evidence.annealing import equal_steps, information_length
 from tightbound.evidence.hmc import Path, leapfrog, log_density, move, path_of
-from tightbound.evidence.hmc_chains import GROUP, N_SCOUTS, Sum, Walked, Walkers
-from tightbound.evidence.rows import members_of
+from tightbound.evidence.hmc_chains import GROUP, N_ADAPTATION_CHAINS, RowChains, Sum, Trajectory
+from tightbound.evidence.rows import posteriors_of
 from tightbound.learn import AbstractInference, Exact
 from tightbound.model import FullGaussian, GenerativeModel, Specification, Start, build
 
@@ -39,11 +39,11 @@ def path_to(name: str) -> Path:
     return path_of(p, Q[name](p, x, key=KEY), x, None)
 
 
-def walkers(q: AbstractInference, n_chains: int, **options: object) -> Walkers:
+def chains(q: AbstractInference, n_chains: int, **options: object) -> RowChains:
     """Of one row."""
     x, hashes = jnp.asarray(rows(1)), jnp.array([7], "uint32")
-    members = members_of(MODEL.p(), q, x, None, hashes, key=KEY)
-    return Walkers(MODEL.p(), members, x, None, hashes, n_chains=n_chains, key=KEY, **options)
+    posteriors = posteriors_of(MODEL.p(), q, x, None, hashes, key=KEY)
+    return RowChains(MODEL.p(), posteriors, x, None, hashes, n_chains=n_chains, key=KEY, **options)
 
 
 def rows(n: int, seed: int = 0) -> np.ndarray:
@@ -265,14 +265,14 @@ def test_one_step_is_importance_sampling() -> None:
     both = np.hypot(annealed.standard_error, sampled.standard_error)
     assert np.all(np.abs(annealed.log_evidence - sampled.log_evidence) < 5 * both)
     np.testing.assert_allclose(annealed.standard_error, sampled.standard_error, rtol=0.5)
-    assert np.all(annealed.work == 9 * (800 + N_SCOUTS))
+    assert np.all(annealed.work == 9 * (800 + N_ADAPTATION_CHAINS))
 
-    one = walkers(q, 6)
-    walked = one.forward(np.array([0.0, 1.0]))
-    np.testing.assert_allclose(one.log_weight, walked.increments[:, 0, :6], atol=1e-12)
-    row = jnp.asarray(rows(1)[0])  # that of the walkers
+    one = chains(q, 6)
+    trajectory = one.forward(np.array([0.0, 1.0]))
+    np.testing.assert_allclose(one.log_weight, trajectory.increments[:, 0, :6], atol=1e-12)
+    row = jnp.asarray(rows(1)[0])  # that of the chains
     path = path_of(p, q(p, row, key=KEY), row, None)
-    drawn = jax.vmap(lambda u: path.point(u).log_weight)(jnp.asarray(walked.quantities[0, 0, :, :2]))
+    drawn = jax.vmap(lambda u: path.point(u).log_weight)(jnp.asarray(trajectory.quantities[0, 0, :, :2]))
     np.testing.assert_allclose(one.log_weight[0], drawn, atol=1e-12)
 
 
@@ -320,8 +320,8 @@ def test_resampling_happens_and_groups_are_what_counts() -> None:
     """Copies are made only within groups, and a chain's weight in a group that resampled is the group's mean."""
     schedule = np.array([0.0, 0.9, 1.0])
 
-    def run(resample: bool) -> tuple[Walked, np.ndarray]:
-        both = walkers(MODEL.q(stretch=4.0, shift=1.0), 4 * GROUP, n_leapfrog=1, resample=resample)
+    def run(resample: bool) -> tuple[Trajectory, np.ndarray]:
+        both = chains(MODEL.q(stretch=4.0, shift=1.0), 4 * GROUP, n_leapfrog=1, resample=resample)
         return both.forward(schedule), both.log_weight[0]
 
     (plain, _), (found, weight) = run(False), run(True)
@@ -330,7 +330,7 @@ def test_resampling_happens_and_groups_are_what_counts() -> None:
     share = np.exp(first - logsumexp(first, axis=1, keepdims=True))
     poor = 1 / (share**2).sum(axis=1) < GROUP / 2
     assert poor.sum() > 0
-    # Counted chains elsewhere, and yet the same step sizes to the bit: only scouts have a say in them.
+    # Counted chains elsewhere, and yet the same step sizes to the bit: only adaptation chains have a say in them.
     assert np.any(plain.quantities[0, 1] != found.quantities[0, 1])
     assert plain.step_size[0, 1] > 0
     np.testing.assert_array_equal(found.step_size, plain.step_size)
@@ -367,7 +367,7 @@ def test_sums_in_float32_lose_nothing() -> None:
 # Whose noise it is
 
 
-EIGHT_ROWS = 8 * (16 + N_SCOUTS)
+EIGHT_ROWS = 8 * (16 + N_ADAPTATION_CHAINS)
 
 
 def scored(x: np.ndarray, seed: int = 5, **options: object) -> np.ndarray:
@@ -394,7 +394,7 @@ def test_neither_order_nor_neighbours_change_a_row(order: list[int]) -> None:
 def test_chunks_of_rows_change_nothing_and_passes_of_chains_only_noise() -> None:
     x = rows(7)
     whole = scored(x)
-    np.testing.assert_allclose(scored(x, chains_at_once=3 * (16 + N_SCOUTS) + 1), whole, rtol=1e-9)
+    np.testing.assert_allclose(scored(x, chains_at_once=3 * (16 + N_ADAPTATION_CHAINS) + 1), whole, rtol=1e-9)
     assert np.all(scored(x, seed=6) != whole)
     many = {"n_chains": 800, "chains_at_once": 500}
     passes = annealed_evidence(MODEL.p(), Q["too wide"], x, schedule=LINEAR, n_leapfrog=2, key=KEY, **many)
@@ -410,7 +410,7 @@ def test_chunks_of_rows_change_nothing_and_passes_of_chains_only_noise() -> None
 
 def test_progress_counts_rows() -> None:
     seen: list[int] = []
-    scored(rows(7), chains_at_once=3 * (16 + N_SCOUTS), on_progress=seen.append)
+    scored(rows(7), chains_at_once=3 * (16 + N_ADAPTATION_CHAINS), on_progress=seen.append)
     assert seen == [3, 6, 7]
 
 

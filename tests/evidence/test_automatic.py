@@ -25,10 +25,10 @@ TIGHT = 0.0005
 
 
 @pytest.fixture(autouse=True, scope="module")
-def short_ladder() -> Iterator[None]:
+def few_stages() -> Iterator[None]:
     """Annealing with few temperatures: its own tests look at how good it is."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(automatic, "LADDER", (4, 8))
+        patch.setattr(automatic, "TEMPERATURES", (4, 8))
         yield
 
 
@@ -39,7 +39,7 @@ def setting() -> Setting:
 
 @pytest.fixture(scope="module")
 def scored(setting: Setting) -> tuple[Evidence, list[Partial], list[tuple[str, int, int]]]:
-    """All rungs, with everything that was reported on the way."""
+    """All stages, with everything that was reported on the way."""
     partials: list[Partial] = []
     words: list[tuple[str, int, int]] = []
     found = log_evidence(
@@ -67,8 +67,8 @@ def test_only_rows_that_need_it_go_on(setting: Setting, scored: Any) -> None:
     assert np.all(found.work[~good] > first.work[~good])
     assert words[0][0] == "importance sampling"
     assert all(done <= rows for _, done, rows in words)
-    assert np.all(np.diff([p.rung for p in partials], axis=0) >= 0)
-    assert np.all(partials[-1].rung[good] == 0)
+    assert np.all(np.diff([p.stage for p in partials], axis=0) >= 0)
+    assert np.all(partials[-1].stage[good] == 0)
     same(partials[-1].evidence, found)
 
 
@@ -83,22 +83,22 @@ def test_rows_end_within_the_tolerance_or_flagged(setting: Setting, scored: Any)
 
 
 def test_an_interrupted_scoring_goes_on_to_the_same_bits(setting: Setting, scored: Any) -> None:
-    """From every piece of work, and from one in the middle of a rung."""
+    """From every piece of work, and from one in the middle of a stage."""
     found, partials, _ = scored
-    assert len(partials) >= 4 and partials[-1].rung.max() == 4
+    assert len(partials) >= 4 and partials[-1].stage.max() == 4
     for partial in partials:
         same(log_evidence(setting.p, setting.q, setting.x, tolerance=TIGHT, partial=partial, **SMALL), found)
 
 
 def test_pieces_change_nothing(setting: Setting, scored: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two rows at a time: interruptions now fall between rows of one rung."""
+    """Two rows at a time: interruptions now fall between rows of one stage."""
     found, _, _ = scored
     monkeypatch.setattr(automatic, "ROWS_AT_ONCE", 2)
     partials: list[Partial] = []
     more = log_evidence(setting.p, setting.q, setting.x, tolerance=TIGHT, on_partial=partials.append, **SMALL)
     same(more, found)
-    halfway = next(p for p in partials if len(set(p.rung)) == 2)
-    assert np.isnan(halfway.evidence.log_evidence[halfway.rung < 0]).all()
+    halfway = next(p for p in partials if len(set(p.stage)) == 2)
+    assert np.isnan(halfway.evidence.log_evidence[halfway.stage < 0]).all()
     same(log_evidence(setting.p, setting.q, setting.x, tolerance=TIGHT, partial=halfway, **SMALL), found)
 
 
@@ -109,10 +109,10 @@ def test_neighbours_and_order_change_nothing(setting: Setting, scored: Any) -> N
     same(log_evidence(setting.p, setting.q, setting.x[[0]], tolerance=TIGHT, **SMALL), found.take(np.array([0])))
 
 
-def test_rungs_draw_afresh(setting: Setting) -> None:
-    """A second rung that began with the first one's draws would confirm its luck."""
-    rungs = automatic.ladder(setting.p, setting.q, n_samples=200, n_chains=8, key=KEY)
-    first, second = (rung.estimate(setting.x, None) for rung in rungs[:2])
+def test_stages_draw_afresh(setting: Setting) -> None:
+    """A second stage that began with the first one's draws would confirm its luck."""
+    stages = automatic.stages_of(setting.p, setting.q, n_samples=200, n_chains=8, key=KEY)
+    first, second = (stage.estimate(setting.x, None) for stage in stages[:2])
     more = importance_evidence(setting.p, setting.q, setting.x, n_samples=2000, key=KEY)
     assert np.all((second.log_evidence != more.log_evidence)[setting.hard])
     assert np.all(second.n_samples == 2000) and np.all(first.n_samples == 200)
@@ -203,7 +203,7 @@ def test_a_limit_that_leaves_rows_without_an_estimate_is_refused(
 
 
 def test_rows_that_time_does_not_reach_are_flagged(setting: Setting, scored: Any, monkeypatch: Any) -> None:
-    """After the first rung alone: all rows have an estimate, and those that should have gone on say so."""
+    """After the first stage alone: all rows have an estimate, and those that should have gone on say so."""
     found, partials, _ = scored
     monkeypatch.setattr(automatic, "time", Clock(1.0))
     limited = log_evidence(setting.p, setting.q, setting.x, tolerance=TIGHT, time_limit=1.5, **SMALL)
@@ -220,7 +220,7 @@ def test_rows_that_time_does_not_reach_are_flagged(setting: Setting, scored: Any
 
 
 def test_patience_begins_when_every_row_has_an_estimate(setting: Setting, scored: Any, monkeypatch: Any) -> None:
-    """It never cuts the first rung short, however many pieces that has, and flags what it leaves."""
+    """It never cuts the first stage short, however many pieces that has, and flags what it leaves."""
     _, partials, _ = scored
     monkeypatch.setattr(automatic, "ROWS_AT_ONCE", 2)
     monkeypatch.setattr(automatic, "time", Clock(1.0))

@@ -104,11 +104,11 @@ class HalfUnderflows(AbstractDistribution):
 class Underflowing(AbstractInference):
     exact: GivenPosterior
 
-    def numbers(self, p: Any, x: jax.Array, observed: jax.Array | None = None, *, key: jax.Array) -> jax.Array:
-        return self.exact.numbers(p, x, observed, key=key)
+    def parameters(self, p: Any, x: jax.Array, observed: jax.Array | None = None, *, key: jax.Array) -> jax.Array:
+        return self.exact.parameters(p, x, observed, key=key)
 
-    def member(self, p: Any, numbers: jax.Array) -> HalfUnderflows:
-        return HalfUnderflows(self.exact.member(p, numbers))
+    def distribution(self, p: Any, numbers: jax.Array) -> HalfUnderflows:
+        return HalfUnderflows(self.exact.distribution(p, numbers))
 
     kept = search = learning = lambda self, *_, **__: None
 
@@ -167,7 +167,7 @@ def test_defensive_weights_are_bounded_and_unbiased(share: float) -> None:
 # ---- discrete latents
 
 
-def test_discrete_latents_have_their_own_ladder() -> None:
+def test_discrete_latents_have_their_own_stages() -> None:
     p, q = bits(6, seed=2)
     states = np.array(np.meshgrid(*[[0.0, 1.0]] * 6)).reshape(6, -1).T
     x = (np.random.default_rng(0).random((4, 4)) < 0.5).astype(float)
@@ -192,14 +192,14 @@ class Given(AbstractInference):
     def numbers(self, *_: Any, **__: Any) -> jax.Array:
         return self.logits
 
-    def member(self, p: Any, numbers: jax.Array) -> Bernoulli:
+    def distribution(self, p: Any, numbers: jax.Array) -> Bernoulli:
         return Bernoulli(numbers)
 
     kept = search = learning = lambda self, *_, **__: None
 
 
 def test_a_q_that_cannot_be_refined_keeps_its_best_estimate() -> None:
-    """The last rung is the one with the most samples, not fewer samples of the same q."""
+    """The last stage is the one with the most samples, not fewer samples of the same q."""
     p, _ = bits(6, seed=2)
     found = log_evidence(
         p, Given(jnp.full(6, 0.3)), np.ones((2, 4)), method="adaptive", tolerance=1e-5, n_samples=100, key=KEY
@@ -221,7 +221,7 @@ def test_refining_keeps_the_family() -> None:
     assert isinstance(by_row, PerDatum) and by_row.family is family and by_row.start is not None
     exact = Exact()
     assert refined(parts.p, exact) is exact
-    # On the ladder, where there is room, with a full covariance.
+    # Among the stages, where there is room, with a full covariance.
     for q in (amortised, PerDatum(family, Refinement(5)), Exact()):
         closer = automatic.closer_q(parts.p, q)
         assert isinstance(closer, PerDatum) and closer.family == FullGaussianFamily(3) and closer.start is q

@@ -10,8 +10,8 @@ from walks import KEY, MODEL, Square, apart, gaussian, nonlinear, overflowing, o
 from tightbound.evidence import approximate_bracket, bidirectional
 from tightbound.evidence import bracket as bracket_module
 from tightbound.evidence.bracket import CONVERGED_BELOW, Bracket, _split_rhat
-from tightbound.evidence.hmc_chains import AT_ONCE, N_SCOUTS, Walkers, _at, _picked
-from tightbound.evidence.rows import members_of
+from tightbound.evidence.hmc_chains import AT_ONCE, N_ADAPTATION_CHAINS, RowChains, _at, _picked
+from tightbound.evidence.rows import posteriors_of
 from tightbound.evidence.simulation import simulate
 from tightbound.learn import AbstractInference
 from tightbound.model import GenerativeModel
@@ -70,14 +70,14 @@ def test_one_step_back_is_the_weight_of_the_start() -> None:
     """K = 1: w' = p(x, z) / q(z | x) at the posterior draw, and with K = 2 after one move, at the same step size."""
     p, q, x = MODEL.p(), MODEL.q(stretch=1.5), jnp.asarray(made(MODEL.p(), 3))
     hashes = jnp.arange(3, dtype="uint32")
-    walkers = Walkers(p, members_of(p, q, x, None, hashes, key=KEY), x, None, hashes, n_chains=4, key=KEY)
+    chains = RowChains(p, posteriors_of(p, q, x, None, hashes, key=KEY), x, None, hashes, n_chains=4, key=KEY)
     z = jnp.array([[0.3, -0.5], [1.2, 0.4], [-0.8, 0.1]])
     weights = [p.log_joint(x[i], z[i]) - q(p, x[i], key=KEY).log_prob(z[i]) for i in range(3)]
 
     def back(schedule: list[float], sizes: list[float]) -> np.ndarray:
-        walkers.place(z)
-        walkers.backward(np.array(schedule), np.tile(sizes, (3, 1)))
-        return walkers.log_weight
+        chains.place(z)
+        chains.backward(np.array(schedule), np.tile(sizes, (3, 1)))
+        return chains.log_weight
 
     np.testing.assert_allclose(back([0.0, 1.0], [0.9]), np.repeat(np.array(weights)[:, None], 4, axis=1), rtol=1e-10)
     still = back([0.0, 0.3, 1.0], [0.9, 1e-9])
@@ -86,9 +86,9 @@ def test_one_step_back_is_the_weight_of_the_start() -> None:
     assert np.all(np.abs(moved - still) > 1e-3)
     np.testing.assert_array_equal(moved, back([0.0, 0.3, 1.0], [0.9, 0.7]))
     # Each move back has the step size that was found at its temperature: 0.6 comes first, then 0.3.
-    walkers.place(z)
-    walked = walkers.backward(np.array([0.0, 0.3, 0.6, 1.0]), np.tile([0.9, 0.2, 0.7], (3, 1)))
-    np.testing.assert_array_equal(walked.step_size, np.tile([0.0, 0.7, 0.2], (3, 1)))
+    chains.place(z)
+    trajectory = chains.backward(np.array([0.0, 0.3, 0.6, 1.0]), np.tile([0.9, 0.2, 0.7], (3, 1)))
+    np.testing.assert_array_equal(trajectory.step_size, np.tile([0.0, 0.7, 0.2], (3, 1)))
 
 
 def test_places_are_picked_by_their_weights() -> None:
@@ -108,15 +108,15 @@ def test_a_walk_in_several_calls_is_one_walk() -> None:
     """Its length decides nothing else: the first moves of a longer one are the same, and no noise comes twice."""
     p, q, x = MODEL.p(), MODEL.q(stretch=1.5), jnp.asarray(made(MODEL.p(), 2))
     hashes = jnp.arange(2, dtype="uint32")
-    walkers = Walkers(p, members_of(p, q, x, None, hashes, key=KEY), x, None, hashes, n_chains=4, key=KEY)
+    chains = RowChains(p, posteriors_of(p, q, x, None, hashes, key=KEY), x, None, hashes, n_chains=4, key=KEY)
     schedule = np.linspace(0, 1, 2 * AT_ONCE + 6)
-    long = walkers.forward(schedule)
-    first = walkers.forward(np.append(schedule[: AT_ONCE - 3], 1.0))
+    long = chains.forward(schedule)
+    first = chains.forward(np.append(schedule[: AT_ONCE - 3], 1.0))
     np.testing.assert_array_equal(first.increments, long.increments[:, : AT_ONCE - 3])
-    assert long.increments.shape == (2, 2 * AT_ONCE + 5, 4 + N_SCOUTS)
+    assert long.increments.shape == (2, 2 * AT_ONCE + 5, 4 + N_ADAPTATION_CHAINS)
     assert np.all(long.step_size[:, 0] == 0)
     assert np.all(long.step_size[:, 1:] > 0)
-    on = walkers.onward(3 * AT_ONCE).quantities
+    on = chains.onward(3 * AT_ONCE).quantities
     assert np.all(np.abs(np.diff(on[:, ::AT_ONCE, :, 0], axis=1)).max(axis=2) > 1e-3)
 
 

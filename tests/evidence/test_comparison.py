@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tightbound.evidence import Evidence, nothing_observed
-from tightbound.evidence.comparison import Comparison, Verdict, compare
+from tightbound.evidence.comparison import Comparison, Significance, compare
 from tightbound.evidence.measure import Measure
 
 RNG = np.random.default_rng(3)
@@ -37,7 +37,7 @@ def test_means_and_paired_differences_by_hand() -> None:
     assert gap.standard_error == pytest.approx(np.std([1.0, -0.5, 3.0], ddof=1) / np.sqrt(3))
     assert gap.monte_carlo_error == pytest.approx(0.5 / 3)
     assert found.difference("a", "b").value == pytest.approx(3.5 / 3)
-    assert found.difference("a").verdict is Verdict.SAME
+    assert found.difference("a").verdict is Significance.SAME
 
 
 def test_monte_carlo_errors_of_both_models_add_up() -> None:
@@ -48,15 +48,15 @@ def test_monte_carlo_errors_of_both_models_add_up() -> None:
 @pytest.mark.parametrize(
     ("gap", "spread", "noise", "verdict"),
     [
-        (0.5, 0.5, 0.5, Verdict.CLEAR),
-        (-0.5, 0.5, 0.5, Verdict.CLEAR),
-        (0.02, 0.5, 0.0, Verdict.ROWS),
-        (0.02, 0.5, 0.1, Verdict.ROWS),
-        (0.2, 0.5, 4.0, Verdict.ESTIMATES),
-        (0.02, 0.5, 0.5, Verdict.ESTIMATES),
+        (0.5, 0.5, 0.5, Significance.CLEAR),
+        (-0.5, 0.5, 0.5, Significance.CLEAR),
+        (0.02, 0.5, 0.0, Significance.ROWS),
+        (0.02, 0.5, 0.1, Significance.ROWS),
+        (0.2, 0.5, 4.0, Significance.ESTIMATES),
+        (0.02, 0.5, 0.5, Significance.ESTIMATES),
     ],
 )
-def test_verdicts(gap: float, spread: float, noise: float, verdict: Verdict) -> None:
+def test_verdicts(gap: float, spread: float, noise: float, verdict: Significance) -> None:
     # The errors of the mean are spread / 20 and noise / 20.
     found = two(gap, spread, noise).difference("b", "a")
     assert found.value == pytest.approx(gap)
@@ -68,7 +68,7 @@ def test_pairing_finds_what_the_means_alone_hide() -> None:
     found = two(0.2)
     a, b = found.means
     assert abs(a.value - b.value) < 2 * a.standard_error
-    assert found.difference("b", "a").verdict is Verdict.CLEAR
+    assert found.difference("b", "a").verdict is Significance.CLEAR
 
 
 def test_paired_errors_are_calibrated() -> None:
@@ -100,7 +100,7 @@ def test_rows_without_density_are_counted_and_named(bad: float) -> None:
     assert found.best == 1
     gap = found.difference("broken")
     assert gap.value == -np.inf
-    assert gap.verdict is Verdict.NOT_FINITE
+    assert gap.verdict is Significance.NOT_FINITE
     assert found.difference("good", "broken").value == np.inf
     assert "broken gives no finite log p(x) to 2 rows (1, 3)" in repr(found)
     assert "2 rows (1, 3)" in found._repr_html_()
@@ -112,7 +112,7 @@ def test_two_models_without_density() -> None:
     broken = (np.array([np.nan, 0.0]), 0.0)
     found = compare({"a": broken, "b": broken})
     assert np.isnan(found.difference("b", "a").value)
-    assert found.difference("b", "a").verdict is Verdict.NOT_FINITE
+    assert found.difference("b", "a").verdict is Significance.NOT_FINITE
     assert found.warning("a") is None
     repr(found)
 
@@ -161,7 +161,7 @@ def test_tables() -> None:
 def test_one_row_has_no_standard_error() -> None:
     gap = compare({"a": ([1.0], 0.0), "b": ([2.0], 0.0)}).difference("a")
     assert np.isnan(gap.standard_error)
-    assert gap.verdict is Verdict.ROWS
+    assert gap.verdict is Significance.ROWS
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from scipy.special import logsumexp
 from tightbound.evidence import Reliability, importance_evidence
 from tightbound.evidence.importance import _moments
 from tightbound.evidence.pareto import tail_length
-from tightbound.evidence.rows import members_of
+from tightbound.evidence.rows import posteriors_of
 from tightbound.learn import make_inference
 from tightbound.model import Specification, Start, build
 
@@ -122,7 +122,7 @@ def test_the_samples_asked_for_are_the_samples_used() -> None:
     for n in (1, 65):
         evidence = importance_evidence(p, q, x, n_samples=n, key=KEY, draws_at_once=64)
         given = (jnp.array(x), None, jnp.array(_crc(x)))
-        moments = _moments(p, members_of(p, q, *given, key=KEY), *given, jnp.int32(n), 1, 2, 0.0, key=KEY)
+        moments = _moments(p, posteriors_of(p, q, *given, key=KEY), *given, jnp.int32(n), 1, 2, 0.0, key=KEY)
         np.testing.assert_array_equal(moments.count, n)
         log_w = np.array(
             [[_log_weight(p, q, row, KEY, h, s) for s in range(n)] for row, h in zip(x, _crc(x), strict=True)]
@@ -185,8 +185,8 @@ def test_memory_does_not_grow_with_samples() -> None:
 
     def temporaries(n: int) -> int:
         given = (x, None, jnp.zeros(16, "uint32"))
-        members = members_of(p, q, *given, key=KEY)
-        lowered = _moments.lower(p, members, *given, jnp.int32(n), 125, tail_length(n), 0.0, key=KEY)
+        posteriors = posteriors_of(p, q, *given, key=KEY)
+        lowered = _moments.lower(p, posteriors, *given, jnp.int32(n), 125, tail_length(n), 0.0, key=KEY)
         return lowered.compile().compiled.memory_analysis().temp_size_in_bytes
 
     assert temporaries(100_000) < 1.5 * temporaries(10_000)

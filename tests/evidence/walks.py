@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from linear_gaussian import LinearGaussian
-from members import some
+from posteriors import some
 from scipy import stats
 
 from tightbound.evidence import exact_evidence
@@ -35,13 +35,13 @@ class Same(AbstractInference):
     family: AbstractFamily
     vector: jax.Array
 
-    def numbers(self, p: Any, x: jax.Array, observed: jax.Array | None = None, *, key: jax.Array) -> jax.Array:
+    def parameters(self, p: Any, x: jax.Array, observed: jax.Array | None = None, *, key: jax.Array) -> jax.Array:
         return self.vector
 
-    def member(self, p: Any, numbers: jax.Array) -> AbstractDistribution:
+    def distribution(self, p: Any, numbers: jax.Array) -> AbstractDistribution:
         return self.family(numbers)
 
-    def kept(self, *_: object) -> None:
+    def per_datum(self, *_: object) -> None:
         return None
 
     def search(self, *_: object, **__: object) -> None:

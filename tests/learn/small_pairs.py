@@ -18,7 +18,7 @@ from tightbound.learn import (
     FitState,
     Optimiser,
     Pair,
-    Recipe,
+    TrainingConfig,
     fit,
     loop,
     make_inference,
@@ -54,7 +54,7 @@ def with_network(pair: Pair, wrap: Callable[[Callable], Callable]) -> Pair:
     return eqx.tree_at(lambda a: a.p.decoder.network, pair, wrap(pair.p.decoder.network))
 
 
-def recipe(learning_rate: float = 1e-13, **changes: object) -> Recipe:
+def recipe(learning_rate: float = 1e-13, **changes: object) -> TrainingConfig:
     """A recipe in float64 that hardly moves the parameters, with the bound estimated by samples alone."""
     values = {
         "optimiser": Optimiser(learning_rate, 10**9, clip=None),
@@ -62,7 +62,7 @@ def recipe(learning_rate: float = 1e-13, **changes: object) -> Recipe:
         "dtype": "float64",
         **changes,
     }
-    return Recipe(**values)
+    return TrainingConfig(**values)
 
 
 class Recorder:
@@ -84,7 +84,7 @@ class Recorder:
 def run(
     pair: Pair,
     x: np.ndarray | Dataset,
-    how: Recipe,
+    how: TrainingConfig,
     validation: np.ndarray | Dataset | None = None,
     *,
     epochs: int = 1,

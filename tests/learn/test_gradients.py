@@ -174,12 +174,12 @@ class Foreign(AbstractInference):
     def numbers(
         self, p: GenerativeModel, x: jax.Array, observed: jax.Array | None = None, *, key: jax.Array
     ) -> jax.Array:
-        return self.inner.numbers(p, x, observed, key=key)
+        return self.inner.parameters(p, x, observed, key=key)
 
-    def member(self, p: GenerativeModel, numbers: jax.Array) -> AbstractDistribution:
+    def distribution(self, p: GenerativeModel, numbers: jax.Array) -> AbstractDistribution:
         return TWO
 
-    def kept(self, n_rows: int, dtype: str) -> None:
+    def per_datum(self, n_rows: int, dtype: str) -> None:
         return None
 
     def search(

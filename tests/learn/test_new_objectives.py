@@ -24,10 +24,10 @@ from tightbound.learn import (
     Optimiser,
     Pair,
     PartiallyImportanceWeighted,
-    Recipe,
     Renyi,
     Schedule,
     TotalCorrelation,
+    TrainingConfig,
     draw,
 )
 from tightbound.learn.regularisers import Minibatch
@@ -338,7 +338,7 @@ def pair() -> Pair:
 
 def fitted(rate: float = 0.01, **changes: Any) -> Any:
     """Two epochs of two steps."""
-    recipe = Recipe(Optimiser(rate, 10**6), batch_size=6, dtype="float64", **changes)
+    recipe = TrainingConfig(Optimiser(rate, 10**6), batch_size=6, dtype="float64", **changes)
     return run(pair(), ROWS, recipe, epochs=2, seconds_a_call=60)[0]
 
 

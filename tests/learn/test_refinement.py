@@ -19,10 +19,10 @@ from tightbound.learn import (
     Optimiser,
     Pair,
     PerDatum,
-    Recipe,
     Refinement,
     Schedule,
     SemiAmortised,
+    TrainingConfig,
     exact_posterior,
     gap_of_best_diagonal,
     mutual_information,
@@ -221,7 +221,7 @@ def test_the_exact_posterior_of_discrete_latents_is_bayes_rule_and_leaves_no_gap
 def test_with_exact_inference_the_bound_is_the_evidence_and_rises_at_every_step() -> None:
     """A few full-batch steps: generalised expectation-maximisation."""
     pair = bits_pair()
-    recipe = Recipe(Optimiser(0.02, 10**6), ELBO(), Enumeration(), batch_size=24, dtype="float64")
+    recipe = TrainingConfig(Optimiser(0.02, 10**6), ELBO(), Enumeration(), batch_size=24, dtype="float64")
     result, _ = run(pair, np.asarray(BITS), recipe, epochs=12, seconds_a_call=60)
     bounds = [epoch.train_bound for epoch in result.history]
     assert np.all(np.diff(bounds) > 0)
@@ -256,7 +256,7 @@ def information_of(spread: float, scale: float, n: int = 60) -> float:
         (jnp.array([[spread, 0.0]]), jnp.array([0.0, raw])),
     )
     model = LinearGaussian(np.ones((1, 1)), np.zeros(1), 1.0)
-    recipe = Recipe(Optimiser(0.1, 1), dtype="float64")
+    recipe = TrainingConfig(Optimiser(0.1, 1), dtype="float64")
     rows = Dataset(jnp.arange(n, dtype="float64")[:, None])
     found = eqx.filter_jit(mutual_information)(Pair(model.p(), Amortised(encoder)), recipe, rows, key=KEY)
     return float(found)
@@ -287,8 +287,8 @@ def test_aggressive_learning_steps_on_q_alone_and_then_stops() -> None:
     """With p's step so small and q's many: q moves more than without; once information no longer rises, no more."""
     rows = np.asarray(X)
 
-    def recipe(steps: int) -> Recipe:
-        return Recipe(Optimiser(0.01, 10**6), batch_size=10, encoder_steps=steps, dtype="float64")
+    def recipe(steps: int) -> TrainingConfig:
+        return TrainingConfig(Optimiser(0.01, 10**6), batch_size=10, encoder_steps=steps, dtype="float64")
 
     start = network_pair()
     (one, _), (many, recorder) = (run(start, rows, recipe(steps), epochs=1) for steps in (1, 6))
@@ -310,7 +310,7 @@ def test_aggressive_learning_steps_on_q_alone_and_then_stops() -> None:
 
 def test_extra_steps_on_q_are_refused_where_there_is_no_encoder_alone() -> None:
     pair, loop = network_pair(), Refinement(2)
-    recipe = Recipe(Optimiser(0.01, 10), encoder_steps=3, dtype="float64", kl_weight=Schedule())
+    recipe = TrainingConfig(Optimiser(0.01, 10), encoder_steps=3, dtype="float64", kl_weight=Schedule())
     for q in (PerDatum(DIAGONAL, loop), SemiAmortised(pair.q.encoder, loop)):
         with pytest.raises(ValueError, match=rf"encoder_steps above 1 .*got {type(q).__name__}; use encoder_steps=1"):
             run(Pair(pair.p, q), np.asarray(X), recipe)

@@ -18,8 +18,8 @@ from tightbound.learn import (
     FitResult,
     Optimiser,
     Pair,
-    Recipe,
     Stored,
+    TrainingConfig,
     View,
     batch_shape,
     fit,
@@ -32,7 +32,7 @@ from tightbound.model import Specification, Start, build
 ROWS = np.random.default_rng(4).normal(size=(37, 3))
 SEEN = np.random.default_rng(5).random((37, 3)) < 0.8
 VALIDATION = Dataset(jnp.asarray(ROWS[:9]))
-HOW = Recipe(Optimiser(0.01, 40), batch_size=8, dtype="float64")
+HOW = TrainingConfig(Optimiser(0.01, 40), batch_size=8, dtype="float64")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -81,7 +81,7 @@ class Blocks(AbstractSource):
             yield Stored(x, seen, rows)
 
 
-def learnt(train: AbstractSource, recipe: Recipe = HOW, pair: Pair | None = None, epochs: int = 3) -> FitResult:
+def learnt(train: AbstractSource, recipe: TrainingConfig = HOW, pair: Pair | None = None, epochs: int = 3) -> FitResult:
     return fit(pair or network_pair(seed=1), train, VALIDATION, recipe, epochs=epochs, key=KEY)
 
 

@@ -90,7 +90,7 @@ def bag_of_words() -> learn.Pair:
 
 def test_a_fit_from_sparse_rows_is_the_fit_from_dense_ones_to_the_bits() -> None:
     x = np.minimum(COUNTS, 50)
-    recipe = learn.Recipe(learn.Optimiser(0.02, 60), batch_size=17, dtype="float64")
+    recipe = learn.TrainingConfig(learn.Optimiser(0.02, 60), batch_size=17, dtype="float64")
 
     def fit(data: list[learn.Dataset]) -> learn.FitResult:
         return learn.fit(bag_of_words(), data[0], data[1], recipe, epochs=6, key=KEY)

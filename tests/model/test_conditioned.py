@@ -168,7 +168,7 @@ def test_a_conditioned_model_learns_what_the_condition_does() -> None:
     decoder = conditioned_decoder(MLP(3, 3, (), key=KEY), head, 1, rows[:, 3:], inputs=inputs, conditions=(3, 4))
     encoder = Encoder(MLP(5, 2, (), key=KEY), DiagonalGaussianFamily(1), CentredInputs(jnp.array(rows.mean(axis=0))))
     pair = learn.Pair(GenerativeModel(StandardGaussian(1), decoder), learn.Amortised(encoder))
-    recipe = learn.Recipe(learn.Optimiser(0.03, 1800), batch_size=50, dtype="float64")
+    recipe = learn.TrainingConfig(learn.Optimiser(0.03, 1800), batch_size=50, dtype="float64")
     data = learn.Dataset(jnp.array(rows[:300]))
     fitted = learn.fit(pair, data, learn.Dataset(jnp.array(rows[300:])), recipe, epochs=300, key=KEY).pair
     covariance = np.outer([1, -0.5, 0.3], [1, -0.5, 0.3]) + 0.09 * np.eye(3)

@@ -13,7 +13,7 @@ from scipy import integrate, stats
 from scipy.special import expit
 
 from tightbound.evidence import importance_evidence
-from tightbound.learn import Amortised, Dataset, ImportanceWeighted, Optimiser, Pair, Recipe, draw, fit
+from tightbound.learn import Amortised, Dataset, ImportanceWeighted, Optimiser, Pair, TrainingConfig, draw, fit
 from tightbound.model import (
     MLP,
     CategoricalCells,
@@ -305,7 +305,7 @@ def fitted_bias(learned: bool, rows: np.ndarray, seen: np.ndarray) -> float:
     mechanism = self_masking(rows, seen, sign=1, strength=strength, learned=learned, columns=[1])
     start = pair(mechanism)
     steps = 300
-    recipe = Recipe(
+    recipe = TrainingConfig(
         Optimiser(0.03, steps, warmup_steps=20), objective=ImportanceWeighted(10), batch_size=50, dtype="float64"
     )
     data = Dataset(jnp.array(np.where(seen, rows, 0)), jnp.array(seen))

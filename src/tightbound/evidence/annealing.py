@@ -8,9 +8,9 @@ from jaxtyping import PRNGKeyArray
 from numpy.typing import NDArray
 
 from tightbound.evidence.chunks import CHAIN_ROWS_AT_ONCE, by_chunks
-from tightbound.evidence.hmc_chains import GROUP, N_LEAPFROG, N_SCOUTS, Walkers
+from tightbound.evidence.hmc_chains import GROUP, N_ADAPTATION_CHAINS, N_LEAPFROG, RowChains
 from tightbound.evidence.result import Evidence, Method
-from tightbound.evidence.rows import members_of, rows_of
+from tightbound.evidence.rows import posteriors_of, rows_of
 from tightbound.evidence.simulation import simulate
 from tightbound.evidence.weights import ess_and_khat, logmeanexp
 from tightbound.learn import AbstractInference, plain_prior
@@ -54,8 +54,8 @@ def annealed_evidence(
     after the move at b_t, log w = sum_t (b_t - b_(t-1)) [log p(x, z_(t-1)) - log q(z_(t-1) | x)], and
     E[w] = p(x): the log of their mean is a lower bound of log p(x) in expectation, as for plain importance sampling,
     to which one step (K = 1) comes down. Moves are Hamiltonian, in the coordinates in which q is standard; their step
-    size is found by a few further chains of the row (`N_SCOUTS`) that are not counted, so that the counted ones stay
-    exactly right.
+    size is found by a few further chains of the row (`N_ADAPTATION_CHAINS`) that are not counted, so that the counted
+    ones stay exactly right.
 
     Args:
         p, q, x, observed, key, on_progress: as for `importance_evidence`; the row's own noise here too.
@@ -66,7 +66,7 @@ def annealed_evidence(
         resample: sequential Monte Carlo: groups of 8 chains drop low weights for copies of high ones on the way.
             The standard error, the effective size and `n_samples` are then of groups.
         chains_at_once: how many are held in memory, all rows together. A row with more chains than that takes several
-            passes, each with noise and scouts of its own; else it changes nothing.
+            passes, each with noise and adaptation chains of its own; else it changes nothing.
 
     Returns an `Evidence` in the model's units; its `elbo` is the mean first weight's, that of q.
     Raises `ValueError` for models with discrete latents and numbers that cannot be used.
@@ -80,29 +80,29 @@ def annealed_evidence(
         schedule = information_schedule(p, q, n_steps, key=key)
     b = _checked(schedule, x.dtype)
     unit = GROUP if resample else 1
-    at_once = max(unit, min(n_chains, (chains_at_once - N_SCOUTS) // unit * unit))
+    at_once = max(unit, min(n_chains, (chains_at_once - N_ADAPTATION_CHAINS) // unit * unit))
     passes = -(-n_chains // at_once)
-    rows_at_once = max(1, chains_at_once // (at_once + N_SCOUTS))
+    rows_at_once = max(1, chains_at_once // (at_once + N_ADAPTATION_CHAINS))
     options: dict[str, Any] = {"n_chains": at_once, "n_leapfrog": n_leapfrog, "resample": resample}
     options["key"] = Stream.ANNEALING.of(key)
 
     def annealed(*rows: Any) -> list[NDArray[Any]]:
-        members = members_of(p, q, *rows, key=key)
-        found = [_annealed(Walkers(p, members, *rows, which=i, **options), b) for i in range(passes)]
+        posteriors = posteriors_of(p, q, *rows, key=key)
+        found = [_annealed(RowChains(p, posteriors, *rows, which=i, **options), b) for i in range(passes)]
         return [np.concatenate(each, axis=1)[:, :n_chains] for each in zip(*found, strict=True)]
 
     rows = rows_of(p, x, observed)
     log_w, first, odd = by_chunks(annealed, *rows, rows_at_once=rows_at_once, on_progress=on_progress)
-    # The scouts' gradients count too, and those of the look at the start: they are work that was done.
-    work = (n_chains + passes * N_SCOUTS) * 3 * n_leapfrog * (len(b) - 1)
+    # The adaptation chains' gradients count too, and those of the look at the start: they are work that was done.
+    work = (n_chains + passes * N_ADAPTATION_CHAINS) * 3 * n_leapfrog * (len(b) - 1)
     return summarised(log_w, first, odd, group=unit, work=work)
 
 
-def _annealed(walkers: Walkers, b: Schedule) -> tuple[NDArray[Any], ...]:
+def _annealed(chains: RowChains, b: Schedule) -> tuple[NDArray[Any], ...]:
     """Log weights of the chains that count, those of q among them, and which are not numbers, each (n, c)."""
-    walked = walkers.forward(b)
-    log_w = walkers.log_weight
-    return log_w, walked.increments[:, 0, : log_w.shape[1]], walked.odd
+    trajectory = chains.forward(b)
+    log_w = chains.log_weight
+    return log_w, trajectory.increments[:, 0, : log_w.shape[1]], trajectory.odd
 
 
 def information_schedule(
@@ -128,8 +128,8 @@ def information_length(p: GenerativeModel, q: AbstractInference, *, key: PRNGKey
     keyed = Stream.PILOT.of(key)
 
     def increments(*rows: Any) -> NDArray[np.float64]:
-        members = members_of(p, q, *rows, key=keyed)
-        return Walkers(p, members, *rows, n_chains=N_CHAINS, key=keyed).forward(grid).increments
+        posteriors = posteriors_of(p, q, *rows, key=keyed)
+        return RowChains(p, posteriors, *rows, n_chains=N_CHAINS, key=keyed).forward(grid).increments
 
     values = by_chunks(increments, *rows_of(p, made, None), rows_at_once=CHAIN_ROWS_AT_ONCE)
     # (rows, steps, chains); a robust spread, for a single chain far out would take all steps for itself.

@@ -19,7 +19,7 @@ from tightbound.evidence.annealing import (
 )
 from tightbound.evidence.chunks import CHAIN_ROWS_AT_ONCE, ROWS_AT_ONCE
 from tightbound.evidence.exact import FEW_STATES, exact_evidence, exact_method
-from tightbound.evidence.hmc_chains import FULL_UP_TO, N_SCOUTS
+from tightbound.evidence.hmc_chains import FULL_UP_TO, N_ADAPTATION_CHAINS
 from tightbound.evidence.importance import importance_evidence
 from tightbound.evidence.result import CAREFUL_KHAT, CAREFUL_SLOPE, PER_ROW, Evidence, Method, Reliability
 from tightbound.learn import CONVERGED, AbstractInference, PerDatum, Refinement, plain_prior
@@ -31,13 +31,13 @@ TOLERANCE = 0.1
 """Standard error that is asked for when nothing is said, nats a row."""
 DEFENSIVE_SHARE = 0.1
 REFINING_STEPS = 50
-LADDER = (50, 200, 800)
+TEMPERATURES = (50, 200, 800)
 """Temperatures of the annealing that hard rows go through, one after the other."""
 _METHODS = tuple(Method)
 _LEAST_DRAWS = 8
 _MORE = 10
 _HOPEFUL = 1.5
-"""A rung is tried when the error that it promises is at most so many tolerances; the last one always is."""
+"""A stage is tried when the error that it promises is at most so many tolerances; the last one always is."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, rows done, and rows to do."""
@@ -50,13 +50,13 @@ class Partial:
 
     evidence: Evidence
     """Of all rows; those never reached have a NaN estimate."""
-    rung: NDArray[np.int64]
-    """(n,) the last rung that each row has been through; -1: none."""
+    stage: NDArray[np.int64]
+    """(n,) the last stage that each row has been through; -1: none."""
 
     @property
     def n_done(self) -> int:
         """How many rows have an estimate."""
-        return int(np.sum(self.rung >= 0))
+        return int(np.sum(self.stage >= 0))
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -64,21 +64,21 @@ class Partial:
         columns = {name: np.ascontiguousarray(getattr(self.evidence, name)) for name in PER_ROW if name != "method"}
         codes = np.array([_METHODS.index(method) for method in self.evidence.method], np.int64)
         tolerance = np.array([self.evidence.tolerance], np.float64)
-        return {**columns, "method": codes, "rung": np.ascontiguousarray(self.rung), "tolerance": tolerance}
+        return {**columns, "method": codes, "stage": np.ascontiguousarray(self.stage), "tolerance": tolerance}
 
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]]) -> "Partial":
         """The inverse of `arrays`; raises `ValueError` for others."""
-        if set(arrays) != {*PER_ROW, "rung", "tolerance"}:
+        if set(arrays) != {*PER_ROW, "stage", "tolerance"}:
             raise ValueError("it holds something else")
         columns: dict[str, Any] = {name: arrays[name] for name in PER_ROW}
         columns["method"] = np.array([_METHODS[i] for i in arrays["method"]], dtype=object)
-        return cls(Evidence(**columns, tolerance=float(arrays["tolerance"][0])), arrays["rung"])
+        return cls(Evidence(**columns, tolerance=float(arrays["tolerance"][0])), arrays["stage"])
 
 
 @final
 @dataclasses.dataclass(frozen=True)
-class Rung:
+class Stage:
     """One method at one effort."""
 
     words: str
@@ -139,11 +139,11 @@ def log_evidence(
         return dataclasses.replace(found, tolerance=tolerance)
     if method in ("auto", "adaptive"):
         _check_adaptive(n_samples, n_chains, partial, len(x))
-        rungs = ladder(p, q, n_samples=n_samples, n_chains=n_chains, key=key)
+        stages = stages_of(p, q, n_samples=n_samples, n_chains=n_chains, key=key)
         if method == "auto" and exact_method(p) is Method.QUADRATURE:
-            rungs = [rungs[0], _by_quadrature(p, q, key=key)]
-        climb = _Climb(rungs, tolerance, time_limit, patience, on_progress, on_partial)
-        return climb(x, observed, partial)
+            stages = [stages[0], _by_quadrature(p, q, key=key)]
+        scoring = _Scoring(stages, tolerance, time_limit, patience, on_progress, on_partial)
+        return scoring(x, observed, partial)
 
     def progress(done: int) -> None:
         if on_progress is not None:
@@ -178,7 +178,9 @@ def closer_q(p: GenerativeModel, q: AbstractInference) -> AbstractInference:
     return PerDatum(FullGaussianFamily(p.prior.dim), loop, q)
 
 
-def ladder(p: GenerativeModel, q: AbstractInference, *, n_samples: int, n_chains: int, key: PRNGKeyArray) -> list[Rung]:
+def stages_of(
+    p: GenerativeModel, q: AbstractInference, *, n_samples: int, n_chains: int, key: PRNGKeyArray
+) -> list[Stage]:
     """What "adaptive" tries, cheapest first."""
 
     def importance(q: AbstractInference, n: int, which: int) -> Callable[..., Evidence]:
@@ -191,79 +193,82 @@ def ladder(p: GenerativeModel, q: AbstractInference, *, n_samples: int, n_chains
 
     better = closer_q(p, q)
     more = _MORE * n_samples
-    rungs = [
-        Rung("importance sampling", importance(q, n_samples, 0), ROWS_AT_ONCE, _nothing_known),
-        Rung(f"{more:,} importance samples", importance(q, more, 1), ROWS_AT_ONCE, _with_more_samples),
+    stages = [
+        Stage("importance sampling", importance(q, n_samples, 0), ROWS_AT_ONCE, _nothing_known),
+        Stage(f"{more:,} importance samples", importance(q, more, 1), ROWS_AT_ONCE, _with_more_samples),
     ]
     if better is q:
-        return rungs
-    rungs.append(Rung("refining q", closer(n_samples, 2), ROWS_AT_ONCE, _nothing_known))
+        return stages
+    stages.append(Stage("refining q", closer(n_samples, 2), ROWS_AT_ONCE, _nothing_known))
     if n_states(plain_prior(p)) is not None:
         words = f"{more:,} importance samples of a refined q"
-        return [*rungs, Rung(words, closer(more, 3), ROWS_AT_ONCE, _with_more_samples)]
+        return [*stages, Stage(words, closer(more, 3), ROWS_AT_ONCE, _with_more_samples)]
     length: list[NDArray[np.float64]] = []
 
     def annealed(k: int) -> Callable[..., Evidence]:
         def estimate(x: NDArray[Any], observed: NDArray[np.bool_] | None) -> Evidence:
             if not length:  # measured once, when the first row needs it
                 length.append(information_length(p, better, key=key))
-            counts: dict[str, Any] = {"n_chains": n_chains, "chains_at_once": at_once * (n_chains + N_SCOUTS)}
+            counts: dict[str, Any] = {
+                "n_chains": n_chains,
+                "chains_at_once": at_once * (n_chains + N_ADAPTATION_CHAINS),
+            }
             return annealed_evidence(p, better, x, observed, schedule=equal_steps(length[0], k), key=keys[k], **counts)
 
         return estimate
 
-    keys = {k: jax.random.fold_in(Stream.STAGE.of(key), k) for k in LADDER}
-    at_once = max(1, min(CHAIN_ROWS_AT_ONCE, CHAINS_AT_ONCE // (n_chains + N_SCOUTS)))
-    for k in LADDER:
-        rungs.append(Rung(f"annealing, {k} temperatures", annealed(k), at_once, _with_longer_chains(k)))
-    return rungs
+    keys = {k: jax.random.fold_in(Stream.STAGE.of(key), k) for k in TEMPERATURES}
+    at_once = max(1, min(CHAIN_ROWS_AT_ONCE, CHAINS_AT_ONCE // (n_chains + N_ADAPTATION_CHAINS)))
+    for k in TEMPERATURES:
+        stages.append(Stage(f"annealing, {k} temperatures", annealed(k), at_once, _with_longer_chains(k)))
+    return stages
 
 
-class _Climb:
-    """Takes rows up the ladder, piece by piece."""
+class _Scoring:
+    """Takes rows from stage to stage, piece by piece."""
 
     def __init__(
         self,
-        rungs: list[Rung],
+        stages: list[Stage],
         tolerance: float,
         time_limit: float | None,
         patience: float | None,
         on_progress: Progress | None,
         on_partial: Callable[[Partial], None] | None,
     ):
-        self._rungs, self._tolerance, self._limit, self._patience = rungs, tolerance, time_limit, patience
+        self._stages, self._tolerance, self._limit, self._patience = stages, tolerance, time_limit, patience
         self._on_progress, self._on_partial = on_progress, on_partial
         self._start = self._first_done = time.monotonic()
 
     def __call__(self, x: NDArray[Any], observed: NDArray[np.bool_] | None, partial: Partial | None) -> Evidence:
         at = partial or Partial(_blank(len(x), self._tolerance), np.full(len(x), -1))
         at = dataclasses.replace(at, evidence=dataclasses.replace(at.evidence, tolerance=self._tolerance))
-        for number, rung in enumerate(self._rungs):
+        for number, stage in enumerate(self._stages):
             rows = self._who(at, number)
             if number == 1:
                 self._first_done = time.monotonic()
-            for done, piece in _pieces(rows, rung.rows_at_once):
+            for done, piece in _pieces(rows, stage.rows_at_once):
                 if self._over(number, at, len(x)):
                     return at.evidence
 
-                found = rung.estimate(x[piece], None if observed is None else observed[piece])
+                found = stage.estimate(x[piece], None if observed is None else observed[piece])
 
                 at = _advanced(at, piece, found, number)
                 if self._on_partial is not None:
                     self._on_partial(at)
                 if self._on_progress is not None:
-                    self._on_progress(rung.words, done + len(piece), len(rows))
+                    self._on_progress(stage.words, done + len(piece), len(rows))
         return at.evidence
 
     def _who(self, at: Partial, number: int) -> NDArray[np.intp]:
-        """The rows that this rung is for."""
+        """The rows that this stage is for."""
         if number == 0:
-            return np.flatnonzero(at.rung < 0)
+            return np.flatnonzero(at.stage < 0)
         flags = at.evidence.reliability
         needy = np.array([f not in (Reliability.GOOD, Reliability.NOT_FINITE) for f in flags], dtype=bool)
-        hopeful = self._rungs[number].promised(at.evidence) <= _HOPEFUL * self._tolerance
-        last = number == len(self._rungs) - 1
-        return np.flatnonzero(needy & (at.rung < number) & (hopeful | last))
+        hopeful = self._stages[number].promised(at.evidence) <= _HOPEFUL * self._tolerance
+        last = number == len(self._stages) - 1
+        return np.flatnonzero(needy & (at.stage < number) & (hopeful | last))
 
     def _over(self, number: int, at: Partial, n: int) -> bool:
         now = time.monotonic()
@@ -288,9 +293,9 @@ def _advanced(at: Partial, rows: NDArray[np.intp], found: Evidence, number: int)
     spent = at.evidence.work[rows]
     found = dataclasses.replace(found, work=found.work + spent)
     evidence = at.evidence.with_rows(rows, found, elbo=number == 0)
-    rung = at.rung.copy()
-    rung[rows] = number
-    return Partial(evidence, rung)
+    stage = at.stage.copy()
+    stage[rows] = number
+    return Partial(evidence, stage)
 
 
 def _blank(n: int, tolerance: float) -> Evidence:
@@ -312,11 +317,11 @@ def _with_more_samples(evidence: Evidence) -> NDArray[np.float64]:
 
 def _with_longer_chains(k: int) -> Callable[[Evidence], NDArray[np.float64]]:
     def promised(evidence: Evidence) -> NDArray[np.float64]:
-        if k == LADDER[0]:
+        if k == TEMPERATURES[0]:
             return np.zeros(evidence.n_rows)
         # The variance of log w falls as 1 / K (Neal, 2001); weights near log-normal: cv^2 = exp(variance) - 1.
         c = np.maximum(evidence.n_samples, 1)
-        variance = np.log(np.maximum(c / np.maximum(evidence.ess, 1), 1)) * LADDER[LADDER.index(k) - 1] / k
+        variance = np.log(np.maximum(c / np.maximum(evidence.ess, 1), 1)) * TEMPERATURES[TEMPERATURES.index(k) - 1] / k
         return np.asarray(np.sqrt(np.expm1(variance) / c))
 
     return promised
@@ -336,11 +341,11 @@ def _cheaply_exact(p: GenerativeModel) -> bool:
     return method is not None and (method is not Method.ENUMERATION or (n_states(plain_prior(p)) or 0) <= FEW_STATES)
 
 
-def _by_quadrature(p: GenerativeModel, q: AbstractInference, *, key: PRNGKeyArray) -> Rung:
+def _by_quadrature(p: GenerativeModel, q: AbstractInference, *, key: PRNGKeyArray) -> Stage:
     def estimate(x: NDArray[Any], observed: NDArray[np.bool_] | None) -> Evidence:
         return exact_evidence(p, q, x, observed, key=key)
 
-    return Rung("adaptive quadrature", estimate, ROWS_AT_ONCE, _nothing_known)
+    return Stage("adaptive quadrature", estimate, ROWS_AT_ONCE, _nothing_known)
 
 
 def _check_adaptive(n_samples: Any, n_chains: Any, partial: Partial | None, n_rows: int) -> None:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from tightbound.evidence.annealing import check_continuous, check_counts, information_schedule
 from tightbound.evidence.chunks import CHAIN_ROWS_AT_ONCE, by_chunks
-from tightbound.evidence.hmc_chains import Walkers
+from tightbound.evidence.hmc_chains import RowChains
 from tightbound.evidence.result import Mean, mean_over_rows
-from tightbound.evidence.rows import members_of, rows_of
+from tightbound.evidence.rows import posteriors_of, rows_of
 from tightbound.evidence.simulation import simulate
 from tightbound.evidence.weights import logmeanexp
 from tightbound.learn import AbstractInference
@@ -110,7 +110,7 @@ def bidirectional(
 ) -> Bracket:
     """Both bounds on rows that the model itself makes, where an exact posterior draw is known: the z that made the row.
 
-    E[log (1/C) sum w] <= log p(x) <= E[-log (1/C) sum 1/w'], with w' the weights of the same walk backwards. Their
+    E[log (1/C) sum w] <= log p(x) <= E[-log (1/C) sum 1/w'], with w' the weights of the same run backwards. Their
     distance bounds the error of annealing with so many temperatures and chains on this model, from both sides.
 
     Args:
@@ -178,17 +178,17 @@ def _run(
 ) -> Bracket:
     def both_ways(x: Any, observed: Any, hashes: Any, z: Any) -> tuple[NDArray[Any], ...]:
         rows = (x, observed, hashes)
-        walkers = Walkers(p, members_of(p, q, *rows, key=key), *rows, n_chains=n_chains, key=key)
-        step_size = walkers.forward(schedule).step_size
-        there, rhat = walkers.log_weight, np.full(len(x), np.nan)
+        chains = RowChains(p, posteriors_of(p, q, *rows, key=key), *rows, n_chains=n_chains, key=key)
+        step_size = chains.forward(schedule).step_size
+        there, rhat = chains.log_weight, np.full(len(x), np.nan)
         if z is None:
-            long = walkers.onward(n_moves).quantities[:, 1:]
+            long = chains.onward(n_moves).quantities[:, 1:]
             rhat = np.array([np.max(_split_rhat(trace[n_moves // 2 :])) for trace in long.astype(float)])
-            walkers.stay()
+            chains.stay()
         else:
-            walkers.place(z)
-        walkers.backward(schedule, step_size)
-        return there, walkers.log_weight, rhat
+            chains.place(z)
+        chains.backward(schedule, step_size)
+        return there, chains.log_weight, rhat
 
     rows = (*rows_of(p, x, observed), z)
     there, back, rhat = by_chunks(both_ways, *rows, rows_at_once=CHAIN_ROWS_AT_ONCE, on_progress=on_progress)

@@ -20,7 +20,7 @@ WIDEST_NAME = 30
 ROWS_NAMED = 5
 
 
-class Verdict(enum.Enum):
+class Significance(enum.Enum):
     """What a difference of two means says; the values are sentences."""
 
     CLEAR = "The difference is clear: more than 2 of its standard errors and 2 of its Monte Carlo errors."
@@ -33,11 +33,11 @@ class Verdict(enum.Enum):
 
 
 _SHORT = {
-    Verdict.CLEAR: "clear",
-    Verdict.ESTIMATES: "within the estimates' error",
-    Verdict.ROWS: "within the rows' error",
-    Verdict.NOT_FINITE: "rows without density",
-    Verdict.SAME: "reference",
+    Significance.CLEAR: "clear",
+    Significance.ESTIMATES: "within the estimates' error",
+    Significance.ROWS: "within the rows' error",
+    Significance.NOT_FINITE: "rows without density",
+    Significance.SAME: "reference",
 }
 
 
@@ -54,7 +54,7 @@ class Difference:
     """Paired: sd of the rows' differences / sqrt(n); NaN for one row."""
     monte_carlo_error: float
     """sqrt(sum of both models' squared row errors) / n."""
-    verdict: Verdict
+    verdict: Significance
 
     def __str__(self) -> str:
         return (
@@ -116,10 +116,10 @@ class Comparison:
         against = self.names[self.best] if reference is None else reference
         (values, errors), (others, other_errors) = self._row(name), self._row(against)
         if name == against:
-            return Difference(name, against, 0.0, 0.0, 0.0, Verdict.SAME)
+            return Difference(name, against, 0.0, 0.0, 0.0, Significance.SAME)
         if not (np.isfinite(values).all() and np.isfinite(others).all()):
             value = _of_not_finite(np.isfinite(values).all(), np.isfinite(others).all())
-            return Difference(name, against, value, np.nan, np.nan, Verdict.NOT_FINITE)
+            return Difference(name, against, value, np.nan, np.nan, Significance.NOT_FINITE)
         gaps = values - others
         value, spread = float(np.mean(gaps)), _spread(gaps)
         noise = float(np.sqrt(np.sum(errors**2 + other_errors**2)) / self.n_rows)
@@ -137,11 +137,13 @@ class Comparison:
         self._row(model)
         others = [name for name in (self.names if baselines is None else baselines) if name != model]
         found = [self.difference(name, model) for name in others]
-        better = [gap for gap in found if gap.value > 0 and gap.verdict in (Verdict.CLEAR, Verdict.NOT_FINITE)]
+        better = [
+            gap for gap in found if gap.value > 0 and gap.verdict in (Significance.CLEAR, Significance.NOT_FINITE)
+        ]
         if not better:
             return None
         top = max(better, key=lambda gap: self.mean(gap.name).value)
-        if top.verdict is Verdict.NOT_FINITE:
+        if top.verdict is Significance.NOT_FINITE:
             return (
                 f"The baseline {top.name} gives every row a density, and {model} gives none to "
                 f"{_listed(self.rows_not_finite(model))}: look for values far outside the training data."
@@ -261,17 +263,17 @@ def _of_not_finite(model: bool | np.bool_, reference: bool | np.bool_) -> float:
     return float("-inf") if reference else float("nan")
 
 
-def _verdict(value: float, standard_error: float, monte_carlo_error: float) -> Verdict:
+def _verdict(value: float, standard_error: float, monte_carlo_error: float) -> Significance:
     if abs(value) > CLEAR * standard_error and abs(value) > CLEAR * monte_carlo_error:
-        return Verdict.CLEAR
+        return Significance.CLEAR
     # The estimators first: their error is the one that can be bought down without other rows.
     if monte_carlo_error > 0 and abs(value) <= CLEAR * monte_carlo_error:
-        return Verdict.ESTIMATES
-    return Verdict.ROWS
+        return Significance.ESTIMATES
+    return Significance.ROWS
 
 
 def _of(gap: Difference) -> str:
-    if gap.verdict is Verdict.SAME:
+    if gap.verdict is Significance.SAME:
         return f"{'best':>11}"
     return f"{gap.value:>+11.3f} {gap.standard_error:>7.3f} {_SHORT[gap.verdict]}"
 

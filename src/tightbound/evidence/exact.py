@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tightbound.evidence.chunks import Chunk, chunks, joined
 from tightbound.evidence.quadrature import quadrature
 from tightbound.evidence.result import Evidence, Method
-from tightbound.evidence.rows import Members, members_of, rows_of
+from tightbound.evidence.rows import Posteriors, posteriors_of, rows_of
 from tightbound.evidence.weights import draw
 from tightbound.learn import AbstractInference, check_linear_gaussian, exact_posterior, plain_prior
 from tightbound.model import MOST_STATES, GenerativeModel, all_states, n_states
@@ -86,10 +86,10 @@ def _exactly(
 ) -> list[NDArray[Any]]:
     """log p(x), its error, the work, weights that are none, the ELBO and its error, of a chunk's own rows."""
     x, observed, hashes = chunk.arrays
-    members = members_of(p, q, *chunk.arrays, key=key)
-    bound = [np.asarray(a, float) for a in chunk.own(_elbo(p, members, x, observed, hashes, key=key))]
+    posteriors = posteriors_of(p, q, *chunk.arrays, key=key)
+    bound = [np.asarray(a, float) for a in chunk.own(_elbo(p, posteriors, x, observed, hashes, key=key))]
     if method is Method.QUADRATURE:
-        return [*quadrature(p, *_middle_of_q(p, members), x, observed, chunk.size), *bound]
+        return [*quadrature(p, *_middle_of_q(p, posteriors), x, observed, chunk.size), *bound]
     function = _summed if method is Method.ENUMERATION else _closed_form
     values = np.asarray(chunk.own(function(p, x, observed)), float)
     work = np.full(chunk.size, n_states(plain_prior(p)) or 1)
@@ -133,22 +133,22 @@ def _summed(p: GenerativeModel, x: Float[Array, "n d"], observed: Bool[Array, "n
 
 @eqx.filter_jit
 def _elbo(
-    p: GenerativeModel, members: Members, x: Array, observed: Array | None, hashes: Array, *, key: PRNGKeyArray
+    p: GenerativeModel, posteriors: Posteriors, x: Array, observed: Array | None, hashes: Array, *, key: PRNGKeyArray
 ) -> tuple[Array, Array]:
     def one(x: Array, mask: Array | None, found: Any, h: Array) -> tuple[Array, Array]:
         def log_weight(key: PRNGKeyArray) -> Array:
-            return draw(p, members.member(p, found), x, mask, key=key).log_weight
+            return draw(p, posteriors.of_row(p, found), x, mask, key=key).log_weight
 
         values = jax.vmap(log_weight)(jax.random.split(jax.random.fold_in(key, h), _ELBO_DRAWS))
         return jnp.mean(values), jnp.std(values, ddof=1) / _ELBO_DRAWS**0.5
 
-    return jax.vmap(one)(x, observed, members.found, hashes)
+    return jax.vmap(one)(x, observed, posteriors.found, hashes)
 
 
 @eqx.filter_jit
-def _middle_of_q(p: GenerativeModel, members: Members) -> tuple[Array, Array]:
+def _middle_of_q(p: GenerativeModel, posteriors: Posteriors) -> tuple[Array, Array]:
     def one(found: Any) -> tuple[Array, Array]:
-        q = members.member(p, found)
+        q = posteriors.of_row(p, found)
         return q.mean, q.variance**0.5
 
-    return jax.vmap(one)(members.found)
+    return jax.vmap(one)(posteriors.found)

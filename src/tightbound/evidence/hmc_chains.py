@@ -1,8 +1,8 @@
 """Chains of Hamiltonian moves for some rows at once: one program for every length, direction and start.
 
-A walk is a list of moves, each at a temperature, after each of which a multiple of log p(x, z) - log q(z) is added to
+A run is a list of moves, each at a temperature, after each of which a multiple of log p(x, z) - log q(z) is added to
 the chain's log weight. From q to the posterior, back, and on at the posterior are three such lists, and the program,
-whose compilation takes longer than most walks, does not depend on what is in them.
+whose compilation takes longer than most runs, does not depend on what is in them.
 """
 
 from typing import Any, NamedTuple, final
@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import NDArray
 
 from tightbound.evidence.hmc import Path, Point, move, path_of
-from tightbound.evidence.rows import Members
+from tightbound.evidence.rows import Posteriors
 from tightbound.model import DiagonalGaussian, FullGaussian, GenerativeModel
 from tightbound.model.streams import Stream
 
@@ -25,14 +25,14 @@ N_LEAPFROG = 3
 FURTHEST = 2.0
 """How far a move may go, in q's units: a quarter of a turn (1.6) is where a Gaussian forgets its start, and after half
 a turn (3.1) it is back at its mirror image."""
-N_SCOUTS = 4
+N_ADAPTATION_CHAINS = 4
 """Chains of each row that find the step size for the others, and are not counted."""
 ACCEPTANCE = 0.75
 """What the step size aims at; between the 0.65 that is best for long trajectories (Beskos et al., 2013) and 1."""
 GROUP = 8
 """Chains that resample among each other; groups stay independent, and so give the standard error."""
 AT_ONCE = 64
-"""Moves of one call of the program; longer walks take several."""
+"""Moves of one call of the program; longer runs take several."""
 FULL_UP_TO = 64
 """Latents up to which a Gaussian q is written with its whole covariance: one program for all of them."""
 _FIRST_STEP = 0.5
@@ -60,7 +60,7 @@ class Sum(NamedTuple):
 
 
 class Chains(NamedTuple):
-    """Where the chains of a row (or of many) are: those that count, and behind them the scouts."""
+    """Where the chains of a row (or of many) are: those that count, and behind them the adaptation chains."""
 
     points: Point
     log_weight: Sum
@@ -69,7 +69,7 @@ class Chains(NamedTuple):
 
 
 class Moves(NamedTuple):
-    """A walk, or the part of it that one call makes; the first `length` entries of each array."""
+    """A run, or the part of it that one call makes; the first `length` entries of each array."""
 
     b: Float[Array, " t"]
     """The temperature of each move. What is called the first move only looks at where the chains start."""
@@ -78,10 +78,10 @@ class Moves(NamedTuple):
     resampled: Float[Array, " t"]
     """1 where resampling may follow, else 0."""
     first: Array
-    """The number of the first of them in the whole walk."""
+    """The number of the first of them in the whole run."""
     length: Array
     adapting: Array
-    """Whether scouts set the step size; else it is given."""
+    """Whether adaptation chains set the step size; else it is given."""
     phase: Array
     """Which of a row's keys the noise comes from."""
 
@@ -99,7 +99,7 @@ class Trace(NamedTuple):
 
 
 @final
-class Walked:
+class Trajectory:
     """A trace of rows on the host, with a first axis for the rows."""
 
     def __init__(self, parts: list[Trace], counts: list[int], n_chains: int):
@@ -133,11 +133,11 @@ class Walked:
 
 
 @final
-class Walkers:
-    """The chains of some rows (n of them, together), which walk where they are told to.
+class RowChains:
+    """The chains of some rows (n of them, together), which go where they are told to.
 
     Args:
-        p, members: model and q of the rows; x (n, d), observed (n, d) or None, hashes (n,): the rows.
+        p, posteriors: model and q of the rows; x (n, d), observed (n, d) or None, hashes (n,): the rows.
         n_chains: how many count.
         n_leapfrog: gradients a move.
         resample: whether groups of 8 chains drop low weights for copies of high ones on the way from q.
@@ -148,7 +148,7 @@ class Walkers:
     def __init__(
         self,
         p: GenerativeModel,
-        members: Members,
+        posteriors: Posteriors,
         x: Array,
         observed: Array | None,
         hashes: Array,
@@ -159,8 +159,8 @@ class Walkers:
         which: int = 0,
         key: PRNGKeyArray,
     ):
-        self._members, self._keys, self._start = _begin(
-            p, members, x, observed, hashes, jnp.uint32(which), n_chains + N_SCOUTS, key=key
+        self._posteriors, self._keys, self._start = _begin(
+            p, posteriors, x, observed, hashes, jnp.uint32(which), n_chains + N_ADAPTATION_CHAINS, key=key
         )
         self._p, self._x, self._observed = p, x, observed
         self._static = (n_chains, n_leapfrog, resample)
@@ -168,22 +168,22 @@ class Walkers:
 
     @property
     def log_weight(self) -> NDArray[np.float64]:
-        """(n, c) of the last walk, of the chains that count."""
+        """(n, c) of the last run, of the chains that count."""
         return np.asarray(self._chains.log_weight.value, float) + np.asarray(self._chains.log_weight.lost, float)
 
-    def forward(self, schedule: NDArray[np.float64]) -> Walked:
+    def forward(self, schedule: NDArray[np.float64]) -> Trajectory:
         """From q to the posterior, at the temperatures b_0 = 0 < ... < b_K = 1; no move at the last: it would change
         no weight."""
         self._chains = _at(self._start, *self._static[:2])
         may_resample = np.arange(len(schedule) - 1) < len(schedule) - 2
-        return self._walk(schedule[:-1], np.diff(schedule), _FORWARD, may_resample)
+        return self._run(schedule[:-1], np.diff(schedule), _FORWARD, may_resample)
 
-    def onward(self, n_moves: int) -> Walked:
+    def onward(self, n_moves: int) -> Trajectory:
         """`n_moves` at the posterior, from places of the forward chains that their weights have picked."""
         self._stand(_picked(self._chains, self._keys, self._static[0]))
         length = n_moves + 1
         sizes = np.repeat(np.exp(np.asarray(self._chains.log_step))[:, None], length, axis=1)
-        return self._walk(np.ones(length), np.zeros(length), _ON, np.zeros(length), sizes)
+        return self._run(np.ones(length), np.zeros(length), _ON, np.zeros(length), sizes)
 
     def stay(self) -> None:
         """From here on the chains are draws of the posterior; what they have weighed is forgotten."""
@@ -191,9 +191,9 @@ class Walkers:
 
     def place(self, z: Array) -> None:
         """All chains of each row to its z, (n, k)."""
-        self._stand(_coordinates(self._p, self._members, self._x, self._observed, z, self._static[0]))
+        self._stand(_coordinates(self._p, self._posteriors, self._x, self._observed, z, self._static[0]))
 
-    def backward(self, schedule: NDArray[np.float64], step_size: NDArray[Any]) -> Walked:
+    def backward(self, schedule: NDArray[np.float64], step_size: NDArray[Any]) -> Trajectory:
         """From draws of the posterior back to q; E[1 / w] = 1 / p(x).
 
         `step_size` (n, K) is what `forward` had at each temperature: found by chains that never saw these.
@@ -201,20 +201,20 @@ class Walkers:
         """
         sizes = np.concatenate([step_size[:, :1], step_size[:, :0:-1]], axis=1)
         b = np.concatenate([schedule[-1:], schedule[-2:0:-1]])
-        return self._walk(b, np.diff(schedule)[::-1], _BACK, np.zeros(len(b)), sizes)
+        return self._run(b, np.diff(schedule)[::-1], _BACK, np.zeros(len(b)), sizes)
 
     def _stand(self, u: Array | NDArray[Any]) -> None:
-        """The chains that count at these places, (n, c, k); scouts have nothing to find there and go along."""
-        self._chains = _at(_with_scouts(jnp.asarray(u)), *self._static[:2], self._chains.log_step)
+        """The chains that count at these places, (n, c, k); the others have nothing to find there and go along."""
+        self._chains = _at(_with_adaptation_chains(jnp.asarray(u)), *self._static[:2], self._chains.log_step)
 
-    def _walk(
+    def _run(
         self,
         b: NDArray[Any],
         gain: NDArray[Any],
         phase: int,
         resampled: NDArray[Any],
         sizes: NDArray[Any] | None = None,
-    ) -> Walked:
+    ) -> Trajectory:
         parts, counts, dtype = [], [], self._x.dtype
         given = np.zeros((len(self._x), len(b))) if sizes is None else sizes
         for start in range(0, len(b), AT_ONCE):
@@ -233,10 +233,10 @@ class Walkers:
                 jnp.int32(phase),
             )
             rows = (self._x, self._observed, self._keys)
-            self._chains, trace = _walk(self._p, self._members, *rows, self._chains, moves, these[3], *self._static)
+            self._chains, trace = _run(self._p, self._posteriors, *rows, self._chains, moves, these[3], *self._static)
             parts.append(trace)
             counts.append(count)
-        return Walked(parts, counts, self._static[0])
+        return Trajectory(parts, counts, self._static[0])
 
 
 def _ragged(ndim: int, missing: int) -> list[tuple[int, int]]:
@@ -244,8 +244,8 @@ def _ragged(ndim: int, missing: int) -> list[tuple[int, int]]:
 
 
 @eqx.filter_jit
-def _with_scouts(u: Array) -> Array:
-    return jnp.concatenate([u, jnp.repeat(u[:, :1], N_SCOUTS, axis=1)], axis=1)
+def _with_adaptation_chains(u: Array) -> Array:
+    return jnp.concatenate([u, jnp.repeat(u[:, :1], N_ADAPTATION_CHAINS, axis=1)], axis=1)
 
 
 @eqx.filter_jit
@@ -263,7 +263,7 @@ def _at(u: Array, n_chains: int, n_leapfrog: int, log_step: Array | None = None)
 @eqx.filter_jit
 def _begin(
     p: GenerativeModel,
-    members: Members,
+    posteriors: Posteriors,
     x: Array,
     observed: Array | None,
     hashes: Array,
@@ -271,34 +271,34 @@ def _begin(
     n_chains: int,
     *,
     key: PRNGKeyArray,
-) -> tuple[Members, Array, Array]:
-    """q as the walk takes it, keys (n, phases), and draws of q in its coordinates (n, c, k)."""
-    members = _with_covariance(members)
+) -> tuple[Posteriors, Array, Array]:
+    """q as a run takes it, keys (n, phases), and draws of q in its coordinates (n, c, k)."""
+    posteriors = _with_covariance(posteriors)
 
     def one(x: Array, mask: Array | None, found: Any, h: Array) -> tuple[Array, Array]:
         keys = jax.random.split(jax.random.fold_in(jax.random.fold_in(key, h), which), 5)
-        path = path_of(p, members.member(p, found), x, mask)
+        path = path_of(p, posteriors.of_row(p, found), x, mask)
         return keys, jax.vmap(lambda k: path.draw(key=k))(jax.random.split(keys[_START], n_chains))
 
-    keys, start = jax.vmap(one)(x, observed, members.found, hashes)
-    return members, keys, start
+    keys, start = jax.vmap(one)(x, observed, posteriors.found, hashes)
+    return posteriors, keys, start
 
 
-def _with_covariance(members: Members) -> Members:
-    found = members.found
+def _with_covariance(posteriors: Posteriors) -> Posteriors:
+    found = posteriors.found
     if not isinstance(found, DiagonalGaussian) or found.loc.shape[1] > FULL_UP_TO:
-        return members
-    return Members(None, jax.vmap(lambda q: FullGaussian(q.loc, jnp.diag(q.scale)))(found))
+        return posteriors
+    return Posteriors(None, jax.vmap(lambda q: FullGaussian(q.loc, jnp.diag(q.scale)))(found))
 
 
 @eqx.filter_jit
 def _coordinates(
-    p: GenerativeModel, members: Members, x: Array, observed: Array | None, z: Array, n_chains: int
+    p: GenerativeModel, posteriors: Posteriors, x: Array, observed: Array | None, z: Array, n_chains: int
 ) -> Array:
     def one(x: Array, mask: Array | None, found: Any, z: Array) -> Array:
-        return jnp.tile(path_of(p, members.member(p, found), x, mask).coordinates(z), (n_chains, 1))
+        return jnp.tile(path_of(p, posteriors.of_row(p, found), x, mask).coordinates(z), (n_chains, 1))
 
-    return jax.vmap(one)(x, observed, members.found, z)
+    return jax.vmap(one)(x, observed, posteriors.found, z)
 
 
 @eqx.filter_jit
@@ -313,9 +313,9 @@ def _picked(chains: Chains, keys: Array, n_chains: int) -> Array:
 
 
 @eqx.filter_jit
-def _walk(
+def _run(
     p: GenerativeModel,
-    members: Members,
+    posteriors: Posteriors,
     x: Array,
     observed: Array | None,
     keys: Array,
@@ -329,7 +329,7 @@ def _walk(
     def one(
         x: Array, mask: Array | None, found: Any, keys: Array, chains: Chains, sizes: Array
     ) -> tuple[Chains, Trace]:
-        path, key = path_of(p, members.member(p, found), x, mask), keys[moves.phase]
+        path, key = path_of(p, posteriors.of_row(p, found), x, mask), keys[moves.phase]
 
         def step(i: Array, carry: tuple[Chains, Trace]) -> tuple[Chains, Trace]:
             chains, trace = carry
@@ -346,7 +346,7 @@ def _walk(
         empty = jax.tree.map(lambda a: jnp.zeros((AT_ONCE, *a.shape), a.dtype), empty)
         return jax.lax.fori_loop(0, moves.length, step, (chains, empty))
 
-    return jax.vmap(one)(x, observed, members.found, keys, chains, sizes)
+    return jax.vmap(one)(x, observed, posteriors.found, keys, chains, sizes)
 
 
 def _moved(
@@ -363,7 +363,7 @@ def _moved(
     """The chains of one row after one more move, and what was seen there."""
     t = moves.first + i
     used = jnp.where(t == 0, 0, jnp.where(moves.adapting, jnp.exp(chains.log_step), size))
-    keys = jax.random.split(jax.random.fold_in(key, t), n_chains + N_SCOUTS)
+    keys = jax.random.split(jax.random.fold_in(key, t), n_chains + N_ADAPTATION_CHAINS)
     b = moves.b[i]
     points, acceptance = jax.vmap(lambda at, k: move(path, at, b, used, n_leapfrog, key=k))(chains.points, keys)
     found = chains.log_step + _ADAPTATION * (jnp.mean(acceptance[n_chains:]) - ACCEPTANCE)

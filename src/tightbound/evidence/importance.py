@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tightbound.evidence.chunks import DRAWS_AT_ONCE, by_chunks, rows_and_samples
 from tightbound.evidence.pareto import tail_length
 from tightbound.evidence.result import Evidence, Method
-from tightbound.evidence.rows import Members, members_of, rows_of
+from tightbound.evidence.rows import Posteriors, posteriors_of, rows_of
 from tightbound.evidence.weights import Moments, draw, no_moments, summary
 from tightbound.learn import AbstractInference
 from tightbound.model import GenerativeModel
@@ -59,8 +59,8 @@ def importance_evidence(
     constants = (samples_at_once, tail_length(max(n_samples, SHARED_TAIL)) + 1, float(defensive))
 
     def estimated(x: Array, observed: Array | None, hashes: Array) -> dict[str, NDArray[Any]]:
-        members = members_of(p, q, x, observed, hashes, key=key)
-        moments = _moments(p, members, x, observed, hashes, jnp.int32(n_samples), *constants, key=key)
+        posteriors = posteriors_of(p, q, x, observed, hashes, key=key)
+        moments = _moments(p, posteriors, x, observed, hashes, jnp.int32(n_samples), *constants, key=key)
         return summary(moments, n_samples)
 
     found = by_chunks(estimated, *rows_of(p, x, observed), rows_at_once=rows_at_once, on_progress=on_progress)
@@ -76,7 +76,7 @@ def importance_evidence(
 @eqx.filter_jit
 def _moments(
     p: GenerativeModel,
-    members: Members,
+    posteriors: Posteriors,
     x: Float[Array, "n d"],
     observed: Bool[Array, "n d"] | None,
     hashes: UInt32[Array, " n"],
@@ -91,7 +91,7 @@ def _moments(
     keys = jax.vmap(lambda h: jax.random.fold_in(key, h))(hashes)
 
     def weighed(x: Array, mask: Array | None, found: Any, key: Array, s: Array) -> tuple[Array, Array, Array]:
-        q, key = members.member(p, found), jax.random.fold_in(key, s)
+        q, key = posteriors.of_row(p, found), jax.random.fold_in(key, s)
         drawn = draw(p, q, x, mask, defensive=defensive, key=key)
         return drawn.log_weight, drawn.weight.total, drawn.from_q
 
@@ -99,7 +99,7 @@ def _moments(
 
     def step(i: Array, moments: Moments) -> Moments:
         s = i * samples_at_once + jnp.arange(samples_at_once)
-        drawn = over_rows(x, observed, members.found, keys, s)
+        drawn = over_rows(x, observed, posteriors.found, keys, s)
         return jax.vmap(lambda m, *row: m.after(*row, s < n_samples))(moments, *drawn)
 
     empty = no_moments(x.shape[0], tail_size, x.dtype)

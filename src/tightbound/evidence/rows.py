@@ -22,7 +22,7 @@ from tightbound.model.streams import Stream
 
 
 @final
-class Members(eqx.Module):
+class Posteriors(eqx.Module):
     """q(z | x) of some rows, found once: what an inner loop did for a row is not done again by the next program.
 
     Programs that take these and not the inference are the same for every inference that ends in a Gaussian.
@@ -30,20 +30,20 @@ class Members(eqx.Module):
 
     q: AbstractInference | None
     found: Any
-    """Of every row: its Gaussian (then q is None), or the numbers that q makes its member of. Not always a
+    """Of every row: its Gaussian (then q is None), or the parameters that q makes its member of. Not always a
     distribution: that of a flow would carry a copy of its networks for every row."""
 
-    def member(self, p: GenerativeModel, found: Any) -> AbstractDistribution:
+    def of_row(self, p: GenerativeModel, found: Any) -> AbstractDistribution:
         """q(z | x) of one row, from its entry in `found`."""
-        return found if self.q is None else self.q.member(p, found)
+        return found if self.q is None else self.q.distribution(p, found)
 
 
-def members_of(
+def posteriors_of(
     p: GenerativeModel, q: AbstractInference, x: Array, observed: Array | None, hashes: Array, *, key: PRNGKeyArray
-) -> Members:
+) -> Posteriors:
     """The q of every row; the draws that an inner loop needs are fixed by `key` and the row's own content."""
     found = _found(p, q, x, observed, hashes, key=key)
-    return Members(None if isinstance(found, DiagonalGaussian | FullGaussian) else q, found)
+    return Posteriors(None if isinstance(found, DiagonalGaussian | FullGaussian) else q, found)
 
 
 @eqx.filter_jit
@@ -51,9 +51,9 @@ def _found(
     p: GenerativeModel, q: AbstractInference, x: Array, observed: Array | None, hashes: Array, *, key: PRNGKeyArray
 ) -> Any:
     def one(x: Array, mask: Array | None, row_hash: Array) -> Any:
-        numbers = q.numbers(p, x, mask, key=inner_key(key, row_hash))
-        member = q.member(p, numbers)
-        return member if isinstance(member, DiagonalGaussian | FullGaussian) else numbers
+        parameters = q.parameters(p, x, mask, key=inner_key(key, row_hash))
+        member = q.distribution(p, parameters)
+        return member if isinstance(member, DiagonalGaussian | FullGaussian) else parameters
 
     return jax.vmap(one)(x, observed, hashes)
 

@@ -22,7 +22,12 @@ from tightbound.learn.gradients.score_function import (
     ScoreFunction,
     Vimco,
 )
-from tightbound.learn.inference.exact import check_linear_gaussian, exact_posterior, gap_of_best_diagonal, plain_prior
+from tightbound.learn.inference.closed_form import (
+    check_linear_gaussian,
+    exact_posterior,
+    gap_of_best_diagonal,
+    plain_prior,
+)
 from tightbound.learn.inference.members import (
     CONVERGED,
     AbstractInference,
@@ -57,7 +62,7 @@ from tightbound.learn.regularisers import (
 from tightbound.learn.schedules import Schedule
 from tightbound.learn.source import AbstractSource, Stored, View, batch_shape, binarise
 from tightbound.learn.sparse import sparse_rows
-from tightbound.learn.state import FitState, Pair, Recipe, initial_state, tied
+from tightbound.learn.state import FitState, Pair, TrainingConfig, initial_state, tied
 
 __all__ = [
     "CONVERGED",
@@ -96,7 +101,6 @@ __all__ = [
     "Pathwise",
     "PerDatum",
     "Problem",
-    "Recipe",
     "Refined",
     "Refinement",
     "Renyi",
@@ -109,6 +113,7 @@ __all__ = [
     "StickingTheLanding",
     "Stored",
     "TotalCorrelation",
+    "TrainingConfig",
     "View",
     "Vimco",
     "batch_shape",

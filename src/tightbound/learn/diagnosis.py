@@ -7,12 +7,12 @@ import numpy as np
 
 from tightbound.learn.epoch import noise_of
 from tightbound.learn.source import AbstractSource, batch_bounds, batch_shape
-from tightbound.learn.state import FitState, Keys, Pair, Recipe
+from tightbound.learn.state import FitState, Keys, Pair, TrainingConfig
 from tightbound.learn.step import Batch, batch_loss, bounds_of, search
 
 
 def describe_non_finite(
-    recipe: Recipe,
+    config: TrainingConfig,
     static: Pair,
     state: FitState,
     train: AbstractSource,
@@ -22,15 +22,15 @@ def describe_non_finite(
 ) -> str:
     """One sentence on the minibatch at `cursor`: rows with a non-finite bound, else parameters with a bad gradient."""
     key = jax.random.fold_in(keys.shuffle, state.epoch)
-    stored = next(train.minibatches(recipe.batch_size, first=cursor, key=key))
-    n_batches, _ = batch_shape(train.n_rows, recipe.batch_size)
+    stored = next(train.minibatches(config.batch_size, first=cursor, key=key))
+    n_batches, _ = batch_shape(train.n_rows, config.batch_size)
     _, count = batch_bounds(train.n_rows, n_batches, jnp.asarray(cursor))
     stored = jax.tree.map(lambda a: jnp.asarray(a)[: int(count)], stored)
     key_rows, key_q = jax.random.split(jax.random.fold_in(noise_of(keys, state.epoch, jnp.asarray(attempt)), cursor))
-    (x, observed), numbers = train.view(stored.x, stored.observed, key=key_rows, dtype=recipe.dtype), stored.indices
+    (x, observed), numbers = train.view(stored.x, stored.observed, key=key_rows, dtype=config.dtype), stored.indices
 
     pair = eqx.combine(state.parameters, static)
-    bounds = np.asarray(jax.jit(lambda k: bounds_of(pair, recipe, state.estimator, x, observed, key=k))(key_q))
+    bounds = np.asarray(jax.jit(lambda k: bounds_of(pair, config, state.estimator, x, observed, key=k))(key_q))
     bad_rows = np.asarray(numbers)[~np.isfinite(bounds)]
     if bad_rows.size:
         return (
@@ -38,9 +38,9 @@ def describe_non_finite(
             "minibatch) is not finite; look for extreme values there, or lower learning_rate."
         )
     batch = Batch(x, observed, jnp.ones(x.shape[0], x.dtype), numbers, train.n_rows)
-    found = search(pair, state.kept, batch, kl_weight=recipe.kl_weight(state.step, recipe.dtype), key=key_q)
+    found = search(pair, state.per_datum, batch, kl_weight=config.kl_weight(state.step, config.dtype), key=key_q)
     gradient = jax.jit(
-        jax.grad(lambda a: batch_loss(a, static, recipe, batch, found, state.estimator, state.step, key_q)[0])
+        jax.grad(lambda a: batch_loss(a, static, config, batch, found, state.estimator, state.step, key_q)[0])
     )(state.parameters)
     names = non_finite_leaves(gradient)
     where = f"the gradient of {names[0]} (and {len(names) - 1} more arrays)" if names else "a step"

@@ -18,8 +18,8 @@ from tightbound.learn.state import (
     Outcome,
     Pair,
     Place,
-    Recipe,
     Records,
+    TrainingConfig,
     first_place,
     tied,
 )
@@ -32,7 +32,7 @@ _INFORMATION_ROWS = 500
 
 @eqx.filter_jit
 def run_epochs(
-    recipe: Recipe,
+    config: TrainingConfig,
     static: Pair,
     state: FitState,
     train: Dataset,
@@ -53,7 +53,7 @@ def run_epochs(
     one.)
 
     Args:
-        recipe, static: how to learn, and the pair without its arrays.
+        config, static: how to learn, and the pair without its arrays.
         state, place: where to start.
         train, validation: rows; after each epoch the bound of *all* validation rows decides on the best parameters.
         keys: an epoch's order of rows and noise follow from these, its number and `attempt` (for the noise) alone.
@@ -72,20 +72,20 @@ def run_epochs(
 
     def epoch(carry: tuple[FitState, Place, Records]) -> tuple[FitState, Place, Records]:
         state, place, records = carry
-        state, place = _steps(recipe, static, state, train, place, keys, attempt, until)
-        return ended(recipe, static, state, train, validation, place, records, keys, attempt, train.n_rows)
+        state, place = _steps(config, static, state, train, place, keys, attempt, until)
+        return ended(config, static, state, train, validation, place, records, keys, attempt, train.n_rows)
 
-    return Outcome(*jax.lax.while_loop(unfinished, epoch, (state, place, no_records(recipe))))
+    return Outcome(*jax.lax.while_loop(unfinished, epoch, (state, place, no_records(config))))
 
 
-def no_records(recipe: Recipe) -> Records:
+def no_records(config: TrainingConfig) -> Records:
     """Before the first epoch of a call."""
-    nothing = jnp.full(MOST_EPOCHS_AT_ONCE, jnp.nan, recipe.dtype)
+    nothing = jnp.full(MOST_EPOCHS_AT_ONCE, jnp.nan, config.dtype)
     return Records(jnp.zeros((), "int32"), nothing, nothing, jnp.zeros(MOST_EPOCHS_AT_ONCE, bool), nothing)
 
 
 def ended(
-    recipe: Recipe,
+    config: TrainingConfig,
     static: Pair,
     state: FitState,
     train: Dataset,
@@ -100,18 +100,18 @@ def ended(
 
     `train` are (some of) the rows that are learnt from, `n_rows` how many these are.
     """
-    done = place.finite & (place.cursor == batch_shape(n_rows, recipe.batch_size)[0])
-    bound, sound = _looked_at(recipe, static, state, train, validation, keys, attempt, done)
+    done = place.finite & (place.cursor == batch_shape(n_rows, config.batch_size)[0])
+    bound, sound = _looked_at(config, static, state, train, validation, keys, attempt, done)
     place = eqx.tree_at(lambda a: a.finite, place, place.finite & sound)
     done = done & sound
     state = _closed(state, done, bound, latest_is_best=validation is None)
-    state = _less_aggressive(recipe, static, state, done, train if validation is None else validation, keys)
+    state = _less_aggressive(config, static, state, done, train if validation is None else validation, keys)
     records = _noted(records, done, place, n_rows, bound, state.best_epoch == state.epoch)
-    return state, _select(done, first_place(recipe), place), records
+    return state, _select(done, first_place(config), place), records
 
 
 def _steps(
-    recipe: Recipe,
+    config: TrainingConfig,
     static: Pair,
     state: FitState,
     train: Dataset,
@@ -130,11 +130,11 @@ def _steps(
 
     def step(carry: tuple[FitState, Place]) -> tuple[FitState, Place]:
         state, place = carry
-        if recipe.encoder_steps > 1:
+        if config.encoder_steps > 1:
             key_rows, _ = jax.random.split(jax.random.fold_in(noise, place.cursor))
-            state = _encoder_steps(recipe, static, state, train, order, key=Stream.ENCODER_STEPS.of(key_rows))
-        stored = train.chunk(order, place.cursor, recipe.batch_size)
-        return one_step(recipe, static, state, place, stored, train.view, train.n_rows, key=noise)
+            state = _encoder_steps(config, static, state, train, order, key=Stream.ENCODER_STEPS.of(key_rows))
+        stored = train.chunk(order, place.cursor, config.batch_size)
+        return one_step(config, static, state, place, stored, train.view, train.n_rows, key=noise)
 
     # Best-so-far does not change inside the loop; carrying it would copy it at every step.
     light, rest = without_frozen_parts(state)
@@ -148,7 +148,7 @@ def noise_of(keys: Keys, epoch: Array, attempt: Array) -> PRNGKeyArray:
 
 
 def one_step(
-    recipe: Recipe,
+    config: TrainingConfig,
     static: Pair,
     state: FitState,
     place: Place,
@@ -160,32 +160,32 @@ def one_step(
 ) -> tuple[FitState, Place]:
     """The step at `place`, on rows of which there are `n_rows` in all; `key` is the noise of the epoch."""
     key_rows, key_q = jax.random.split(jax.random.fold_in(key, place.cursor))
-    batch = _batch(stored, view, n_rows, place.cursor, recipe.batch_size, recipe.dtype, key=key_rows)
-    state, sums, finite = updated(recipe, static, state, batch, key=key_q)
+    batch = _batch(stored, view, n_rows, place.cursor, config.batch_size, config.dtype, key=key_rows)
+    state, sums, finite = updated(config, static, state, batch, key=key_q)
     finite = finite & place.finite
     so_far = (place.bound_sum + sums.bound, place.objective_sum + sums.objective)
     return state, Place(place.cursor + finite.astype("int32"), *so_far, finite)
 
 
 def _encoder_steps(
-    recipe: Recipe, static: Pair, state: FitState, train: Dataset, order: Array, *, key: PRNGKeyArray
+    config: TrainingConfig, static: Pair, state: FitState, train: Dataset, order: Array, *, key: PRNGKeyArray
 ) -> FitState:
     """Steps on q alone, on minibatches drawn at random, while the fit is aggressive."""
-    n_batches, _ = batch_shape(train.n_rows, recipe.batch_size)
+    n_batches, _ = batch_shape(train.n_rows, config.batch_size)
 
     def step(i: Array, state: FitState) -> FitState:
         key_which, key_rows, key_q = jax.random.split(jax.random.fold_in(key, i), 3)
         which = jax.random.randint(key_which, (), 0, n_batches)
-        batch = _chunk(train, order, which, recipe.batch_size, recipe.dtype, key=key_rows)
-        return encoder_updated(recipe, static, state, batch, key=key_q)
+        batch = _chunk(train, order, which, config.batch_size, config.dtype, key=key_rows)
+        return encoder_updated(config, static, state, batch, key=key_q)
 
     aggressive: Any = state.aggressive
-    extra = jnp.where(aggressive, recipe.encoder_steps - 1, 0)
+    extra = jnp.where(aggressive, config.encoder_steps - 1, 0)
     return jax.lax.fori_loop(0, extra, step, state)
 
 
 def _less_aggressive(
-    recipe: Recipe, static: Pair, state: FitState, done: Array, held_out: Dataset, keys: Keys
+    config: TrainingConfig, static: Pair, state: FitState, done: Array, held_out: Dataset, keys: Keys
 ) -> FitState:
     """After an epoch: no more extra steps on q once the mutual information of held-out rows has stopped rising."""
     if state.aggressive is None:
@@ -194,7 +194,7 @@ def _less_aggressive(
     pair = eqx.combine(state.parameters, static)
     new = jax.lax.cond(
         done & state.aggressive,
-        lambda: mutual_information(pair, recipe, held_out, key=keys.validation),
+        lambda: mutual_information(pair, config, held_out, key=keys.validation),
         lambda: jnp.full_like(information, jnp.nan),
     )
     stopped = done & state.aggressive & ~(new > information)
@@ -203,7 +203,7 @@ def _less_aggressive(
 
 
 def _looked_at(
-    recipe: Recipe,
+    config: TrainingConfig,
     static: Pair,
     state: FitState,
     train: Dataset,
@@ -213,30 +213,30 @@ def _looked_at(
     done: Array,
 ) -> tuple[Array, Array]:
     """At the end of an epoch: the mean bound of the validation rows, and whether the last step left a sound state."""
-    unknown = jnp.full((), jnp.nan, recipe.dtype)
+    unknown = jnp.full((), jnp.nan, config.dtype)
     if validation is None:
-        return unknown, _sound(recipe, static, state, train, keys, attempt)
+        return unknown, _sound(config, static, state, train, keys, attempt)
     pair = eqx.combine(state.parameters, static)
     # Training rows go through the same compiled code as validation rows: a second copy of the model, for the loss
     # alone, would be a quarter of the compilation.
     bound, finite = jax.lax.cond(
         done,
-        lambda: _mean_bound(pair, recipe, validation, (train, attempt), estimator=state.estimator, key=keys.validation),
+        lambda: _mean_bound(pair, config, validation, (train, attempt), estimator=state.estimator, key=keys.validation),
         lambda: (unknown, jnp.asarray(True)),
     )
-    kept = True if state.kept is None else _sound(recipe, static, state, train, keys, attempt)
+    kept = True if state.per_datum is None else _sound(config, static, state, train, keys, attempt)
     return bound, all_finite(state.parameters) & finite & kept
 
 
-def _sound(recipe: Recipe, static: Pair, state: FitState, train: Dataset, keys: Keys, attempt: Array) -> Array:
+def _sound(config: TrainingConfig, static: Pair, state: FitState, train: Dataset, keys: Keys, attempt: Array) -> Array:
     """Whether the parameters, and a loss with them, are finite: what the last step of an epoch left behind."""
     order = padded(jnp.arange(train.n_rows))
-    n_batches, _ = batch_shape(train.n_rows, recipe.batch_size)
+    n_batches, _ = batch_shape(train.n_rows, config.batch_size)
     key_rows, key_q = jax.random.split(jax.random.fold_in(noise_of(keys, state.epoch, attempt), n_batches))
-    batch = _chunk(train, order, jnp.zeros((), "int32"), recipe.batch_size, recipe.dtype, key=key_rows)
-    weight = recipe.kl_weight(state.step, recipe.dtype)
-    found = search(eqx.combine(state.parameters, static), state.kept, batch, kl_weight=weight, key=key_q)
-    loss, _ = batch_loss(state.parameters, static, recipe, batch, found, state.estimator, state.step, key_q)
+    batch = _chunk(train, order, jnp.zeros((), "int32"), config.batch_size, config.dtype, key=key_rows)
+    weight = config.kl_weight(state.step, config.dtype)
+    found = search(eqx.combine(state.parameters, static), state.per_datum, batch, kl_weight=weight, key=key_q)
+    loss, _ = batch_loss(state.parameters, static, config, batch, found, state.estimator, state.step, key_q)
     return all_finite(state.parameters) & jnp.isfinite(loss)
 
 
@@ -288,14 +288,14 @@ def _closed(state: FitState, done: Array, validation_bound: Array, *, latest_is_
     return eqx.tree_at(lambda s: s.step_factor, state, grown)
 
 
-def mean_bound(pair: Pair, recipe: Recipe, data: Dataset, *, estimator: Any = None, key: PRNGKeyArray) -> Array:
+def mean_bound(pair: Pair, config: TrainingConfig, data: Dataset, *, estimator: Any = None, key: PRNGKeyArray) -> Array:
     """Mean over *all* rows of the bound, in nats; the noise depends on `key` alone, so that epochs can be compared."""
-    return _mean_bound(pair, recipe, data, None, estimator=estimator, key=key)[0]
+    return _mean_bound(pair, config, data, None, estimator=estimator, key=key)[0]
 
 
 def _mean_bound(
     pair: Pair,
-    recipe: Recipe,
+    config: TrainingConfig,
     data: Dataset,
     others: tuple[Dataset, Array] | None,
     *,
@@ -312,15 +312,15 @@ def _mean_bound(
         last = i == n_chunks
         number = i if others is None else jnp.where(last, n_chunks + others[1], i)
         key_rows, key_q = jax.random.split(jax.random.fold_in(key, number))
-        batch = _chunk(data, order, jnp.minimum(i, n_chunks - 1), VALIDATION_CHUNK, recipe.dtype, key=key_rows)
+        batch = _chunk(data, order, jnp.minimum(i, n_chunks - 1), VALIDATION_CHUNK, config.dtype, key=key_rows)
         x, observed = batch.x, batch.observed
         if others is not None:
-            x, observed = _either(last, _first(others[0], size, recipe.dtype, key=key_rows), (x, observed))
-        bounds = bounds_of(pair, recipe, estimator, x, observed, key=key_q)
+            x, observed = _either(last, _first(others[0], size, config.dtype, key=key_rows), (x, observed))
+        bounds = bounds_of(pair, config, estimator, x, observed, key=key_q)
         total = total + jnp.where(last, 0, jnp.sum(bounds * batch.weights))
         return (total, finite & (~last | jnp.all(jnp.isfinite(bounds)))), None
 
-    start = (jnp.zeros((), recipe.dtype), jnp.asarray(True))
+    start = (jnp.zeros((), config.dtype), jnp.asarray(True))
     (total, finite), _ = jax.lax.scan(chunk, start, jnp.arange(n_chunks + (others is not None)))
     return total / data.n_rows, finite
 
@@ -338,7 +338,7 @@ def _either(condition: Array, one: tuple[Array, Array | None], other: tuple[Arra
     return jnp.where(condition, one[0], other[0]), jnp.where(condition, *full)
 
 
-def mutual_information(pair: Pair, recipe: Recipe, data: Dataset, *, key: PRNGKeyArray) -> Array:
+def mutual_information(pair: Pair, config: TrainingConfig, data: Dataset, *, key: PRNGKeyArray) -> Array:
     """I(x; z) under q, E log q(z | x) - E log (1/n) sum_j q(z | x_j), of up to 500 rows; at most log of their number.
 
     Source: Hoffman and Johnson (2016); the estimator as in He, Spokoyny, Neubig and Berg-Kirkpatrick (2019).
@@ -346,15 +346,15 @@ def mutual_information(pair: Pair, recipe: Recipe, data: Dataset, *, key: PRNGKe
     pair = tied(pair)
     n = min(data.n_rows, _INFORMATION_ROWS)
     key_rows, key_q, key_z = jax.random.split(key, 3)
-    x, observed = data.rows(jnp.arange(n), key=key_rows, dtype=recipe.dtype)
+    x, observed = data.rows(jnp.arange(n), key=key_rows, dtype=config.dtype)
     axes = (0, None if observed is None else 0, 0)
-    found = jax.vmap(lambda x, o, k: pair.q.numbers(pair.p, x, o, key=k), in_axes=axes)(
+    found = jax.vmap(lambda x, o, k: pair.q.parameters(pair.p, x, o, key=k), in_axes=axes)(
         x, observed, jax.random.split(key_q, n)
     )
-    z = jax.vmap(lambda a, k: pair.q.member(pair.p, a).sample(key=k))(found, jax.random.split(key_z, n))
+    z = jax.vmap(lambda a, k: pair.q.distribution(pair.p, a).sample(key=k))(found, jax.random.split(key_z, n))
 
     def of_row(z: Array) -> Array:
-        return jax.vmap(lambda a: pair.q.member(pair.p, a).log_prob(z))(found)
+        return jax.vmap(lambda a: pair.q.distribution(pair.p, a).log_prob(z))(found)
 
     pairs = jax.lax.map(of_row, z)
     return jnp.mean(jnp.diagonal(pairs) - jax.nn.logsumexp(pairs, axis=1)) + jnp.log(n)

@@ -8,10 +8,10 @@ from jaxtyping import Array
 from tightbound.learn.dataset import Dataset
 from tightbound.learn.gradients.pathwise import MaximumLikelihood, Pathwise
 from tightbound.learn.gradients.score_function import DisArm, Enumeration, GumbelSoftmax, ScoreFunction
-from tightbound.learn.inference.exact import plain_prior
+from tightbound.learn.inference.closed_form import plain_prior
 from tightbound.learn.inference.members import Amortised, NoInference
 from tightbound.learn.regularisers import AbstractRegulariser, Capacity, FreeBits
-from tightbound.learn.state import Pair, Recipe, tied
+from tightbound.learn.state import Pair, TrainingConfig, tied
 from tightbound.model import (
     AbstractDistribution,
     GenerativeModel,
@@ -21,54 +21,54 @@ from tightbound.model import (
 )
 
 
-def check_pair(pair: Pair, recipe: Recipe, train: Dataset) -> None:
-    """Refuse a pair and a recipe that cannot be learnt together (`ValueError`)."""
+def check_pair(pair: Pair, config: TrainingConfig, train: Dataset) -> None:
+    """Refuse a pair and a config that cannot be learnt together (`ValueError`)."""
     if not isinstance(pair.p, GenerativeModel) or isinstance(pair.q, NoInference):
-        _check_exact_likelihood(pair, recipe)
+        _check_exact_likelihood(pair, config)
         return
     pair = tied(pair)
-    q = posterior_shape(pair, train, recipe.dtype)
+    q = posterior_shape(pair, train, config.dtype)
     prior = plain_prior(pair.p)
     if (n_states(q) is None) != (n_states(prior) is None):
         raise ValueError(
             f"Prior and posterior must both be continuous or both discrete; got {type(prior).__name__} and "
             f"{type(q).__name__}; use prior='auto'."
         )
-    if isinstance(q, Tabulated) and not isinstance(recipe.gradient, Enumeration):
+    if isinstance(q, Tabulated) and not isinstance(config.gradient, Enumeration):
         raise ValueError(
             f"Exact inference of discrete latents must have the objective elbo and the gradient enumerate; got "
-            f"{type(recipe.objective).__name__} and {type(recipe.gradient).__name__}; use objective='elbo' and "
+            f"{type(config.objective).__name__} and {type(config.gradient).__name__}; use objective='elbo' and "
             "gradient='auto'."
         )
-    if recipe.encoder_steps > 1 and not isinstance(pair.q, Amortised):
+    if config.encoder_steps > 1 and not isinstance(pair.q, Amortised):
         raise ValueError(
             f"encoder_steps above 1 must have amortised inference (a network alone); got {type(pair.q).__name__}; use "
             "encoder_steps=1, or inference='aggressive'."
         )
-    recipe.objective.wants_kl(q, pair.p.prior)
-    recipe.gradient.check(recipe.objective, q)
+    config.objective.wants_kl(q, pair.p.prior)
+    config.gradient.check(config.objective, q)
     pair.q.check(q)
-    if recipe.regulariser is not None and pair.q.held:
+    if config.regulariser is not None and pair.q.held:
         raise ValueError(
-            f"{type(recipe.regulariser).__name__} must have a q whose gradient it can shape (amortised inference, or "
+            f"{type(config.regulariser).__name__} must have a q whose gradient it can shape (amortised inference, or "
             f"semi-amortised through the steps); got {type(pair.q).__name__}; use inference='amortised'."
         )
-    if recipe.regulariser is not None:
-        _check_regulariser(recipe.regulariser, recipe, q, pair.p.prior)
+    if config.regulariser is not None:
+        _check_regulariser(config.regulariser, config, q, pair.p.prior)
 
 
 def _check_regulariser(
-    regulariser: AbstractRegulariser, recipe: Recipe, q: AbstractDistribution, prior: AbstractDistribution
+    regulariser: AbstractRegulariser, config: TrainingConfig, q: AbstractDistribution, prior: AbstractDistribution
 ) -> None:
     """Its own gradient passes through q's draws, or through a KL in closed form."""
     regulariser.check(q, prior)
     scores = (Enumeration, ScoreFunction, DisArm, GumbelSoftmax)
     known = has_closed_form_kl(q, prior) and isinstance(regulariser, Capacity | FreeBits)
-    fits = isinstance(recipe.gradient, Pathwise) or (isinstance(recipe.gradient, scores) and known)
-    if not recipe.objective.is_mean or not fits:
+    fits = isinstance(config.gradient, Pathwise) or (isinstance(config.gradient, scores) and known)
+    if not config.objective.is_mean or not fits:
         raise ValueError(
             f"{type(regulariser).__name__} must have the ELBO and the gradient pathwise (or a score function, where "
-            f"the KL has a closed form); got {type(recipe.objective).__name__} and {type(recipe.gradient).__name__}; "
+            f"the KL has a closed form); got {type(config.objective).__name__} and {type(config.gradient).__name__}; "
             "use gradient='auto', and a diagonal, bernoulli or categorical posterior."
         )
 
@@ -84,10 +84,10 @@ def posterior_shape(pair: Pair, data: Dataset, dtype: str) -> AbstractDistributi
     return eqx.filter_eval_shape(one, x, observed)
 
 
-def _check_exact_likelihood(pair: Pair, recipe: Recipe) -> None:
+def _check_exact_likelihood(pair: Pair, config: TrainingConfig) -> None:
     both = isinstance(pair.p, GenerativeModel), isinstance(pair.q, NoInference)
-    if both != (False, True) or not isinstance(recipe.gradient, MaximumLikelihood):
+    if both != (False, True) or not isinstance(config.gradient, MaximumLikelihood):
         raise ValueError(
             "A model without latents must have NoInference and the gradient MaximumLikelihood, and only such a model; "
-            f"got a {type(pair.p).__name__} with {type(pair.q).__name__} and {type(recipe.gradient).__name__}."
+            f"got a {type(pair.p).__name__} with {type(pair.q).__name__} and {type(config.gradient).__name__}."
         )

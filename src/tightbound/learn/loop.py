@@ -24,8 +24,8 @@ from tightbound.learn.state import (
     Outcome,
     Pair,
     Place,
-    Recipe,
     Records,
+    TrainingConfig,
     divided,
     first_place,
     initial_state,
@@ -89,7 +89,7 @@ def fit(
     pair: Pair,
     train: AbstractSource,
     validation: Dataset | None,
-    recipe: Recipe,
+    config: TrainingConfig,
     *,
     epochs: int,
     patience: int | None = None,
@@ -102,7 +102,7 @@ def fit(
     Args:
         pair: the model and the inference to start from.
         train: rows; validation: rows in memory, the mean bound over all of which says what epoch is kept.
-        recipe: objective, gradient, optimiser, batch size.
+        config: objective, gradient, optimiser, batch size.
         epochs: the most epochs to run.
         patience: stop after so many epochs without a new best (None: never).
         key: fixes the order of rows and all noise; the same key gives the same bits on the same machine.
@@ -112,12 +112,12 @@ def fit(
 
     Raises `ValueError` for parts that do not go together.
     """
-    check_pair(pair, recipe, train.some)
-    _, static = divided(pair, recipe)
-    state, past = resume_from or (initial_state(pair, recipe, *train.shape), ())
+    check_pair(pair, config, train.some)
+    _, static = divided(pair, config)
+    state, past = resume_from or (initial_state(pair, config, *train.shape), ())
     history = list(past)
     state, train, validation = everywhere((state, train, validation))
-    runner = _Runner(recipe, static, train, validation, Keys(*jax.random.split(key, 3)), epochs, patience or NEVER)
+    runner = _Runner(config, static, train, validation, Keys(*jax.random.split(key, 3)), epochs, patience or NEVER)
     cause, at_once = None, 1
     while runner.wants_more(state):
         started = time.perf_counter()
@@ -160,7 +160,7 @@ Bounds = list[tuple[float, float, bool, float]]
 class _Runner:
     """Calls the compiled program, and undoes and retries what is not finite."""
 
-    recipe: Recipe
+    config: TrainingConfig
     static: Pair
     train: AbstractSource
     validation: Dataset | None
@@ -175,14 +175,14 @@ class _Runner:
 
     def advance(self, state: FitState, last_epoch: int) -> tuple[FitState, Bounds, str | None]:
         """Run up to `last_epoch`: the new state, the bounds of its epochs, and the cause when it cannot go on."""
-        outcome = self._run(state, first_place(self.recipe), 0, last_epoch)
+        outcome = self._run(state, first_place(self.config), 0, last_epoch)
         if bool(outcome.place.finite):
             return outcome.state, _bounds(outcome.records), None
         # The same bits once more, up to the epoch that went wrong; then that epoch by itself.
         done = int(outcome.records.count)
         records = _bounds(outcome.records)
         if done:
-            state = self._run(state, first_place(self.recipe), 0, int(state.epoch) + done).state
+            state = self._run(state, first_place(self.config), 0, int(state.epoch) + done).state
         retried, cause = self._retry(state)
         if retried is None:
             return state, records, cause
@@ -193,7 +193,7 @@ class _Runner:
         last_epoch = int(start.epoch) + 1
         attempt = 0
         for undone in range(MAX_UNDONE + 1):
-            state, place = _shortened(start, 0.1**undone), first_place(self.recipe)
+            state, place = _shortened(start, 0.1**undone), first_place(self.config)
             for _ in range(MAX_RETRIES + 1):
                 outcome = self._run(state, place, attempt, last_epoch)
                 if bool(outcome.place.finite):
@@ -209,25 +209,25 @@ class _Runner:
                 state = _shortened(before.state, 0.5)
                 attempt += 1
         return None, describe_non_finite(
-            self.recipe, self.static, state, self.train, int(place.cursor), self.keys, attempt - 1
+            self.config, self.static, state, self.train, int(place.cursor), self.keys, attempt - 1
         )
 
     def _run(self, state: FitState, place: Place, attempt: int, last_epoch: int, until: int | None = None) -> Outcome:
-        n_batches, _ = batch_shape(self.train.n_rows, self.recipe.batch_size)
+        n_batches, _ = batch_shape(self.train.n_rows, self.config.batch_size)
         numbers = (attempt, last_epoch, n_batches if until is None else until, self.patience)
         arguments = (jnp.asarray(number, "int32") for number in numbers)
-        given: Any = (self.recipe, self.static, state, self.train, self.validation, place, self.keys, *arguments)
-        calls = calls_of(self.recipe, self.static, self.train)
+        given: Any = (self.config, self.static, state, self.train, self.validation, place, self.keys, *arguments)
+        calls = calls_of(self.config, self.static, self.train)
         return run_epochs(*given) if calls is None else run_stepwise(*given, calls=calls)
 
 
-def calls_of(recipe: Recipe, pair: Pair, train: AbstractSource) -> Calls | None:
+def calls_of(config: TrainingConfig, pair: Pair, train: AbstractSource) -> Calls | None:
     """How steps make calls of a compiled program (None: whole epochs are one).
 
     Epochs, where all rows lie on the device: asking the host costs nothing beside them. On a CPU convolutions inside a
     compiled loop are 27 times slower than outside of one: there it is a step a call.
     """
-    if recipe.encoder_steps > 1:
+    if config.encoder_steps > 1:
         if not train.resident:
             raise ValueError(
                 "encoder_steps above 1 must have rows in memory, from which extra minibatches are drawn; got rows that "
@@ -236,9 +236,9 @@ def calls_of(recipe: Recipe, pair: Pair, train: AbstractSource) -> Calls | None:
         return None
     if jax.default_backend() == "cpu" and any(map(_is_convolution, jax.tree.leaves(pair, is_leaf=_is_convolution))):
         return Calls(1, in_a_loop=False)
-    if train.resident and recipe.steps_a_call is None:
+    if train.resident and config.steps_a_call is None:
         return None
-    return Calls(recipe.steps_a_call or 1)
+    return Calls(config.steps_a_call or 1)
 
 
 def _is_convolution(node: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What a fit is made of: the pair, the recipe, and the state that one epoch hands to the next."""
+"""What a fit is made of: the pair, the config, and the state that one epoch hands to the next."""
 
 from typing import Any, NamedTuple, final
 
@@ -42,8 +42,8 @@ def tied(pair: Pair) -> Pair:
 
 
 @final
-class Recipe(eqx.Module):
-    """How a pair is learnt; hashable, so that equal recipes share one compiled program."""
+class TrainingConfig(eqx.Module):
+    """How a pair is learnt; hashable, so that equal configs share one compiled program."""
 
     optimiser: Optimiser = eqx.field(static=True)
     objective: AbstractObjective = ELBO()
@@ -78,7 +78,7 @@ class FitState(eqx.Module):
     """Multiplies every update; below one after a non-finite step."""
     estimator: Any
     """What the gradient estimator remembers."""
-    kept: Float[Array, "n m"] | None
+    per_datum: Float[Array, "n m"] | None
     """The variational parameters of every training row, where each has its own."""
     aggressive: Bool[Array, ""] | None
     """Whether q still takes several steps for one of p."""
@@ -125,39 +125,39 @@ class Outcome(NamedTuple):
     records: Records
 
 
-def divided(pair: Pair, recipe: Recipe) -> tuple[Pair, Pair]:
+def divided(pair: Pair, config: TrainingConfig) -> tuple[Pair, Pair]:
     """(the arrays that are learnt, everything else), each with None in the other's places."""
-    if recipe.trains == "all":
+    if config.trains == "all":
         return eqx.partition(pair, eqx.is_inexact_array)
     nothing = jax.tree.map(lambda _: False, pair)
     chosen: Any = eqx.tree_at(lambda a: a.p.prior, nothing, jax.tree.map(eqx.is_inexact_array, pair.p.prior))
     return eqx.partition(pair, chosen)
 
 
-def initial_state(pair: Pair, recipe: Recipe, n_rows: int = 0, n_features: int = 0) -> FitState:
+def initial_state(pair: Pair, config: TrainingConfig, n_rows: int = 0, n_features: int = 0) -> FitState:
     """The state before the first epoch, for training data of this shape."""
     # Python numbers make weakly typed arrays, which the first step would turn into others: two programs for one fit.
-    parameters: Any = jax.tree.map(lambda a: jax.lax.convert_element_type(a, a.dtype), divided(pair, recipe)[0])
+    parameters: Any = jax.tree.map(lambda a: jax.lax.convert_element_type(a, a.dtype), divided(pair, config)[0])
     zero = jnp.zeros((), "int32")
-    rule = recipe.optimiser.transformation()
-    several = recipe.encoder_steps > 1
+    rule = config.optimiser.transformation()
+    several = config.encoder_steps > 1
     return FitState(
         parameters=parameters,
         optimiser=(rule.init(parameters.p), rule.init(parameters.q)),
         best=parameters,
-        best_bound=jnp.asarray(-jnp.inf, recipe.dtype),
+        best_bound=jnp.asarray(-jnp.inf, config.dtype),
         best_epoch=zero,
         epoch=zero,
         step=zero,
-        step_factor=jnp.ones((), recipe.dtype),
-        estimator=recipe.gradient.initial_state(n_features, recipe.dtype),
-        kept=pair.q.kept(n_rows, recipe.dtype),
+        step_factor=jnp.ones((), config.dtype),
+        estimator=config.gradient.initial_state(n_features, config.dtype),
+        per_datum=pair.q.per_datum(n_rows, config.dtype),
         aggressive=jnp.asarray(True) if several else None,
-        information=jnp.asarray(-jnp.inf, recipe.dtype) if several else None,
+        information=jnp.asarray(-jnp.inf, config.dtype) if several else None,
     )
 
 
-def first_place(recipe: Recipe) -> Place:
+def first_place(config: TrainingConfig) -> Place:
     """The beginning of an epoch."""
-    zero = jnp.zeros((), recipe.dtype)
+    zero = jnp.zeros((), config.dtype)
     return Place(jnp.zeros((), "int32"), zero, zero, jnp.asarray(True))

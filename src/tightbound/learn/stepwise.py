@@ -13,7 +13,7 @@ from tightbound.learn.dataset import Dataset
 from tightbound.learn.devices import on_devices
 from tightbound.learn.epoch import ended, no_records, noise_of, one_step, with_frozen_parts, without_frozen_parts
 from tightbound.learn.source import AbstractSource, Stored, View, batch_shape
-from tightbound.learn.state import MOST_EPOCHS_AT_ONCE, FitState, Keys, Outcome, Pair, Place, Recipe
+from tightbound.learn.state import MOST_EPOCHS_AT_ONCE, FitState, Keys, Outcome, Pair, Place, TrainingConfig
 
 
 class Calls(NamedTuple):
@@ -24,7 +24,7 @@ class Calls(NamedTuple):
 
 
 def run_stepwise(
-    recipe: Recipe,
+    config: TrainingConfig,
     static: Pair,
     state: FitState,
     train: AbstractSource,
@@ -39,8 +39,8 @@ def run_stepwise(
     calls: Calls,
 ) -> Outcome:
     """What `run_epochs` does, with a compiled program for every few steps."""
-    n_batches, _ = batch_shape(train.n_rows, recipe.batch_size)
-    records, epochs = no_records(recipe), 0
+    n_batches, _ = batch_shape(train.n_rows, config.batch_size)
+    records, epochs = no_records(config), 0
     while (
         bool(place.finite)
         and int(place.cursor) < min(int(until), n_batches)
@@ -49,14 +49,14 @@ def run_stepwise(
         and int(records.count) == epochs < MOST_EPOCHS_AT_ONCE
     ):
         first = int(place.cursor)
-        stored = train.minibatches(recipe.batch_size, first=first, key=jax.random.fold_in(keys.shuffle, state.epoch))
+        stored = train.minibatches(config.batch_size, first=first, key=jax.random.fold_in(keys.shuffle, state.epoch))
         noise, (light, rest) = noise_of(keys, state.epoch, attempt), without_frozen_parts(state)
         for some in _several(itertools.islice(stored, int(until) - first), calls.n_steps):
             given = (light, place, on_devices(some), train.view, train.n_rows, calls.in_a_loop)
-            light, place = _steps(recipe, static, *given, key=noise)
+            light, place = _steps(config, static, *given, key=noise)
         state = with_frozen_parts(light, rest)
         state, place, records = _ended(
-            recipe, static, state, train.some, validation, place, records, keys, attempt, train.n_rows
+            config, static, state, train.some, validation, place, records, keys, attempt, train.n_rows
         )
         epochs += 1
     return Outcome(state, place, records)
@@ -73,7 +73,7 @@ _ended = eqx.filter_jit(ended)
 
 @eqx.filter_jit
 def _steps(
-    recipe: Recipe,
+    config: TrainingConfig,
     static: Pair,
     state: FitState,
     place: Place,
@@ -86,7 +86,7 @@ def _steps(
 ) -> tuple[FitState, Place]:
     if not in_a_loop:
         for stored in batches:
-            state, place = one_step(recipe, static, state, place, stored, view, n_rows, key=key)
+            state, place = one_step(config, static, state, place, stored, view, n_rows, key=key)
         return state, place
     # The loop that whole epochs run in, and so its bits: steps in a row would be fused with each other.
     together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)
@@ -94,6 +94,6 @@ def _steps(
 
     def step(carry: tuple[FitState, Place]) -> tuple[FitState, Place]:
         stored = jax.tree.map(lambda leaf: leaf[carry[1].cursor - last + len(batches)], together)
-        return one_step(recipe, static, *carry, stored, view, n_rows, key=key)
+        return one_step(config, static, *carry, stored, view, n_rows, key=key)
 
     return jax.lax.while_loop(lambda carry: (carry[1].cursor < last) & carry[1].finite, step, (state, place))

@@ -41,7 +41,7 @@ class Row(eqx.Module):
 
     x: Float[Array, "*n d"]
     observed: Bool[Array, "*n d"]
-    numbers: Float[Array, "*n m"]
+    parameters: Float[Array, "*n m"]
     """What q is made of."""
     key: PRNGKeyArray
     copy_key: PRNGKeyArray
@@ -129,15 +129,15 @@ def found_rows(pair: Pair, batch: Batch, *, key: PRNGKeyArray) -> Row:
     copy_keys = jax.vmap(lambda k, c: jax.random.fold_in(Stream.COPIES.of(k), c))(keys, batch.copies)
 
     # Numbers, not distributions: those of a flow would carry a copy of its networks for every row.
-    def numbers(x: Array, mask: Array, h: Array) -> Array:
-        return pair.q.numbers(pair.p, x, mask, key=inner_key(key, h))
+    def parameters(x: Array, mask: Array, h: Array) -> Array:
+        return pair.q.parameters(pair.p, x, mask, key=inner_key(key, h))
 
-    return Row(batch.x, batch.observed, jax.vmap(numbers)(batch.x, batch.observed, batch.hashes), keys, copy_keys)
+    return Row(batch.x, batch.observed, jax.vmap(parameters)(batch.x, batch.observed, batch.hashes), keys, copy_keys)
 
 
 def weighted(pair: Pair, row: Row, s: Array, defensive: float) -> tuple[AbstractDistribution, Float[Array, ""]]:
     """p(x | z_s) of the s-th draw and its log weight; the same s gives the same draw again."""
-    q, key = pair.q.member(pair.p, row.numbers), jax.random.fold_in(row.key, s)
+    q, key = pair.q.distribution(pair.p, row.parameters), jax.random.fold_in(row.key, s)
     drawn = draw(pair.p, q, row.x, row.observed, defensive=defensive, key=key)
     return drawn.given_z, drawn.log_weight
 

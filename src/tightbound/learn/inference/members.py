@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tightbound.learn.inference.exact import exact_posterior, plain_prior
+from tightbound.learn.inference.closed_form import exact_posterior, plain_prior
 from tightbound.learn.inference.refinement import Refined, Refinement
 from tightbound.learn.objectives import frozen
 from tightbound.model import (
@@ -29,7 +29,7 @@ from tightbound.model import (
 from tightbound.model.distributions import Mask, Scalar, Vector
 from tightbound.model.streams import Stream
 
-Numbers = Float[Array, " m"]
+Parameters = Float[Array, " m"]
 Weight = Float[Array, ""] | float
 
 
@@ -41,22 +41,22 @@ class AbstractInference(eqx.Module):
     """From a model and a row to the row's q(z | x)."""
 
     @abstractmethod
-    def numbers(self, p: GenerativeModel, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Numbers:
+    def parameters(self, p: GenerativeModel, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Parameters:
         """What is found for one row, (m,); the draws that an inner loop needs come from `key`."""
 
     @abstractmethod
-    def member(self, p: GenerativeModel, numbers: Numbers) -> AbstractDistribution:
-        """q(z | x) made of these numbers."""
+    def distribution(self, p: GenerativeModel, parameters: Parameters) -> AbstractDistribution:
+        """q(z | x) made of these parameters."""
 
     def __call__(
         self, p: GenerativeModel, x: Vector, observed: Mask = None, *, key: PRNGKeyArray
     ) -> AbstractDistribution:
-        """The posterior approximation of one row: the member that its numbers make."""
-        return self.member(p, self.numbers(p, x, observed, key=key))
+        """The posterior approximation of one row: the member that its parameters make."""
+        return self.distribution(p, self.parameters(p, x, observed, key=key))
 
     @property
     def own_family(self) -> AbstractFamily | None:
-        """The family whose member a row's numbers pick (None: they do not come from one)."""
+        """The family whose member a row's parameters pick (None: they do not come from one)."""
         return None
 
     @property
@@ -79,7 +79,7 @@ class AbstractInference(eqx.Module):
             return self
         return PerDatum(DiagonalGaussianFamily(p.prior.dim), loop, self)
 
-    def kept(self, n_rows: int, dtype: str) -> Float[Array, "n m"] | None:
+    def per_datum(self, n_rows: int, dtype: str) -> Float[Array, "n m"] | None:
         """What is kept of every training row from epoch to epoch, as it starts (None: nothing)."""
         return None
 
@@ -88,7 +88,7 @@ class AbstractInference(eqx.Module):
         p: Any,
         x: Vector,
         observed: Mask,
-        kept: Numbers | None,
+        per_datum: Parameters | None,
         *,
         kl_weight: Weight,
         key: PRNGKeyArray,
@@ -131,13 +131,13 @@ class Amortised(AbstractInference):
         """The network proposes, the loop refines."""
         return SemiAmortised(self.encoder, loop)
 
-    def numbers(self, p: GenerativeModel, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Numbers:
+    def parameters(self, p: GenerativeModel, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Parameters:
         """The encoder's answer."""
         return self.encoder.parameters(x, observed)
 
-    def member(self, p: GenerativeModel, numbers: Numbers) -> AbstractDistribution:
+    def distribution(self, p: GenerativeModel, parameters: Parameters) -> AbstractDistribution:
         """The encoder's family."""
-        return self.encoder.family(numbers)
+        return self.encoder.family(parameters)
 
     def learning(
         self,
@@ -188,26 +188,26 @@ class PerDatum(AbstractInference):
         """On from what this one finds."""
         return PerDatum(self.family, loop, self)
 
-    def numbers(self, p: GenerativeModel, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Numbers:
+    def parameters(self, p: GenerativeModel, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Parameters:
         """Where the inner loop ends."""
         return self.refinement(p, self.family, self._first(p, x, observed, key=key), x, observed, key=key).parameters
 
-    def _first(self, p: GenerativeModel, x: Vector, observed: Mask, *, key: PRNGKeyArray) -> Numbers:
+    def _first(self, p: GenerativeModel, x: Vector, observed: Mask, *, key: PRNGKeyArray) -> Parameters:
         if self.start is None:
             return first_parameters(self.family, x.dtype.name)
-        numbers = self.start.numbers(p, x, observed, key=Stream.INNER_START.of(key))
+        parameters = self.start.parameters(p, x, observed, key=Stream.INNER_START.of(key))
         # Not by identity: compiled code sees a copy of each.
         own: Any = jax.tree.structure(self.family)
         if own == jax.tree.structure(self.start.own_family):
-            return numbers
-        guess = self.start.member(p, numbers)
+            return parameters
+        guess = self.start.distribution(p, parameters)
         return self.family.near(guess.mean, jnp.sqrt(guess.variance))
 
-    def member(self, p: GenerativeModel, numbers: Numbers) -> AbstractDistribution:
+    def distribution(self, p: GenerativeModel, parameters: Parameters) -> AbstractDistribution:
         """The family's."""
-        return self.family(numbers)
+        return self.family(parameters)
 
-    def kept(self, n_rows: int, dtype: str) -> Float[Array, "n m"] | None:
+    def per_datum(self, n_rows: int, dtype: str) -> Float[Array, "n m"] | None:
         """The parameters of every row: near the prior."""
         return jnp.tile(first_parameters(self.family, dtype), (n_rows, 1))
 
@@ -216,14 +216,14 @@ class PerDatum(AbstractInference):
         p: GenerativeModel,
         x: Vector,
         observed: Mask,
-        kept: Numbers | None,
+        per_datum: Parameters | None,
         *,
         kl_weight: Weight,
         key: PRNGKeyArray,
     ) -> Refined | None:
         """On from what was kept."""
         loop = self.while_learning or self.refinement
-        first = first_parameters(self.family, x.dtype.name) if kept is None else kept
+        first = first_parameters(self.family, x.dtype.name) if per_datum is None else per_datum
         return loop(p, self.family, first, x, observed, kl_weight=kl_weight, key=key)
 
     def learning(
@@ -283,21 +283,21 @@ class SemiAmortised(AbstractInference):
         """The same network, another loop."""
         return SemiAmortised(self.encoder, loop)
 
-    def numbers(self, p: GenerativeModel, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Numbers:
+    def parameters(self, p: GenerativeModel, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Parameters:
         """The refined proposal."""
         start = self.encoder.parameters(x, observed)
         return self.refinement(p, self.encoder.family, start, x, observed, key=key).parameters
 
-    def member(self, p: GenerativeModel, numbers: Numbers) -> AbstractDistribution:
+    def distribution(self, p: GenerativeModel, parameters: Parameters) -> AbstractDistribution:
         """The encoder's family."""
-        return self.encoder.family(numbers)
+        return self.encoder.family(parameters)
 
     def search(
         self,
         p: GenerativeModel,
         x: Vector,
         observed: Mask,
-        kept: Numbers | None,
+        per_datum: Parameters | None,
         *,
         kl_weight: Weight,
         key: PRNGKeyArray,
@@ -344,19 +344,19 @@ class Exact(AbstractInference):
         """There is nothing to better."""
         return self
 
-    def numbers(self, p: GenerativeModel, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Numbers:
+    def parameters(self, p: GenerativeModel, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Parameters:
         """Location and triangle of a Gaussian, or the logits of all states."""
         posterior = exact_posterior(p, x, observed)
         if isinstance(posterior, FullGaussian):
             return jnp.concatenate([posterior.loc, posterior.scale_tril.ravel()])
         return posterior.logits
 
-    def member(self, p: GenerativeModel, numbers: Numbers) -> AbstractDistribution:
+    def distribution(self, p: GenerativeModel, parameters: Parameters) -> AbstractDistribution:
         """The posterior that has these."""
         prior = plain_prior(p)
         if n_states(prior) is not None:
-            return Tabulated(all_states(prior), numbers)
-        loc, tril = jnp.split(numbers, [prior.dim])
+            return Tabulated(all_states(prior), parameters)
+        loc, tril = jnp.split(parameters, [prior.dim])
         return FullGaussian(loc, tril.reshape(prior.dim, prior.dim))
 
     def learning(
@@ -377,11 +377,11 @@ class Exact(AbstractInference):
 class NoInference(AbstractInference):
     """For models that have no latents: an `AbstractDistribution` in p's place."""
 
-    def numbers(self, p: Any, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Numbers:
+    def parameters(self, p: Any, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Parameters:
         """Refused."""
         raise TypeError(_NO_POSTERIOR)
 
-    def member(self, p: Any, numbers: Numbers) -> AbstractDistribution:
+    def distribution(self, p: Any, parameters: Parameters) -> AbstractDistribution:
         """Refused."""
         raise TypeError(_NO_POSTERIOR)
 

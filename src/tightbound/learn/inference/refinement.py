@@ -23,7 +23,7 @@ from tightbound.model import (
 from tightbound.model.distributions import Mask, Scalar, Vector
 from tightbound.model.families import first_parameters, lower_triangle, positive
 
-Numbers = Float[Array, " m"]
+Parameters = Float[Array, " m"]
 Weight = Float[Array, ""] | float
 _FEW_STATES = 256
 _SMOOTH = 0.9
@@ -35,8 +35,8 @@ is left."""
 class Refined(NamedTuple):
     """What an inner loop found for one row."""
 
-    parameters: Numbers
-    ascent: Numbers
+    parameters: Parameters
+    ascent: Parameters
     """The gradient of the bound at the start: what an encoder that proposed it can learn from."""
     steps: Array
     """How many steps it took."""
@@ -69,7 +69,7 @@ class Refinement(eqx.Module):
         self,
         p: GenerativeModel,
         family: AbstractFamily,
-        start: Numbers,
+        start: Parameters,
         x: Vector,
         observed: Mask,
         *,
@@ -99,13 +99,13 @@ class Refinement(eqx.Module):
         self,
         p: GenerativeModel,
         family: AbstractFamily,
-        start: Numbers,
+        start: Parameters,
         x: Vector,
         observed: Mask,
         *,
         kl_weight: Weight = 1.0,
         key: PRNGKeyArray,
-    ) -> Numbers:
+    ) -> Parameters:
         """The same steps without stopping early, differentiable in `start`, p and the family (second derivatives)."""
 
         target = Target(p, family, x, observed, kl_weight)
@@ -134,12 +134,12 @@ class Refinement(eqx.Module):
         parameters = inner.parameters + jnp.minimum(rate, length) * direction
         return Inner(parameters, first, smooth, inner.moment, inner.square)
 
-    def _gradient(self, target: "Target", at: Numbers, *, key: PRNGKeyArray) -> Numbers:
+    def _gradient(self, target: "Target", at: Parameters, *, key: PRNGKeyArray) -> Parameters:
         objective, rule = inner_rule(target.family, self.n_samples)
         if isinstance(rule, StickingTheLanding):
             return _landing(target, at, self.n_samples, key=key)
 
-        def surrogate(parameters: Numbers) -> Scalar:
+        def surrogate(parameters: Parameters) -> Scalar:
             q = target.family(parameters)
             problem = Problem(objective, target.p, q, target.x, target.observed, target.kl_weight)
             return rule.estimate(problem, None, key=key).surrogate
@@ -147,7 +147,7 @@ class Refinement(eqx.Module):
         return jax.grad(surrogate)(at)
 
     def _adam(
-        self, inner: "Inner", gradient: Numbers, first: Numbers, smooth: Numbers, rate: Array, t: Array
+        self, inner: "Inner", gradient: Parameters, first: Parameters, smooth: Parameters, rate: Array, t: Array
     ) -> "Inner":
         moment, square = 0.9 * inner.moment + 0.1 * gradient, 0.99 * inner.square + 0.01 * gradient**2
         power = (t + 1).astype(gradient.dtype)
@@ -177,14 +177,14 @@ class Target(NamedTuple):
 class Inner(eqx.Module):
     """Where an inner loop stands."""
 
-    parameters: Numbers
-    first: Numbers
-    smooth: Numbers
-    moment: Numbers
-    square: Numbers
+    parameters: Parameters
+    first: Parameters
+    smooth: Parameters
+    moment: Parameters
+    square: Parameters
 
 
-def _landing(target: Target, at: Numbers, n_samples: int, *, key: PRNGKeyArray) -> Numbers:
+def _landing(target: Target, at: Parameters, n_samples: int, *, key: PRNGKeyArray) -> Parameters:
     """The gradient of `StickingTheLanding`, as a function of q that can be differentiated in its turn.
 
     Its surrogate holds log q by a stop_gradient, behind which the second derivatives of `unrolled` would be lost.
@@ -211,7 +211,7 @@ def inner_rule(family: AbstractFamily, n_samples: int) -> tuple[ELBO, AbstractGr
     return ELBO(even), DisArm() if isinstance(family, BernoulliFamily) else ScoreFunction(LeaveOneOut())
 
 
-def natural_direction(family: AbstractFamily, parameters: Numbers, gradient: Numbers) -> Numbers | None:
+def natural_direction(family: AbstractFamily, parameters: Parameters, gradient: Parameters) -> Parameters | None:
     """F^-1 g with F the Fisher information of q in its unconstrained parameters; None where it is not known."""
     if isinstance(family, DiagonalGaussianFamily):
         return _diagonal_direction(parameters, gradient)
@@ -228,7 +228,7 @@ def _scale_and_slope(raw: Array) -> tuple[Array, Array]:
     return jax.jvp(positive, (raw,), (jnp.ones_like(raw),))
 
 
-def _diagonal_direction(parameters: Numbers, gradient: Numbers) -> Numbers:
+def _diagonal_direction(parameters: Parameters, gradient: Parameters) -> Parameters:
     # Fisher information: 1 / s^2 for the location, 2 for log s.
     _, raw = jnp.split(parameters, 2)
     g_loc, g_raw = jnp.split(gradient, 2)
@@ -236,7 +236,7 @@ def _diagonal_direction(parameters: Numbers, gradient: Numbers) -> Numbers:
     return jnp.concatenate([scale**2 * g_loc, 0.5 * (scale / slope) ** 2 * g_raw])
 
 
-def _full_direction(d: int, parameters: Numbers, gradient: Numbers) -> Numbers:
+def _full_direction(d: int, parameters: Parameters, gradient: Parameters) -> Parameters:
     # In the coordinates L (I + A), A lower triangular, the Fisher information of A at 0 is 2 on the diagonal, else 1.
     rows, columns = jnp.tril_indices(d, -1)
     tril = lower_triangle(parameters[d:], d)
