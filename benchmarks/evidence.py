@@ -44,7 +44,7 @@ class FromPrior(AbstractInference):
         """The prior."""
         return DiagonalGaussian(numbers, jnp.ones_like(numbers))
 
-    def kept(self, n_rows: int, dtype: str) -> None:
+    def per_datum(self, n_rows: int, dtype: str) -> None:
         """Nothing."""
 
     def search(self, *_: Any, **__: Any) -> None:

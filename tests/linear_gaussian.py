@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 from scipy import stats
 
 from tightbound.learn import AbstractInference
@@ -31,7 +32,7 @@ class GivenPosterior(AbstractInference):
     shift: jax.Array
     diagonal: bool = eqx.field(static=True, default=False)
 
-    def numbers(
+    def parameters(
         self, p: GenerativeModel, x: jax.Array, observed: jax.Array | None = None, *, key: jax.Array
     ) -> jax.Array:
         residual = x - self.mean if observed is None else jnp.where(observed, x - self.mean, 0)
@@ -42,7 +43,7 @@ class GivenPosterior(AbstractInference):
             return DiagonalGaussian(numbers, jnp.diagonal(self.scale_tril))
         return FullGaussian(numbers, self.scale_tril)
 
-    def kept(self, n_rows: int, dtype: str) -> None:
+    def per_datum(self, n_rows: int, dtype: str) -> None:
         return None
 
     def search(
@@ -132,3 +133,12 @@ class LinearGaussian:
     def diagonal_gap(self) -> float:
         """log p(x) - ELBO of the best diagonal q: (sum_j log M_jj - log |M|) / 2, the same for every x."""
         return 0.5 * float(np.sum(np.log(np.diag(self.M))) - np.linalg.slogdet(self.M)[1])
+
+
+def gap_of_best_diagonal(loadings: Float[Array, "k d"], scale: Float[Array, " d"]) -> Array:
+    """KL of the best diagonal Gaussian from the posterior of a linear-Gaussian model, the same for every row; nats.
+
+    1/2 (sum_j log M_jj - log |M|), with M = I + W' S^-1 W.
+    """
+    inner = jnp.eye(loadings.shape[0], dtype=loadings.dtype) + (loadings / scale[None, :] ** 2) @ loadings.T
+    return 0.5 * (jnp.sum(jnp.log(jnp.diagonal(inner))) - jnp.linalg.slogdet(inner)[1])

@@ -33,7 +33,7 @@ class Memorising(AbstractInference):
     table: jax.Array
     shift: jax.Array
 
-    def numbers(
+    def parameters(
         self, p: GenerativeModel, x: jax.Array, observed: jax.Array | None = None, *, key: jax.Array
     ) -> jax.Array:
         known = jnp.min(jnp.sum((self.table - x[None, :]) ** 2, axis=1)) < 1e-12

@@ -5,12 +5,12 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from linear_gaussian import LinearGaussian
+from linear_gaussian import LinearGaussian, gap_of_best_diagonal
 from walks import KEY, MODEL, apart, nonlinear, some_member, truth
 
 from tightbound.evidence import Evidence, Gap, Method, advice, decompose_gap
 from tightbound.evidence.gap import SEARCH
-from tightbound.learn import Amortised, Exact, PerDatum, SemiAmortised, gap_of_best_diagonal
+from tightbound.learn import Amortised, Exact, PerDatum, SemiAmortised
 from tightbound.model import DiagonalGaussianFamily, FullGaussianFamily, Specification, Start, build
 
 CORRELATED = LinearGaussian(np.array([[1.5, 1.1], [-0.6, 0.9], [1.4, 0.5]]), np.array([0.5, -1.0, 0.2]), 0.7)

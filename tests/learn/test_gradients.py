@@ -171,7 +171,7 @@ class Foreign(AbstractInference):
 
     inner: AbstractInference
 
-    def numbers(
+    def parameters(
         self, p: GenerativeModel, x: jax.Array, observed: jax.Array | None = None, *, key: jax.Array
     ) -> jax.Array:
         return self.inner.parameters(p, x, observed, key=key)

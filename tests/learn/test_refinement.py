@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from linear_gaussian import LinearGaussian
+from linear_gaussian import LinearGaussian, gap_of_best_diagonal
 from small_pairs import run
 
 from tightbound.learn import (
@@ -24,7 +24,6 @@ from tightbound.learn import (
     SemiAmortised,
     TrainingConfig,
     exact_posterior,
-    gap_of_best_diagonal,
     mutual_information,
 )
 from tightbound.learn.inference.refinement import inner_rule, natural_direction

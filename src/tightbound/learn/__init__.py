@@ -25,7 +25,6 @@ from tightbound.learn.gradients.score_function import (
 from tightbound.learn.inference.closed_form import (
     check_linear_gaussian,
     exact_posterior,
-    gap_of_best_diagonal,
     plain_prior,
 )
 from tightbound.learn.inference.members import (
@@ -125,7 +124,6 @@ __all__ = [
     "exact_posterior",
     "fit",
     "from_bytes",
-    "gap_of_best_diagonal",
     "initial_state",
     "make_inference",
     "mean_bound",

@@ -347,10 +347,7 @@ def mutual_information(pair: Pair, config: TrainingConfig, data: Dataset, *, key
     n = min(data.n_rows, _INFORMATION_ROWS)
     key_rows, key_q, key_z = jax.random.split(key, 3)
     x, observed = data.rows(jnp.arange(n), key=key_rows, dtype=config.dtype)
-    axes = (0, None if observed is None else 0, 0)
-    found = jax.vmap(lambda x, o, k: pair.q.parameters(pair.p, x, o, key=k), in_axes=axes)(
-        x, observed, jax.random.split(key_q, n)
-    )
+    found = jax.vmap(lambda x, o, k: pair.q.parameters(pair.p, x, o, key=k))(x, observed, jax.random.split(key_q, n))
     z = jax.vmap(lambda a, k: pair.q.distribution(pair.p, a).sample(key=k))(found, jax.random.split(key_z, n))
 
     def of_row(z: Array) -> Array:

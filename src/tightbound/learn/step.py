@@ -43,9 +43,8 @@ def search(pair: Pair, per_datum: Array | None, batch: Batch, *, kl_weight: Arra
         return pair.q.search(pair.p, x, observed, own, kl_weight=kl_weight, key=key)
 
     own = None if per_datum is None else per_datum[batch.indices]
-    axes = (0, None if batch.observed is None else 0, None if own is None else 0, 0)
     keys = jax.random.split(Stream.INNER_LOOP.of(key), batch.x.shape[0])
-    return jax.vmap(one, in_axes=axes)(batch.x, batch.observed, own, keys)
+    return jax.vmap(one)(batch.x, batch.observed, own, keys)
 
 
 def batch_loss(
@@ -72,8 +71,7 @@ def batch_loss(
         return (q if regularised else None), config.gradient.estimate(problem, estimator, key=key), term
 
     keys = jax.random.split(key, batch.x.shape[0])
-    axes = (0, None if batch.observed is None else 0, None if found is None else 0, 0)
-    qs, estimates, terms = jax.vmap(one, in_axes=axes)(batch.x, batch.observed, found, keys)
+    qs, estimates, terms = jax.vmap(one)(batch.x, batch.observed, found, keys)
     total = jnp.sum(batch.weights)
     loss = -jnp.sum((estimates.surrogate + terms) * batch.weights) / total
     objective_sum = jnp.sum(estimates.objective * batch.weights)
@@ -150,4 +148,4 @@ def bounds_of(
         return config.gradient.estimate(problem, estimator, key=key).bound
 
     keys = jax.random.split(key, x.shape[0])
-    return jax.vmap(one, in_axes=(0, None if observed is None else 0, 0))(x, observed, keys)
+    return jax.vmap(one)(x, observed, keys)

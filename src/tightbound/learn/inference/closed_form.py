@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
-from jaxtyping import Array, Float
 
 from tightbound.model import (
     MLP,
@@ -67,12 +66,3 @@ def check_linear_gaussian(p: GenerativeModel) -> None:
 def plain_prior(p: GenerativeModel) -> AbstractDistribution:
     """The prior as a plain distribution."""
     return p.prior.member if isinstance(p.prior, LearnedPrior) else p.prior
-
-
-def gap_of_best_diagonal(loadings: Float[Array, "k d"], scale: Float[Array, " d"]) -> Array:
-    """KL of the best diagonal Gaussian from the posterior of a linear-Gaussian model, the same for every row; nats.
-
-    1/2 (sum_j log M_jj - log |M|), with M = I + W' S^-1 W.
-    """
-    inner = jnp.eye(loadings.shape[0], dtype=loadings.dtype) + (loadings / scale[None, :] ** 2) @ loadings.T
-    return 0.5 * (jnp.sum(jnp.log(jnp.diagonal(inner))) - jnp.linalg.slogdet(inner)[1])
