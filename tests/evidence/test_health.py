@@ -8,7 +8,6 @@ from linear_gaussian import LinearGaussian
 from planted import FAULTS, HEALTHY, Case, D, K, Planted, healthy, history, nonlinear, overfitted_encoder
 from scipy.special import ndtri
 from scipy.stats import norm
-from tightbound.learn.inference.posteriors import Exact
 
 from tightbound.evidence import importance_evidence
 from tightbound.evidence.diagnostics import Finding, History, Verdict, encoder_overfitting, examine
@@ -17,6 +16,7 @@ from tightbound.evidence.diagnostics.history import overfitting
 from tightbound.evidence.diagnostics.samples import copies, nearest
 from tightbound.evidence.diagnostics.twosample import energy_distance, separation
 from tightbound.learn import EpochRecord
+from tightbound.learn.inference.members import Exact
 from tightbound.model import MLP, Bernoulli, BernoulliHead, Decoder, GenerativeModel
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from linear_gaussian import LinearGaussian
-from posteriors import some
+from members import some
 from scipy import stats
 
 from tightbound.evidence import exact_evidence
