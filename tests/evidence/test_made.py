@@ -217,7 +217,7 @@ def test_what_a_made_cannot_do_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="use a VAE"):
         fit_made(np.array([[0.0, np.nan]]), likelihood="bernoulli", **SMALL)
     observed = learn.Dataset(jnp.zeros((4, 3)), jnp.ones((4, 3), bool))
-    recipe = learn.Recipe(learn.Optimiser(0.1, 1), gradient=learn.MaximumLikelihood(), dtype="float64")
+    recipe = learn.TrainingConfig(learn.Optimiser(0.1, 1), gradient=learn.MaximumLikelihood(), dtype="float64")
     with pytest.raises(ValueError, match="drop or fill in such rows"):
         learn.fit(learn.Pair(made, learn.NoInference()), observed, None, recipe, epochs=1, key=KEY)
 

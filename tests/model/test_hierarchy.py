@@ -82,7 +82,7 @@ def pair_of(prior: Any, family: Any, k: int, d: int) -> learn.Pair:
 
 
 def trained(pair: learn.Pair, x: np.ndarray, epochs: int) -> learn.FitResult:
-    recipe = learn.Recipe(learn.Optimiser(0.01, epochs * len(x) // 50), batch_size=50, dtype="float64")
+    recipe = learn.TrainingConfig(learn.Optimiser(0.01, epochs * len(x) // 50), batch_size=50, dtype="float64")
     return learn.fit(pair, learn.Dataset(jnp.asarray(x)), None, recipe, epochs=epochs, key=KEY)
 
 

@@ -84,14 +84,14 @@ def _regret(pair: Pair, batch: Batch, loop: Refinement, n_samples: int, *, key: 
     family: Any = pair.q.own_family  # checked to be one
 
     def one(row: Row) -> Array:
-        def bound(numbers: Array, s: Array) -> Array:
-            z, log_q = family(numbers).sample_and_log_prob(key=jax.random.fold_in(row.key, s))
+        def bound(parameters: Array, s: Array) -> Array:
+            z, log_q = family(parameters).sample_and_log_prob(key=jax.random.fold_in(row.key, s))
             return p.log_weight(row.x, z, log_q, row.observed).total
 
         loop_key = Stream.REFINING.of(row.key)
-        refined = loop(p, family, row.numbers, row.x, row.observed, key=loop_key).parameters
+        refined = loop(p, family, row.parameters, row.x, row.observed, key=loop_key).parameters
         draws = jnp.arange(n_samples)
-        return jnp.mean(jax.vmap(lambda s: bound(refined, s) - bound(row.numbers, s))(draws))
+        return jnp.mean(jax.vmap(lambda s: bound(refined, s) - bound(row.parameters, s))(draws))
 
     return jax.vmap(one)(found_rows(pair, batch, key=key))
 
@@ -99,7 +99,7 @@ def _regret(pair: Pair, batch: Batch, loop: Refinement, n_samples: int, *, key: 
 @eqx.filter_jit
 def _reconstruction(pair: Pair, batch: Batch, *, key: PRNGKeyArray) -> Float[Array, " n"]:
     def one(row: Row) -> Array:
-        z = pair.q.member(pair.p, row.numbers).mean
+        z = pair.q.distribution(pair.p, row.parameters).mean
         terms = jnp.where(row.observed, pair.p.decoder(z).at(row.x, row.observed).log_probs(row.x), 0)
         return -jnp.sum(terms) / jnp.sum(row.observed)
 

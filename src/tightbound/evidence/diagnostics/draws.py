@@ -54,7 +54,7 @@ class Simulated:
 class Drawn:
     """Draws of q for every held-out row, and what they say of its cells."""
 
-    numbers: NDArray[Any]
+    parameters: NDArray[Any]
     """(n, m) what q found for the row."""
     z: NDArray[Any]
     """(n, k) one draw of q."""
@@ -108,10 +108,10 @@ def log_aggregated(p: GenerativeModel, q: AbstractInference, drawn: Drawn) -> ND
     """
     n = min(len(drawn.z), MIXTURE_ROWS)
     rows = np.minimum(np.arange(MIXTURE_ROWS), n - 1)
-    numbers, valid = jnp.asarray(drawn.numbers[rows]), jnp.arange(MIXTURE_ROWS) < n
+    parameters, valid = jnp.asarray(drawn.parameters[rows]), jnp.arange(MIXTURE_ROWS) < n
 
     values: NDArray[Any] = by_chunks(
-        lambda z: _log_mixture(p, q, numbers, valid, z), drawn.z[:n], rows_at_once=_ROWS_AT_ONCE
+        lambda z: _log_mixture(p, q, parameters, valid, z), drawn.z[:n], rows_at_once=_ROWS_AT_ONCE
     )
     return values
 
@@ -150,10 +150,10 @@ def _draw(
 ) -> tuple[Array, ...]:
     def one(x: Array, observed: Array | None, i: Array) -> tuple[Array, ...]:
         key_search, key_q, key_choice = jax.random.split(jax.random.fold_in(key, i), 3)
-        numbers = q.numbers(p, x, observed, key=key_search)
+        parameters = q.parameters(p, x, observed, key=key_search)
 
         def weighed(key: PRNGKeyArray) -> tuple[Array, ...]:
-            z, log_q = q.member(p, numbers).sample_and_log_prob(key=key)
+            z, log_q = q.distribution(p, parameters).sample_and_log_prob(key=key)
             cells = p.decoder(z).at(x, observed)
             log_w = p.log_weight(x, z, log_q, observed, cells).total
             return z, log_q, log_w, *((cells.mean, cells.variance) if judged else ())
@@ -161,7 +161,7 @@ def _draw(
         z, log_q, log_w, *moments = jax.vmap(weighed)(jax.random.split(key_q, N_POSTERIOR))
         log_w = jnp.where(jnp.isnan(log_w), -jnp.inf, log_w)
         w = jnp.where(jnp.all(jnp.isneginf(log_w)), 1 / N_POSTERIOR, jax.nn.softmax(log_w))
-        found = numbers, z[0], log_q[0], 1 / jnp.sum(w**2)
+        found = parameters, z[0], log_q[0], 1 / jnp.sum(w**2)
         if not judged:
             nothing = jnp.zeros_like(x)
             return *found, nothing, jnp.zeros((*x.shape, len(WIDTHS)), x.dtype), nothing
@@ -176,9 +176,9 @@ def _draw(
 
 
 @eqx.filter_jit
-def _log_mixture(p: GenerativeModel, q: AbstractInference, numbers: Array, valid: Array, z: Array) -> Array:
+def _log_mixture(p: GenerativeModel, q: AbstractInference, parameters: Array, valid: Array, z: Array) -> Array:
     def one(z: Array) -> Array:
-        each = jax.vmap(lambda a: q.member(p, a).log_prob(z))(numbers)
+        each = jax.vmap(lambda a: q.distribution(p, a).log_prob(z))(parameters)
         return logsumexp(jnp.where(valid, each, -jnp.inf)) - jnp.log(jnp.sum(valid).astype(each.dtype))
 
     return jax.vmap(one)(z)

@@ -281,7 +281,7 @@ def fit_made(
     train = _dataset((rows, seen), units, with_mask, dtype)
     held_out = None if guard is None else _dataset(guard, units, with_mask, dtype)
     total = epochs * learn.batch_shape(len(rows), batch_size)[0]
-    recipe = learn.Recipe(
+    recipe = learn.TrainingConfig(
         learn.Optimiser(learning_rate, total, warmup_steps=min(100, total // 10)),
         gradient=learn.MaximumLikelihood(),
         batch_size=batch_size,
