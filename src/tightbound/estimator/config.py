@@ -48,7 +48,7 @@ class Config:
     """The choices of a fit, resolved and checked against its data: from here on they are only read."""
 
     specification: Specification
-    recipe: learn.Recipe
+    recipe: learn.TrainingConfig
     epochs: int
     patience: int | None
     train: NDArray[np.intp]

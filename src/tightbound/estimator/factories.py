@@ -31,7 +31,7 @@ def _fitting(objective: axes.Member, spec: Specification) -> str:
     return "vimco" if objective.word == "iwae" else "moving_average"
 
 
-def make_recipe(settings: Settings, gradient: Any, optimiser: learn.Optimiser) -> learn.Recipe:
+def make_recipe(settings: Settings, gradient: Any, optimiser: learn.Optimiser) -> learn.TrainingConfig:
     """How the pair is learnt."""
     objective, inference, total = settings.objective, settings.inference, optimiser.total_steps
     parts: dict[str, Any] = {"objective": objective.value} if objective.own else _bound(objective, gradient, total)
@@ -41,7 +41,7 @@ def make_recipe(settings: Settings, gradient: Any, optimiser: learn.Optimiser) -
             "objective and gradient must be words, members, or objects of tightbound.learn (an AbstractObjective, an "
             f"AbstractGradient); got {type(parts['objective']).__name__} and {type(made).__name__}; use one of those."
         )
-    return learn.Recipe(
+    return learn.TrainingConfig(
         optimiser,
         gradient=made,
         batch_size=int(settings.batch_size),

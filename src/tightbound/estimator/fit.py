@@ -196,7 +196,7 @@ def _second_stage(
     pair = learn.Pair(GenerativeModel(prior_of(spec, key=key_prior), settled.p.decoder), settled.q)
     steps, _ = learn.batch_shape(train.n_rows, config.recipe.batch_size)
     total = steps * config.epochs_of_second_stage
-    recipe = learn.Recipe(
+    recipe = learn.TrainingConfig(
         learn.Optimiser(0.003, total, warmup_steps=min(100, total // 10)),
         objective=config.recipe.objective,
         gradient=config.recipe.gradient,
