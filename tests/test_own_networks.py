@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import tiny
 
-from tightbound import VAE
+from tightbound import VAE, networks
 
 SIDE, CHANNELS = 6, 4
 
@@ -71,7 +71,7 @@ def bars(n: int, seed: int) -> np.ndarray:
 
 def test_a_convolutional_pair_of_a_user_trains_on_images_from_their_marginals_on() -> None:
     X, held_out = bars(200, 0), bars(100, 1)
-    options = {**tiny.SETTINGS, "latent_dim": 2, "encoder_network": encoder, "decoder_network": decoder}
+    options = {**tiny.SETTINGS, "latent_dim": 2, "network": networks.Custom(encoder=encoder, decoder=decoder)}
     fitted = {n: VAE(**{**options, "epochs": n}, validation_fraction=0, learning_rate=0.01).fit(X) for n in (1, 60)}
     before, after = (fitted[n].score(held_out) for n in (1, 60))
     p = np.clip(X.mean(axis=0), 1e-3, 1 - 1e-3)
@@ -85,7 +85,7 @@ def test_a_convolutional_pair_of_a_user_trains_on_images_from_their_marginals_on
 def test_the_mask_of_missing_pixels_is_a_second_image() -> None:
     X = bars(40, 0)
     X[::2, :3] = np.nan
-    options = {**tiny.SETTINGS, "encoder_network": encoder, "decoder_network": decoder}
+    options = {**tiny.SETTINGS, "network": networks.Custom(encoder=encoder, decoder=decoder)}
     vae = VAE(**options, validation_fraction=0).fit(X)
     assert vae.inference_.encoder.network.first.weight.shape[:2] == (CHANNELS, 2)
     assert np.isfinite(vae.score_samples(X)).all()
@@ -95,5 +95,6 @@ def test_a_factory_that_asks_for_no_shape_is_told_none() -> None:
     def linear(in_size: int, out_size: int, *, key: jax.Array) -> eqx.nn.Linear:
         return eqx.nn.Linear(in_size, out_size, key=key)
 
-    vae = VAE(**tiny.SETTINGS, encoder_network=linear, decoder_network=linear, validation_fraction=0).fit(bars(40, 0))
+    settings = {**tiny.SETTINGS, "network": networks.Custom(encoder=linear, decoder=linear)}
+    vae = VAE(**settings, validation_fraction=0).fit(bars(40, 0))
     assert jnp.isfinite(vae.score(bars(10, 1)))
