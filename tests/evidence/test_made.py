@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 
 from tightbound import learn
 from tightbound.evidence import MADE, MadeFit, fit_made, make_made
-from tightbound.model import CellWords, Mixture
+from tightbound.model import ColumnSpecification, Mixture
 
 KEY = jax.random.key(5)
 STATES = np.array(list(itertools.product((0.0, 1.0), repeat=6)))
@@ -20,10 +20,12 @@ ORDERS = {"natural": None, "shuffled": (3, 0, 5, 1, 4, 2)}
 SMALL: dict[str, Any] = {"hidden_sizes": (16,), "epochs": 60, "learning_rate": 0.02, "key": KEY}
 
 
-BINARY = CellWords("bernoulli")
+BINARY = ColumnSpecification("bernoulli")
 
 
-def untrained(column: CellWords, d: int, order: Any = None, factor: float = 3.0, observed: Any = None) -> MADE:
+def untrained(
+    column: ColumnSpecification, d: int, order: Any = None, factor: float = 3.0, observed: Any = None
+) -> MADE:
     """Random weights that are larger than usual: cells, and their spreads, that depend on each other strongly."""
     rows = np.random.default_rng(6).integers(0, 2, (50, d)).astype(float)
     return wilder(make_made((column,) * d, rows, observed, hidden_sizes=(16,), order=order, key=KEY), factor)
@@ -72,7 +74,7 @@ def test_each_cell_depends_on_those_before_it_in_its_order() -> None:
 @pytest.mark.parametrize("n_components", [1, 3])
 @pytest.mark.parametrize("order", [None, (1, 0)], ids=["natural", "reversed"])
 def test_density_of_two_numbers_integrates_to_one(n_components: int, order: Any) -> None:
-    made = untrained(CellWords("gaussian_mixture", n_components, 0.3), 2, order, 1.5)
+    made = untrained(ColumnSpecification("gaussian_mixture", n_components, 0.3), 2, order, 1.5)
     line = jnp.linspace(-30, 30, 501)
     grid = jnp.stack(jnp.meshgrid(line, line), axis=-1).reshape(-1, 2)
     log_p = jax.jit(jax.vmap(made.log_prob))(grid)
@@ -90,7 +92,7 @@ def test_draws_follow_the_probabilities(order: Any) -> None:
 
 
 def test_draws_of_numbers_follow_the_density() -> None:
-    made, n = untrained(CellWords("gaussian_mixture", 2, 0.3), 2, (1, 0), 1.5), 20_000
+    made, n = untrained(ColumnSpecification("gaussian_mixture", 2, 0.3), 2, (1, 0), 1.5), 20_000
     draws = np.asarray(jax.jit(jax.vmap(lambda key: made.sample(key=key)))(jax.random.split(KEY, n)))
     line = jnp.linspace(-30, 30, 501)
     grid = jnp.stack(jnp.meshgrid(line, line), axis=-1).reshape(-1, 2)
@@ -157,7 +159,7 @@ def test_several_orders_are_an_equal_mixture() -> None:
     assert isinstance(alone.model, MADE)
 
 
-MIXED = (CellWords("categorical", 3), BINARY, CellWords("cumulative_logit", 3))
+MIXED = (ColumnSpecification("categorical", 3), BINARY, ColumnSpecification("cumulative_logit", 3))
 CODES = np.array(list(itertools.product(range(3), range(2), range(3))), float)
 
 
@@ -186,7 +188,11 @@ def test_a_made_of_a_mixed_table_learns_what_its_columns_say_of_each_other() -> 
         x = np.column_stack([level, count, np.log1p(count) + 0.3 * rng.normal(size=n)])
         return x, rng.random(x.shape) < 2 / 3
 
-    columns = (CellWords("categorical", 3), CellWords("negative_binomial"), CellWords("gaussian"))
+    columns = (
+        ColumnSpecification("categorical", 3),
+        ColumnSpecification("negative_binomial"),
+        ColumnSpecification("gaussian"),
+    )
     options = {**SMALL, "likelihood": "columns", "columns": columns, "epochs": 30}
     x, observed = table(2000)
     fresh, seen = table(2000)

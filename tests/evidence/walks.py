@@ -65,7 +65,7 @@ def some_member(name: str, seed: int = 2, spread: float = 0.4) -> Same:
 def gaussian(loc: list[float], scale: list[float]) -> Same:
     """A diagonal Gaussian q."""
     family = make_family("diagonal", len(loc), key=KEY)
-    return Same(family, family.near(jnp.asarray(loc), jnp.asarray(scale)))
+    return Same(family, family.init_from_moments(jnp.asarray(loc), jnp.asarray(scale)))
 
 
 def with_network(network: eqx.Module, k: int, d: int, scale: float) -> GenerativeModel:

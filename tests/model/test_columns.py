@@ -13,25 +13,25 @@ from scipy import special, stats
 
 from tightbound.model import (
     MLP,
-    AbstractCells,
-    BernoulliCells,
-    BetaCells,
-    CategoricalCells,
-    CellWords,
+    AbstractColumnLikelihood,
+    BernoulliLikelihood,
+    BetaLikelihood,
+    CategoricalLikelihood,
     ColumnsHead,
-    CumulativeLogitCells,
+    ColumnSpecification,
+    CumulativeLogitLikelihood,
     Decoder,
     DirichletMultinomial,
     DirichletMultinomialHead,
-    GammaCells,
-    GaussianCells,
+    GammaLikelihood,
+    GaussianLikelihood,
     Multinomial,
     MultinomialHead,
-    NegativeBinomialCells,
-    PoissonCells,
-    ProductOfCells,
+    NegativeBinomialLikelihood,
+    PoissonLikelihood,
+    ProductOfColumns,
     Specification,
-    SpikeAndSlabCells,
+    SpikeAndSlabLikelihood,
     Start,
     build,
     columns_head,
@@ -42,18 +42,18 @@ RNG = np.random.default_rng(6)
 KEY = jax.random.key(2)
 N = 4000
 
-CELLS: tuple[AbstractCells, ...] = (
-    GaussianCells(0.1),
-    PoissonCells(),
-    CategoricalCells(3),
-    GaussianCells(0.5),
-    BernoulliCells(),
-    BetaCells(-1.0, 150.0),
-    CategoricalCells(4),
-    SpikeAndSlabCells(GammaCells(), [0.0]),
-    PoissonCells(),
-    BetaCells(-3.0, -2.5),
-    CumulativeLogitCells(3),
+CELLS: tuple[AbstractColumnLikelihood, ...] = (
+    GaussianLikelihood(0.1),
+    PoissonLikelihood(),
+    CategoricalLikelihood(3),
+    GaussianLikelihood(0.5),
+    BernoulliLikelihood(),
+    BetaLikelihood(-1.0, 150.0),
+    CategoricalLikelihood(4),
+    SpikeAndSlabLikelihood(GammaLikelihood(), [0.0]),
+    PoissonLikelihood(),
+    BetaLikelihood(-3.0, -2.5),
+    CumulativeLogitLikelihood(3),
 )
 ROW = np.array([0.3, 2.0, 1.0, -0.8, 1.0, 130.0, 3.0, 0.0, 0.0, -2.7, 2.0])
 DIM = len(CELLS)
@@ -85,7 +85,7 @@ def log_prob(head: ColumnsHead, h: jax.Array, x: jax.Array, observed: jax.Array)
 def test_columns_that_differ_in_numbers_alone_are_one_group() -> None:
     assert HEAD.places == ((0, 3), (1, 8), (2, 6), (4,), (5, 9), (7,), (10,))
     assert HEAD.dim == DIM and HEAD.n_inputs == sum(c.n_outputs for c in CELLS)
-    for one, other in zip(HEAD.cells(), CELLS, strict=True):
+    for one, other in zip(HEAD.likelihoods(), CELLS, strict=True):
         assert eqx.tree_equal(one, other)
 
 
@@ -114,15 +114,15 @@ def test_every_column_is_its_own_cells() -> None:
         assert float(cdf[j]) == pytest.approx(stats.beta(m * c, (1 - m) * c, low, width).cdf(ROW[j]), rel=1e-7)
 
 
-SIZES: tuple[AbstractCells, ...] = (
-    CategoricalCells(5),
-    CumulativeLogitCells(3),
-    SpikeAndSlabCells(GaussianCells(0.1), [0.0]),
-    CategoricalCells(3),
-    CumulativeLogitCells(6),
-    SpikeAndSlabCells(GaussianCells(0.2), [2.0, -1.0, 0.5]),
-    CategoricalCells(200),
-    CumulativeLogitCells(2),
+SIZES: tuple[AbstractColumnLikelihood, ...] = (
+    CategoricalLikelihood(5),
+    CumulativeLogitLikelihood(3),
+    SpikeAndSlabLikelihood(GaussianLikelihood(0.1), [0.0]),
+    CategoricalLikelihood(3),
+    CumulativeLogitLikelihood(6),
+    SpikeAndSlabLikelihood(GaussianLikelihood(0.2), [2.0, -1.0, 0.5]),
+    CategoricalLikelihood(200),
+    CumulativeLogitLikelihood(2),
 )
 
 
@@ -130,7 +130,7 @@ SIZES: tuple[AbstractCells, ...] = (
 def test_cells_of_several_sizes_in_one_group_stay_what_they_are(dtype: str) -> None:
     head = ColumnsHead(SIZES)
     assert head.places == ((0, 3), (1, 4, 7), (2, 5), (6,))  # 200 levels are too many for five to be filled up to
-    for one, other in zip(head.cells(), SIZES, strict=True):
+    for one, other in zip(head.likelihoods(), SIZES, strict=True):
         assert eqx.tree_equal(one, other)
     h = jnp.array(RNG.normal(size=head.n_inputs), dtype)
     begin = len(SIZES) + np.concatenate([[0], np.cumsum([c.n_outputs - 1 for c in SIZES])])
@@ -201,7 +201,7 @@ def test_draws_have_the_stated_moments_in_the_order_of_the_table() -> None:
     x = np.asarray(draws(H, jax.random.split(KEY, N)))
     assert x.shape == (N, DIM)
     *_, mean, variance = (np.asarray(v) for v in row(HEAD, H, jnp.array(ROW)))
-    numeric = [j for j, c in enumerate(CELLS) if not isinstance(c, CategoricalCells)]
+    numeric = [j for j, c in enumerate(CELLS) if not isinstance(c, CategoricalLikelihood)]
     for values, stated in ((x, mean), ((x - mean) ** 2, variance)):
         error = values.std(axis=0) / N**0.5
         assert (np.abs(values.mean(axis=0) - stated) < 5 * error)[numeric].all()
@@ -223,7 +223,7 @@ def test_a_decoder_of_columns_starts_where_it_was_told() -> None:
     """The last bias at `first` and no weights: the model begins at the moments of the observed cells."""
     table = np.stack([RNG.normal(5, 2, 500), RNG.poisson(3.0, 500), RNG.integers(0, 3, 500)], axis=1).astype(float)
     table[RNG.random(table.shape) < 0.2] = np.nan
-    cells = (GaussianCells(), NegativeBinomialCells(), CategoricalCells(3))
+    cells = (GaussianLikelihood(), NegativeBinomialLikelihood(), CategoricalLikelihood(3))
     head = columns_head(cells, table)
     np.testing.assert_array_equal(head.first[3:], head.spread_at_start(key=KEY))
     network = MLP(2, head.n_inputs, (), key=KEY)
@@ -231,7 +231,7 @@ def test_a_decoder_of_columns_starts_where_it_was_told() -> None:
         lambda n: (n.layers[-1].weight, n.layers[-1].bias), network, (0 * network.layers[-1].weight, head.first)
     )
     p = eqx.filter_jit(Decoder(network, head, 2))(jnp.array([0.3, -2.0]))
-    assert isinstance(p, ProductOfCells) and p.dim == 3
+    assert isinstance(p, ProductOfColumns) and p.dim == 3
     mean, variance = eqx.filter_jit(lambda p: (p.mean, p.variance))(p)
     np.testing.assert_allclose(mean[:2], np.nanmean(table, axis=0)[:2], rtol=1e-6)
     np.testing.assert_allclose(variance[0], np.nanvar(table[:, 0]), rtol=1e-6)
@@ -244,12 +244,14 @@ def test_an_exposure_reaches_the_counts_alone() -> None:
     *_, mean, _ = row(HEAD, H, jnp.array(ROW))
     *_, larger, _ = row(HEAD, more, jnp.array(ROW))
     np.testing.assert_allclose(larger / mean, np.where(np.isin(np.arange(DIM), [1, 8]), 7, 1), rtol=1e-9)
-    assert ColumnsHead([GaussianCells()]).exposed(jnp.zeros(2), jnp.ones(())).tolist() == [0, 0]
+    assert ColumnsHead([GaussianLikelihood()]).exposed(jnp.zeros(2), jnp.ones(())).tolist() == [0, 0]
 
 
 def test_what_a_cell_owns_is_data() -> None:
     """Floors, bounds and spikes have no gradient: an optimiser leaves them alone."""
-    head = ColumnsHead([GaussianCells(), BetaCells(-1.0, 2.0), SpikeAndSlabCells(GaussianCells(), [0.0])])
+    head = ColumnsHead(
+        [GaussianLikelihood(), BetaLikelihood(-1.0, 2.0), SpikeAndSlabLikelihood(GaussianLikelihood(), [0.0])]
+    )
     x = jnp.array([0.5, 0.3, 1.4])
     slope = eqx.filter_jit(eqx.filter_grad(lambda head: head(jnp.zeros(head.n_inputs)).log_prob(x)))(head)
     leaves = jax.tree.leaves(slope)
@@ -351,11 +353,14 @@ def test_the_dirichlet_head_takes_logits_and_a_log_precision() -> None:
 REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "no column": (lambda: ColumnsHead([]), "must have a column or more; got none; give the cells"),
     "a start of another length": (
-        lambda: ColumnsHead([GaussianCells()], jnp.zeros(3)),
+        lambda: ColumnsHead([GaussianLikelihood()], jnp.zeros(3)),
         r"one number for each of the 2 .*got the shape \(3,\); make it with columns_head",
     ),
-    "a table of another width": (lambda: columns_head([GaussianCells()], np.zeros((3, 2))), "table with 1 columns"),
-    "bounded twice": (lambda: BetaCells(0.0, np.inf), "must be finite, low below high"),
+    "a table of another width": (
+        lambda: columns_head([GaussianLikelihood()], np.zeros((3, 2))),
+        "table with 1 columns",
+    ),
+    "bounded twice": (lambda: BetaLikelihood(0.0, np.inf), "must be finite, low below high"),
     "a bag without a total": (lambda: Multinomial(jnp.zeros(2)).mean, "mean of a bag of words must have its total_cou"),
     "its spread": (lambda: DirichletMultinomial(jnp.ones(2)).variance, "variance of a bag .*got None; give the number"),
     "its draws": (lambda: DirichletMultinomial(jnp.ones(2)).sample(key=KEY), "sample of a bag of words must have"),
@@ -386,7 +391,7 @@ def test_a_spread_of_the_column_does_not_follow_from_z(gaussian_alone: bool) -> 
 
 
 def test_the_specification_says_whose_the_spread_is() -> None:
-    columns = tuple(CellWords(family) for family in ("gaussian", "negative_binomial", "bernoulli"))
+    columns = tuple(ColumnSpecification(family) for family in ("gaussian", "negative_binomial", "bernoulli"))
     for spread, fixed in (("latent", ()), ("column", (3, 4))):
         spec = Specification(3, 2, f"columns(spread={spread})", columns=columns, network="residual(hidden_sizes=(4,))")
         output = build(spec, start=Start.template(3, None), key=KEY).p.decoder.network.output

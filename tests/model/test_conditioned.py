@@ -20,11 +20,11 @@ from tightbound.model import (
     DiagonalGaussianFamily,
     Encoder,
     FixedScaleGaussianHead,
-    GaussianCells,
+    GaussianLikelihood,
     GenerativeModel,
     MultinomialHead,
-    NegativeBinomialCells,
-    PoissonCells,
+    NegativeBinomialLikelihood,
+    PoissonLikelihood,
     StandardGaussian,
 )
 from tightbound.model.families import inverse_positive
@@ -119,7 +119,7 @@ def test_samples_come_with_conditions_of_the_reference_and_their_own_mean() -> N
     assert set(np.unique(c)) == {0.0, 1.0}
 
 
-COUNTS = ColumnsHead([PoissonCells(), NegativeBinomialCells(), GaussianCells(0.1)])
+COUNTS = ColumnsHead([PoissonLikelihood(), NegativeBinomialLikelihood(), GaussianLikelihood(0.1)])
 COUNT_NETWORK = linear(1, COUNTS.n_inputs)
 
 
@@ -197,7 +197,7 @@ TOTALS = np.array([[10.0], [40.0], [20.0]])
 
 def test_the_sum_of_a_row_is_its_exposure() -> None:
     """Relative to a typical row; hidden cells count into it, given cells do not; draws have totals of the reference."""
-    head = ColumnsHead([PoissonCells(), GaussianCells(0.1), PoissonCells()])
+    head = ColumnsHead([PoissonLikelihood(), GaussianLikelihood(0.1), PoissonLikelihood()])
     network = linear(2, head.n_inputs)
     given = np.hstack([RNG.normal(size=(3, 1)), np.log(TOTALS)])
     inputs = CentredInputs(jnp.zeros(1))
@@ -253,7 +253,7 @@ GIVEN = {"inputs": CentredInputs(jnp.zeros(1)), "conditions": (4,)}
         ((linear(3, 4), BernoulliHead(4), 2, np.array([[np.nan]])), GIVEN, "with NaN or infinite cells"),
         ((linear(2, 4), BernoulliHead(4), 2, np.zeros((1, 1))), {"exposure": 4}, "have a count to work on"),
         (
-            (linear(2, 2), ColumnsHead([GaussianCells()]), 2, np.zeros((1, 1))),
+            (linear(2, 2), ColumnsHead([GaussianLikelihood()]), 2, np.zeros((1, 1))),
             {"exposure": 1},
             "have a count to work on",
         ),

@@ -10,9 +10,9 @@ import pytest
 
 from tightbound.model import (
     AbstractInputs,
-    CellWords,
     CentredInputs,
     ColumnsInputs,
+    ColumnSpecification,
     Specification,
     Start,
     build,
@@ -24,13 +24,13 @@ from tightbound.model.networks.sets import set_inputs
 KEY = jax.random.key(3)
 
 COLUMNS = (
-    CellWords("gaussian"),
-    CellWords("negative_binomial"),
-    CellWords("categorical", size=3),
-    CellWords("bernoulli"),
-    CellWords("cumulative_logit", size=4),
-    CellWords("student_t", spikes=(-2.0, 0.5)),
-    CellWords("cumulative_logit", size=100),
+    ColumnSpecification("gaussian"),
+    ColumnSpecification("negative_binomial"),
+    ColumnSpecification("categorical", size=3),
+    ColumnSpecification("bernoulli"),
+    ColumnSpecification("cumulative_logit", size=4),
+    ColumnSpecification("student_t", spikes=(-2.0, 0.5)),
+    ColumnSpecification("cumulative_logit", size=100),
 )
 MOMENTS = np.array([[1.0, 0.7, 0.3, 0.5, 1.5, 0.0, 40.0], [2.0, 0.5, 1.0, 1.0, 1.2, 1.0, 10.0]])
 INPUTS = ColumnsInputs(COLUMNS, jnp.asarray(MOMENTS))
@@ -97,7 +97,7 @@ def test_outliers_enter_by_their_logarithm() -> None:
 
 def test_counts_enter_as_logarithms() -> None:
     x = np.array([[3.0, 5.0], [np.nan, 0.0], [-1.0, -7.0]])
-    columns = (CellWords("gaussian"), CellWords("poisson"))
+    columns = (ColumnSpecification("gaussian"), ColumnSpecification("poisson"))
     expected = np.array([[3.0, np.log(6.0)], [np.nan, 0.0], [-1.0, 0.0]])  # below 0 there are none
     np.testing.assert_allclose(as_numbers(x, columns), expected)
     np.testing.assert_allclose(as_numbers(jnp.asarray(x), columns), expected)
@@ -109,7 +109,12 @@ def test_moments_are_those_of_the_observed_cells() -> None:
     x = np.stack([rng.normal(3, 2, 500), rng.poisson(4.0, 500), np.full(500, 7.0), np.zeros(500)], axis=1)
     observed = rng.random(x.shape) < 0.7
     observed[:, 3] = False
-    columns = (CellWords("gaussian"), CellWords("poisson"), CellWords("gaussian"), CellWords("gaussian"))
+    columns = (
+        ColumnSpecification("gaussian"),
+        ColumnSpecification("poisson"),
+        ColumnSpecification("gaussian"),
+        ColumnSpecification("gaussian"),
+    )
     found = moments_of(np.where(observed, x, 1e9), observed, columns)
     for j, values in enumerate((x[observed[:, 0], 0], np.log1p(x[observed[:, 1], 1]))):
         np.testing.assert_allclose(found[:, j], [values.mean(), values.std()], rtol=1e-12)
@@ -147,14 +152,14 @@ def test_a_model_of_columns_begins_at_what_is_known(dtype: str) -> None:
     assert read(encoder.inputs, jnp.asarray(ROW, dtype)).dtype == dtype
 
 
-COUNT = CellWords("negative_binomial")
+COUNT = ColumnSpecification("negative_binomial")
 
 
 def test_counts_enter_relative_to_an_exposure() -> None:
     """Of a column, or of the row's own total, which counts what is hidden too; without codes for zeros."""
     rng = np.random.default_rng(5)
     x = np.column_stack([rng.poisson(3.0, (50, 2)), rng.normal(size=50), rng.normal(0.0, 1.0, 50)])
-    columns = (COUNT, COUNT, CellWords("gaussian"), CellWords("gaussian"))
+    columns = (COUNT, COUNT, ColumnSpecification("gaussian"), ColumnSpecification("gaussian"))
     raw = np.hstack([np.log1p(x[:, :2] * np.exp(-x[:, 3:])), x[:, 2:]])
     moments = moments_of(x, None, columns, x[:, 3])
     np.testing.assert_allclose(

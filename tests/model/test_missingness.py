@@ -16,16 +16,16 @@ from tightbound.evidence import importance_evidence
 from tightbound.learn import Amortised, Dataset, ImportanceWeighted, Optimiser, Pair, TrainingConfig, draw, fit
 from tightbound.model import (
     MLP,
-    CategoricalCells,
+    CategoricalLikelihood,
     ColumnsHead,
     Decoder,
     DiagonalGaussianFamily,
     Encoder,
     FixedScaleGaussianHead,
-    GaussianCells,
+    GaussianLikelihood,
     GenerativeModel,
     StandardGaussian,
-    StudentTCells,
+    StudentTLikelihood,
 )
 from tightbound.model.families import inverse_positive
 from tightbound.model.likelihoods.mechanisms import AbstractMechanism, logistic, self_masking
@@ -181,7 +181,7 @@ def test_a_missing_cell_outside_the_mechanism_is_integrated_out() -> None:
 
 def test_a_gaussian_column_beside_a_categorical_one() -> None:
     """p(x_0 missing, level) by quadrature over z and the cell's noise."""
-    head = ColumnsHead([GaussianCells(0.01), CategoricalCells(3)])
+    head = ColumnsHead([GaussianLikelihood(0.01), CategoricalLikelihood(3)])
     network = MLP(1, head.n_inputs, (), key=jax.random.key(4))
     mechanism = self_masking(np.array([[1.0], [3.0]]), np.array([[True], [False]]), columns=[0], sign=1, strength=2.0)
     both = pair(mechanism, Decoder(network, head, 1))
@@ -263,7 +263,7 @@ def test_given_its_noise_a_cell_that_is_read_is_fixed(mixed: bool) -> None:
     """And one that is not keeps its distribution."""
     base = gaussian_decoder()(jnp.array([0.4]))
     if mixed:
-        head = ColumnsHead([GaussianCells(0.01), GaussianCells(0.02)])
+        head = ColumnsHead([GaussianLikelihood(0.01), GaussianLikelihood(0.02)])
         base = head(jnp.concatenate([base.mean, inverse_positive(jnp.array(SCALE) - jnp.array([0.01, 0.02]))]))
     cells = Selected(base, jnp.array([-2.0]), LOW)
     rest = cells.given_noise()
@@ -337,9 +337,9 @@ def test_what_cannot_be_is_refused() -> None:
         selected_decoder(
             gaussian_decoder(), self_masking(np.tile(TABLE, (1, 2)), np.tile(SEEN, (1, 2)), columns=[0, 3])
         )
-    for cells in (CategoricalCells(3), StudentTCells()):
+    for cells in (CategoricalLikelihood(3), StudentTLikelihood()):
         with pytest.raises(ValueError, match="Gaussian given z"):
-            SelectedHead(ColumnsHead([GaussianCells(), cells]), LOW)
+            SelectedHead(ColumnsHead([GaussianLikelihood(), cells]), LOW)
     without = GenerativeModel(StandardGaussian(1), gaussian_decoder())
     with pytest.raises(ValueError, match="must have a missingness mechanism"):
         with_strength(without, 1.0)

@@ -297,7 +297,7 @@ def test_families_make_members_of_their_size(name: str) -> None:
 def test_near_is_where_it_says(name: str) -> None:
     mean, scale = jnp.array([1.0, -2.0, 0.3]), jnp.array([0.5, 2.0, 1e-3])
     family = family_of(name)
-    member = jax.jit(lambda: family(family.near(mean, scale)))()
+    member = jax.jit(lambda: family(family.init_from_moments(mean, scale)))()
     slack = 1e-9 if name in ("diagonal", "full") else 0.6
     np.testing.assert_allclose((member.mean - mean) / scale, 0, atol=slack)
     np.testing.assert_allclose(jnp.sqrt(member.variance) / scale, 1, atol=slack)
@@ -305,9 +305,11 @@ def test_near_is_where_it_says(name: str) -> None:
 
 def test_near_of_discrete_families_is_their_probability() -> None:
     p = jnp.array([0.1, 0.7, 0.2])
-    np.testing.assert_allclose(family_of("bernoulli")(family_of("bernoulli").near(p, p)).mean, p, rtol=1e-9)
+    np.testing.assert_allclose(
+        family_of("bernoulli")(family_of("bernoulli").init_from_moments(p, p)).mean, p, rtol=1e-9
+    )
     family = make_family("categorical(n_levels=3)", 1, key=KEY)
-    np.testing.assert_allclose(family(family.near(p, p)).mean, p, rtol=1e-9)
+    np.testing.assert_allclose(family(family.init_from_moments(p, p)).mean, p, rtol=1e-9)
 
 
 def test_a_mixture_family_takes_its_parameters_in_the_stated_order() -> None:

@@ -10,28 +10,28 @@ from linear_gaussian import GivenPosterior, LinearGaussian
 from scipy.special import logsumexp
 
 from tightbound.learn import Exact, Pair
-from tightbound.model import MLP, Decoder, GenerativeModel, ProductOfCells, StandardGaussian
+from tightbound.model import MLP, Decoder, GenerativeModel, ProductOfColumns, StandardGaussian
 from tightbound.model.likelihoods import (
-    BernoulliCells,
-    CategoricalCells,
-    CumulativeLogitCells,
-    GammaCells,
-    GaussianCells,
-    PoissonCells,
-    SpikeAndSlabCells,
+    BernoulliLikelihood,
+    CategoricalLikelihood,
+    CumulativeLogitLikelihood,
+    GammaLikelihood,
+    GaussianLikelihood,
+    PoissonLikelihood,
+    SpikeAndSlabLikelihood,
 )
 from tightbound.model.likelihoods.columns import ColumnsHead
 
 KEY = jax.random.key(5)
 REAL, COUNT, NOMINAL, BINARY, ORDINAL, SPIKED, OTHER = range(7)
 CELLS = (
-    GaussianCells(),
-    PoissonCells(),
-    CategoricalCells(3),
-    BernoulliCells(),
-    CumulativeLogitCells(4),
-    SpikeAndSlabCells(GammaCells(), [0.0]),
-    GaussianCells(),
+    GaussianLikelihood(),
+    PoissonLikelihood(),
+    CategoricalLikelihood(3),
+    BernoulliLikelihood(),
+    CumulativeLogitLikelihood(4),
+    SpikeAndSlabLikelihood(GammaLikelihood(), [0.0]),
+    GaussianLikelihood(),
 )
 GRID = np.linspace(-7, 7, 1401)
 
@@ -73,7 +73,7 @@ def mixed_pair() -> Pair:
     return Pair(mixed_model(), wide_inference(len(CELLS)))
 
 
-def on_grid(p: GenerativeModel) -> ProductOfCells:
+def on_grid(p: GenerativeModel) -> ProductOfColumns:
     """p(x | z) at every point of the grid."""
     return eqx.filter_jit(eqx.filter_vmap(p.decoder))(jnp.asarray(GRID)[:, None])
 

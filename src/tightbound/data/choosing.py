@@ -14,7 +14,7 @@ from tightbound.data.columns.encoding import ColumnwiseEncoding, make_columns_en
 from tightbound.data.encoding import Encoding
 from tightbound.data.errors import DataError, complain, listing
 from tightbound.data.names import column_position
-from tightbound.data.preprocessing import BAGS, TOTAL, Preprocessing
+from tightbound.data.preprocessing import MULTINOMIALS, TOTAL, Preprocessing
 from tightbound.data.summary import Summary, summarised
 from tightbound.data.support import first_outside, not_binary, not_intensity
 from tightbound.data.table import Table
@@ -46,7 +46,7 @@ def preprocess(table: Table, wanted: Preprocessing) -> tuple[Table, Encoding, st
     encoding = make_columns_encoding(table, schema, wanted)
     if wanted.exposure is not None:
         _check_exposure(encoding, wanted.exposure, table)
-    by_total = wanted.exposure == TOTAL or wanted.likelihood in BAGS
+    by_total = wanted.exposure == TOTAL or wanted.likelihood in MULTINOMIALS
     under = " Counts are under the total of their row, which is given too." if by_total else ""
     return replace(table, coded=encoding.schema), encoding, encoding.sentence + under
 
@@ -74,7 +74,7 @@ def _of_numbers(table: Table, wanted: Preprocessing) -> tuple[Table, Encoding, s
 
 def _check(table: Table, wanted: Preprocessing) -> None:
     """Refuses choices that columns have no place for."""
-    if wanted.likelihood in BAGS and wanted.exposure not in (None, TOTAL):
+    if wanted.likelihood in MULTINOMIALS and wanted.exposure not in (None, TOTAL):
         raise ValueError(
             f"exposure must be {TOTAL!r} (or nothing) for the likelihood {wanted.likelihood!r}, which is that of "
             f"counts given their sum; got {wanted.exposure!r}; leave it out."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-BAGS = ("multinomial", "dirichlet_multinomial")
+MULTINOMIALS = ("multinomial", "dirichlet_multinomial")
 TOTAL = "total"
 """The exposure that is the sum of a row's counts."""
 
@@ -46,7 +46,7 @@ class Preprocessing:
     @property
     def of_counts(self) -> bool:
         """Whether something was asked for that counts alone have."""
-        return self.exposure is not None or self.likelihood in BAGS or self.counts != "auto"
+        return self.exposure is not None or self.likelihood in MULTINOMIALS or self.counts != "auto"
 
     @property
     def by_columns(self) -> bool:
@@ -61,6 +61,6 @@ class Preprocessing:
     @property
     def family_of_counts(self) -> str:
         """Counts under an exposure are counts, whatever their mean is."""
-        if self.likelihood in BAGS:
+        if self.likelihood in MULTINOMIALS:
             return "poisson"
         return "negative_binomial" if self.counts == "auto" and self.exposure is not None else self.counts

@@ -10,7 +10,7 @@ from tightbound import learn
 from tightbound.data import DataError, Encoding, Rows, Table, split
 from tightbound.estimator.factories import chosen_gradient, make_recipe
 from tightbound.estimator.settings import Settings
-from tightbound.model import BAGS, TOTAL, CellWords, Specification, axes
+from tightbound.model import MULTINOMIALS, TOTAL, ColumnSpecification, Specification, axes
 from tightbound.model.axes.parameters import check_number
 
 MAX_VALIDATION_ROWS = 2000
@@ -136,7 +136,7 @@ def _check_second_stage(spec: Specification, prior: axes.Member) -> None:
 
 
 def _specification(settings: Settings, encoding: Encoding, rows: Rows, n_train: int, hidden: float) -> Specification:
-    columns = tuple(CellWords(**words) for words in encoding.words)
+    columns = tuple(ColumnSpecification(**words) for words in encoding.words)
     return Specification(
         n_features=encoding.n_features,
         latent_dim=_latent_dim(settings, encoding),
@@ -177,10 +177,10 @@ def _exposure(settings: Settings, encoding: Encoding) -> int | None:
     """Where a row's exposure is; a bag's is its length."""
     if encoding.exposure is not None:
         return encoding.exposure
-    return TOTAL if settings.exposure is not None or encoding.likelihood in BAGS else None
+    return TOTAL if settings.exposure is not None or encoding.likelihood in MULTINOMIALS else None
 
 
-def _missing_columns(settings: Settings, columns: tuple[CellWords, ...], rows: Rows) -> tuple[int, ...]:
+def _missing_columns(settings: Settings, columns: tuple[ColumnSpecification, ...], rows: Rows) -> tuple[int, ...]:
     """Continuous columns with missing cells, where their values may have decided on that."""
     if settings.missingness == "random" or rows.observed is None:
         return ()
@@ -214,7 +214,7 @@ def _hidden(settings: Settings, encoding: Encoding) -> float:
     if share is None:
         several = len(encoding.words) > 1
         return 0.5 if several and not _is_wide(settings, encoding) else 0.0
-    if share and encoding.likelihood in BAGS:
+    if share and encoding.likelihood in MULTINOMIALS:
         raise ValueError(
             f"hide_cells must be 0 for the likelihood {encoding.likelihood!r}; got {share!r}: a word is not missing "
             "from a bag, it is not there; leave it out."
@@ -224,7 +224,7 @@ def _hidden(settings: Settings, encoding: Encoding) -> float:
 
 def _is_wide(settings: Settings, encoding: Encoding) -> bool:
     """A table of counts, or of many columns, is seldom asked for one of them given some others."""
-    return settings.exposure is not None or encoding.likelihood in BAGS or encoding.n_features > MANY
+    return settings.exposure is not None or encoding.likelihood in MULTINOMIALS or encoding.n_features > MANY
 
 
 def _split_rows(n: int, fraction: float | None, seed: int, *, given: bool) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -68,7 +68,7 @@ def _first(
         # Counts start at the moments that they would have under a typical exposure.
         counts = [i for i, j in enumerate(own) if spec.columns[j].is_count]
         scaled[:, counts] /= np.exp(relative)[:, None]
-    return np.asarray(columns_head([spec.columns[j].cells() for j in own], scaled, seen[:, own]).first)
+    return np.asarray(columns_head([spec.columns[j].likelihood() for j in own], scaled, seen[:, own]).first)
 
 
 def _given(

@@ -76,14 +76,14 @@ class AbstractFamily(eqx.Module):
         return Mixture(logits, eqx.filter_vmap(self)(parameters))
 
     @abstractmethod
-    def near(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
+    def init_from_moments(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
         """Parameters of a member with about this mean and standard deviation (probabilities, for discrete ones)."""
 
 
 def first_parameters(family: AbstractFamily, dtype: str | None = None) -> Float[Array, " m"]:
     """Parameters of a member near N(0, I), or near the uniform one of a discrete family: where a search may start."""
     zero = jnp.zeros(family.dim, dtype)
-    return family.near(zero + family.neutral, jnp.ones_like(zero))
+    return family.init_from_moments(zero + family.neutral, jnp.ones_like(zero))
 
 
 @final
@@ -112,7 +112,7 @@ class DiagonalGaussianFamily(AbstractFamily):
         components = jax.vmap(self)(parameters)
         return GaussianMixture(logits, components.loc, components.scale)
 
-    def near(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
+    def init_from_moments(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
         """Exactly these."""
         return jnp.concatenate([mean, inverse_positive(scale)])
 
@@ -137,7 +137,7 @@ class FullGaussianFamily(AbstractFamily):
         """First dim numbers: loc; the rest: the lower triangle."""
         return FullGaussian(parameters[: self.dim], lower_triangle(parameters[self.dim :], self.dim))
 
-    def near(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
+    def init_from_moments(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
         """Exactly these, without correlations."""
         return jnp.concatenate([mean, inverse_positive(scale), jnp.zeros(self.dim * (self.dim - 1) // 2, mean.dtype)])
 
@@ -168,10 +168,10 @@ class MixtureFamily(AbstractFamily):
         logits, rest = jnp.split(parameters, [self.n_components])
         return self.component.mixture(logits, rest.reshape(self.n_components, -1))
 
-    def near(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
+    def init_from_moments(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
         """Components spread about the mean, by half a standard deviation: alike, they would stay alike."""
         noise = jax.random.normal(jax.random.key(0), (self.n_components, self.dim), mean.dtype)
-        each = jax.vmap(lambda e: self.component.near(mean + 0.5 * scale * e, 0.87 * scale))(noise)
+        each = jax.vmap(lambda e: self.component.init_from_moments(mean + 0.5 * scale * e, 0.87 * scale))(noise)
         return jnp.concatenate([jnp.zeros(self.n_components, mean.dtype), each.ravel()])
 
 
@@ -200,7 +200,7 @@ class FlowFamily(AbstractFamily):
         loc, raw, context = jnp.split(parameters, [self.dim, 2 * self.dim])
         return Transformed(DiagonalGaussian(loc, positive(raw)), self.bijection, context)
 
-    def near(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
+    def init_from_moments(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
         """These for the base, with a context of zeros: exact while the bijection is the identity."""
         return jnp.concatenate([mean, inverse_positive(scale), jnp.zeros(self.bijection.context_size, mean.dtype)])
 
@@ -226,7 +226,7 @@ class BernoulliFamily(AbstractFamily):
         """Log-odds."""
         return Bernoulli(parameters)
 
-    def near(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
+    def init_from_moments(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
         """Log-odds of the mean, at most 1 - 1e-4 sure."""
         p = jnp.clip(mean, 1e-4, 1 - 1e-4)
         return jnp.log(p) - jnp.log1p(-p)
@@ -258,7 +258,7 @@ class CategoricalFamily(AbstractFamily):
         """Logits, variable by variable."""
         return Categorical(parameters.reshape(self.n_variables, self.n_levels))
 
-    def near(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
+    def init_from_moments(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
         """Log probabilities, none below 1e-4."""
         return jnp.log(jnp.maximum(mean, 1e-4))
 

@@ -156,11 +156,11 @@ class HierarchyFamily(AbstractFamily):
         ends = np.cumsum([level.n_parameters for level in self.levels])[:-1]
         return Hierarchy(self.levels, tuple(jnp.split(parameters, ends)))
 
-    def near(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
+    def init_from_moments(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
         """The top level at these, contexts of zeros below it."""
         top = self.levels[0].family
         contexts = jnp.zeros(self.n_parameters - top.n_parameters, mean.dtype)
-        return jnp.concatenate([top.near(mean[: top.dim], scale[: top.dim]), contexts])
+        return jnp.concatenate([top.init_from_moments(mean[: top.dim], scale[: top.dim]), contexts])
 
 
 def stacked_levels(

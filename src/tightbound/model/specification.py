@@ -10,9 +10,9 @@ from tightbound.model.axes.likelihoods import MEMBERS as _LIKELIHOODS
 from tightbound.model.axes.parameters import check_choice
 from tightbound.model.axes.priors import MEMBERS as _PRIORS
 from tightbound.model.discrete import MOST_STATES
-from tightbound.model.likelihoods import CellWords
+from tightbound.model.likelihoods import ColumnSpecification
 
-BAGS = tuple(each.word for each in _LIKELIHOODS if each.of_sums)
+MULTINOMIALS = tuple(each.word for each in _LIKELIHOODS if each.of_sums)
 """Likelihoods of a row of counts given their sum."""
 ENCODERS = ("masking", "set")
 SELF_MASKING = {"self_masking": 0, "self_masking_high": 1, "self_masking_low": -1}
@@ -39,7 +39,7 @@ class Specification:
     """Of a datum, where it is an image: (height, width) or (height, width, channels)."""
     mask_input: bool = False
     dtype: str = "float32"
-    columns: tuple[CellWords, ...] = ()
+    columns: tuple[ColumnSpecification, ...] = ()
     """The cells of every column of a mixed table; of those that are given, how the networks see them."""
     conditions: tuple[int, ...] = ()
     """Columns that p(x | z, c) is given: no part of x."""
@@ -110,7 +110,7 @@ class Specification:
         """The inverse of `to_json`; raises `ValueError` or `TypeError` for values that make no model."""
         members = {axis: from_json(axis, values[axis]) for axis in AXES}
         tuples = {name: tuple(values[name]) for name in _TUPLES}
-        columns = tuple(CellWords.from_json(c) for c in values["columns"])
+        columns = tuple(ColumnSpecification.from_json(c) for c in values["columns"])
         return cls(**{**values, **members, **tuples, "columns": columns})
 
 

@@ -4,7 +4,7 @@ from tightbound.tasks.conditional_cells import ConditionalCells, conditional_cel
 from tightbound.tasks.conformal import benjamini_hochberg, conformal_p_values, cross_conformal_p_values
 from tightbound.tasks.constraints import Constraints, Interval, OneOf
 from tightbound.tasks.draws import ConditionalDraws, conditional_draws
-from tightbound.tasks.levels import level_probabilities
+from tightbound.tasks.level_probabilities import level_probabilities
 from tightbound.tasks.row_scores import likelihood_regret, reconstruction, typicality
 
 __all__ = [

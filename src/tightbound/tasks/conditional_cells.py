@@ -14,9 +14,9 @@ from tightbound.evidence.chunks import Progress, by_chunks
 from tightbound.learn import Pair
 from tightbound.tasks.constraints import before
 from tightbound.tasks.sampling import (
-    Batch,
     Mask,
     Row,
+    RowBatch,
     Term,
     Values,
     check_arguments,
@@ -65,7 +65,7 @@ def conditional_cells(
     levels, rows = shape_of(pair.p).nominal_levels(binary=True), rows_of(pair, x, observed)
 
     def cells(below: Array, *arrays: Array) -> tuple[Array, Array]:
-        return _cells(pair, Batch(*arrays), below, levels, int(n_samples), at_once, float(defensive), key=key)
+        return _cells(pair, RowBatch(*arrays), below, levels, int(n_samples), at_once, float(defensive), key=key)
 
     arrays = (before(rows[0]), *rows)
     log_p, surprise = by_chunks(cells, *arrays, rows_at_once=rows_at_once, on_progress=on_progress)
@@ -76,7 +76,7 @@ def conditional_cells(
 @eqx.filter_jit
 def _cells(
     pair: Pair,
-    batch: Batch,
+    batch: RowBatch,
     below: Float[Array, "n m"],
     levels: tuple[int, ...],
     n_samples: int,
@@ -89,7 +89,7 @@ def _cells(
 
     def of_column(j: Array) -> tuple[Array, Array]:
         others = batch.observed & (jnp.arange(batch.x.shape[1]) != j)[None, :]
-        without = Batch(batch.x, others, batch.hashes, batch.copies)
+        without = RowBatch(batch.x, others, batch.hashes, batch.copies)
         found = found_rows(pair, without, key=jax.random.fold_in(key, j))
 
         def term(row_and_below: tuple[Row, Array], s: Array) -> Term:

@@ -18,9 +18,9 @@ from tightbound.model import AbstractDistribution
 from tightbound.model.streams import Stream
 from tightbound.tasks.constraints import Constraints, Region, region_of
 from tightbound.tasks.sampling import (
-    Batch,
     Mask,
     Row,
+    RowBatch,
     Term,
     Values,
     check_arguments,
@@ -120,7 +120,7 @@ def _parts(
     nominal = shape_of(pair.p).nominal_levels()
     for chunk in chunks(*rows_of(pair, x, observed), rows_at_once=rows_at_once, on_progress=on_progress):
         counts = (jnp.int32(n_samples), int(most), int(n_draws), at_once)
-        found = _draws(pair, Batch(*chunk.arrays), region, *counts, float(defensive), key=key)
+        found = _draws(pair, RowBatch(*chunk.arrays), region, *counts, float(defensive), key=key)
         log_w, mean, values = chunk.own(found)
         log_w = log_w[:, :n_samples]
         rows = slice(chunk.start, chunk.start + chunk.size)
@@ -137,7 +137,7 @@ def _parts(
 @eqx.filter_jit
 def _draws(
     pair: Pair,
-    batch: Batch,
+    batch: RowBatch,
     region: Region | None,
     n_samples: Int[Array, ""],
     most_samples: int,

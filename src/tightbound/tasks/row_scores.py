@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from tightbound.evidence.chunks import Progress, by_chunks
 from tightbound.learn import Pair, Refinement
 from tightbound.model.streams import Stream
-from tightbound.tasks.sampling import Batch, Mask, Row, Values, check_arguments, found_rows, rows_of, sizes
+from tightbound.tasks.sampling import Mask, Row, RowBatch, Values, check_arguments, found_rows, rows_of, sizes
 
 
 def likelihood_regret(
@@ -71,15 +71,22 @@ def typicality(log_prob: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]
 
 
 def _by_rows(
-    pair: Pair, x: Values, observed: Mask, n_samples: int, score: Callable[[Batch], Array], on_progress: Progress | None
+    pair: Pair,
+    x: Values,
+    observed: Mask,
+    n_samples: int,
+    score: Callable[[RowBatch], Array],
+    on_progress: Progress | None,
 ) -> NDArray[Any]:
     rows, at_once = rows_of(pair, x, observed), sizes(n_samples)[0]
-    found: NDArray[Any] = by_chunks(lambda *a: score(Batch(*a)), *rows, rows_at_once=at_once, on_progress=on_progress)
+    found: NDArray[Any] = by_chunks(
+        lambda *a: score(RowBatch(*a)), *rows, rows_at_once=at_once, on_progress=on_progress
+    )
     return found
 
 
 @eqx.filter_jit
-def _regret(pair: Pair, batch: Batch, loop: Refinement, n_samples: int, *, key: PRNGKeyArray) -> Float[Array, " n"]:
+def _regret(pair: Pair, batch: RowBatch, loop: Refinement, n_samples: int, *, key: PRNGKeyArray) -> Float[Array, " n"]:
     p: Any = pair.p
     family: Any = pair.q.own_family  # checked to be one
 
@@ -97,7 +104,7 @@ def _regret(pair: Pair, batch: Batch, loop: Refinement, n_samples: int, *, key: 
 
 
 @eqx.filter_jit
-def _reconstruction(pair: Pair, batch: Batch, *, key: PRNGKeyArray) -> Float[Array, " n"]:
+def _reconstruction(pair: Pair, batch: RowBatch, *, key: PRNGKeyArray) -> Float[Array, " n"]:
     def one(row: Row) -> Array:
         z = pair.q.distribution(pair.p, row.parameters).mean
         terms = jnp.where(row.observed, pair.p.decoder(z).at(row.x, row.observed).log_probs(row.x), 0)

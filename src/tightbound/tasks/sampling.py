@@ -25,7 +25,7 @@ Values = NDArray[Any]
 Mask = NDArray[np.bool_]
 
 
-class Batch(eqx.Module):
+class RowBatch(eqx.Module):
     """Some rows, as a program gets them."""
 
     x: Float[Array, "n d"]
@@ -115,7 +115,7 @@ def sizes(n_samples: int) -> tuple[int, int]:
 
 
 def rows_of(pair: Pair, x: Values, observed: Mask) -> tuple[Values, Mask, NDArray[np.uint32], NDArray[np.uint32]]:
-    """The arrays of a `Batch` for all rows; what is not observed is 0.
+    """The arrays of a `RowBatch` for all rows; what is not observed is 0.
 
     Unless a row's exposure is its own total: then cells that are only hidden count into it.
     """
@@ -123,7 +123,7 @@ def rows_of(pair: Pair, x: Values, observed: Mask) -> tuple[Values, Mask, NDArra
     return x, observed, row_hashes(x, observed), _copies(x, observed)
 
 
-def found_rows(pair: Pair, batch: Batch, *, key: PRNGKeyArray) -> Row:
+def found_rows(pair: Pair, batch: RowBatch, *, key: PRNGKeyArray) -> Row:
     """The rows with what inference finds for them, inside a program."""
     keys = jax.vmap(lambda h: jax.random.fold_in(key, h))(batch.hashes)
     copy_keys = jax.vmap(lambda k, c: jax.random.fold_in(Stream.COPIES.of(k), c))(keys, batch.copies)

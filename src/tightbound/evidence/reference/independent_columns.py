@@ -23,7 +23,7 @@ ROWS_TO_SEED = 5_000
 
 
 @runtime_checkable
-class Mixture(Protocol):
+class MixtureModel(Protocol):
     """Anything with a log joint density of the component and the observed cells."""
 
     def joint(self, x: Numbers, seen: Seen) -> Numbers:
@@ -31,7 +31,7 @@ class Mixture(Protocol):
         ...
 
 
-def log_density(mixture: Mixture, x: Numbers, seen: Seen = None) -> Numbers:
+def log_density(mixture: MixtureModel, x: Numbers, seen: Seen = None) -> Numbers:
     """log sum_k w_k p_k(observed cells of x) of every row, (n,), nats; 0 for a row without observed cells."""
     parts = [np.zeros(0)]
     for rows, mask in _in_parts(x, seen):
@@ -112,7 +112,7 @@ def responsibilities(joint: Numbers) -> tuple[Numbers, float]:
     return np.exp(joint - total[:, None]), float(np.mean(total))
 
 
-def joint_density(mixture: Mixture, x: Numbers, seen: Seen = None) -> Numbers:
+def joint_density(mixture: MixtureModel, x: Numbers, seen: Seen = None) -> Numbers:
     """log w_k + log p_k(observed cells of x) of every row, (n, K), nats."""
     return np.concatenate([mixture.joint(rows, mask) for rows, mask in _in_parts(x, seen)])
 

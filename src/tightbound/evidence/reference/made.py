@@ -19,10 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 from tightbound import learn
 from tightbound.model import (
     AbstractDistribution,
-    CellWords,
     CentredInputs,
     ColumnsHead,
     ColumnsInputs,
+    ColumnSpecification,
     Mixture,
     columns_head,
     moments_of,
@@ -129,7 +129,7 @@ def _masked(layer: Linear, mask: Array, x: Float[Array, " i"]) -> Float[Array, "
 
 
 def make_made(
-    columns: Sequence[CellWords],
+    columns: Sequence[ColumnSpecification],
     rows: ArrayLike,
     observed: ArrayLike | None = None,
     *,
@@ -147,7 +147,7 @@ def make_made(
     seen = None if observed is None else np.asarray(observed, np.bool_)
     dtype = dtype or jnp.zeros(()).dtype.name
     place = jnp.asarray(checked_order(range(d) if order is None else order, d), "int32")
-    head = columns_head([column.cells() for column in columns], x, seen)
+    head = columns_head([column.likelihood() for column in columns], x, seen)
     moments = jnp.asarray(moments_of(x, seen, columns), dtype)
     # One number a cell where that says it all: the codes of zeros and ones would double the first layer.
     plain = {column.family for column in columns} <= {"gaussian", "gaussian_mixture", "bernoulli"}
@@ -230,7 +230,7 @@ def fit_made(
     observed: ArrayLike | None = None,
     *,
     likelihood: str,
-    columns: Sequence[CellWords] | None = None,
+    columns: Sequence[ColumnSpecification] | None = None,
     n_orders: int = 1,
     order: str = "natural",
     n_components: int = 1,
@@ -306,14 +306,14 @@ def fit_made(
 
 
 def _words(
-    likelihood: str, columns: Sequence[CellWords] | None, n_components: int, floors: Rows
-) -> tuple[CellWords, ...]:
+    likelihood: str, columns: Sequence[ColumnSpecification] | None, n_components: int, floors: Rows
+) -> tuple[ColumnSpecification, ...]:
     if columns is not None:
         return tuple(columns)
     if likelihood == "bernoulli":
-        return (CellWords("bernoulli"),) * len(floors)
+        return (ColumnSpecification("bernoulli"),) * len(floors)
     family = "gaussian" if n_components == 1 else "gaussian_mixture"
-    return tuple(CellWords(family, n_components, float(floor)) for floor in floors)
+    return tuple(ColumnSpecification(family, n_components, float(floor)) for floor in floors)
 
 
 def _dataset(part: tuple[Rows, Seen], units: tuple[Rows, Rows], with_mask: bool, dtype: str) -> learn.Dataset:
@@ -367,7 +367,7 @@ def standard_units(rows: Rows, seen: Seen) -> tuple[Rows, Rows]:
 
 
 def _check_choices(
-    likelihood: str, order: str, n_orders: int, epochs: int, columns: Sequence[CellWords] | None
+    likelihood: str, order: str, n_orders: int, epochs: int, columns: Sequence[ColumnSpecification] | None
 ) -> None:
     if likelihood not in ("bernoulli", "gaussian", "columns"):
         raise ValueError(f"likelihood must be bernoulli, gaussian or columns; got {likelihood!r}; choose one of those.")

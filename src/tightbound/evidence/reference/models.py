@@ -20,7 +20,7 @@ from tightbound.evidence.reference.gaussians import (
 from tightbound.evidence.reference.independent_columns import (
     Bernoullis,
     DiagonalGaussians,
-    Mixture,
+    MixtureModel,
     Numbers,
     Seen,
     column_moments,
@@ -30,7 +30,7 @@ from tightbound.evidence.reference.independent_columns import (
     smoothed_means,
 )
 from tightbound.evidence.reference.made import MadeFit, fit_made, standard_units
-from tightbound.model import CellWords
+from tightbound.model import ColumnSpecification
 
 FEWEST_ROWS = 20
 """Below this nothing can be held out, so nothing can be chosen."""
@@ -91,7 +91,7 @@ class Task:
     seed: int
     obstacle: str
     """Why there is no scatter: "" if there is one."""
-    columns: tuple[CellWords, ...] = ()
+    columns: tuple[ColumnSpecification, ...] = ()
     """Of columns of several kinds: the likelihood of each."""
 
     @property
@@ -105,7 +105,7 @@ class Task:
 
 
 def prepared(
-    x: Numbers, seen: Seen, likelihood: str, floor: Numbers, seed: int, columns: tuple[CellWords, ...] = ()
+    x: Numbers, seen: Seen, likelihood: str, floor: Numbers, seed: int, columns: tuple[ColumnSpecification, ...] = ()
 ) -> Task:
     """Rows in random order and in parts; rows without observed cells, which say nothing, are dropped."""
     kept = np.arange(len(x)) if seen is None else np.flatnonzero(seen.any(axis=1))
@@ -152,16 +152,16 @@ def _with_scatter(part: Part, floor: Numbers) -> Part:
     return dataclasses.replace(part, mean=mixture.means[0], scatter=mixture.covariances[0])
 
 
-def _scored_by(mixture: Mixture) -> Scorer:
+def _scored_by(mixture: MixtureModel) -> Scorer:
     return lambda x, seen: log_density(mixture, x, seen)
 
 
-def _mean_score(mixture: Mixture, part: Part) -> float:
+def _mean_score(mixture: MixtureModel, part: Part) -> float:
     return float(np.mean(log_density(mixture, part.x, part.seen)))
 
 
 def _choose(
-    fit: Callable[[int], Mixture], guard: Part, most: int, numbers: tuple[int, ...] | None = None
+    fit: Callable[[int], MixtureModel], guard: Part, most: int, numbers: tuple[int, ...] | None = None
 ) -> tuple[int, float]:
     """Which of these (None: `NUMBERS_OF_PARTS`) up to `most` is best on held-out rows, and their mean log density."""
     best, value, worse = 1, -np.inf, 0
@@ -229,7 +229,7 @@ def _gaussian_mixture(task: Task) -> Outcome:
             f"there are {len(task.all.x)}"
         )
     part = task.fit.take(MOST_ROWS_TO_CHOOSE)
-    kinds: dict[str, Callable[[Part, int, np.random.Generator, int], tuple[Mixture, tuple[float, ...]]]] = {
+    kinds: dict[str, Callable[[Part, int, np.random.Generator, int], tuple[MixtureModel, tuple[float, ...]]]] = {
         "independent columns within each": lambda p, k, rng, most: fit_diagonal_gaussians(
             p.x, p.seen, k, task.floor, rng, most=most
         ),
@@ -260,8 +260,8 @@ def _full_mixture_is_cheap(part: Part) -> bool:
 
 
 def _best_start(
-    fit: Callable[[Part, np.random.Generator, int], tuple[Mixture, tuple[float, ...]]], task: Task, weight: int
-) -> tuple[Mixture, str]:
+    fit: Callable[[Part, np.random.Generator, int], tuple[MixtureModel, tuple[float, ...]]], task: Task, weight: int
+) -> tuple[MixtureModel, str]:
     """The best of three fits to all rows from different starting points, or only one where that takes long.
 
     `fit` gets rows and the most rounds; `weight` is its work for a cell and round. Also returns what to say if rows
@@ -317,7 +317,7 @@ def _bernoulli_made(task: Task) -> Outcome:
 def _columns_made(task: Task) -> Outcome:
     if task.shape[1] > WIDEST_GAUSSIAN_MADE:
         return f"it would take too long with {task.shape[1]} columns (at most {WIDEST_GAUSSIAN_MADE})"
-    outputs = sum(column.cells().n_outputs for column in task.columns) / task.shape[1]
+    outputs = sum(column.likelihood().n_outputs for column in task.columns) / task.shape[1]
     families = "families as in the model, "
     return _made(task, UNITS_FOR_MADE[0], families, outputs, likelihood="columns", columns=task.columns)
 

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from tightbound.evidence.reference.independent_columns import Numbers, Seen, column_moments
 from tightbound.evidence.reference.models import BERNOULLI, COLUMNS, GAUSSIAN, Scorer, prepared
-from tightbound.model import AbstractDistribution, CellWords
+from tightbound.model import AbstractDistribution, ColumnSpecification
 
 LIKELIHOODS = ("gaussian", "bernoulli", "columns")
 
@@ -81,7 +81,7 @@ def fit_baselines(
     floor: ArrayLike | None = None,
     made: bool = True,
     independent: AbstractDistribution | None = None,
-    columns: Sequence[CellWords] = (),
+    columns: Sequence[ColumnSpecification] = (),
     seed: int = 0,
     on_progress: Listener | None = None,
 ) -> tuple[tuple[Baseline, ...], tuple[str, ...]]:

@@ -201,7 +201,7 @@ class PerDatum(AbstractInference):
         if own == jax.tree.structure(self.start.own_family):
             return parameters
         guess = self.start.distribution(p, parameters)
-        return self.family.near(guess.mean, jnp.sqrt(guess.variance))
+        return self.family.init_from_moments(guess.mean, jnp.sqrt(guess.variance))
 
     def distribution(self, p: GenerativeModel, parameters: Parameters) -> AbstractDistribution:
         """The family's."""

@@ -1,63 +1,63 @@
-"""Cells: the distribution of one column's value given the numbers that a network returns for it.
+"""Column likelihoods: the distribution of one column's value given the numbers that a network returns for it.
 
-| a column of | cells | numbers |
+| a column of | likelihood | numbers |
 |---|---|---|
-| any real numbers | `GaussianCells`, `StudentTCells` (outliers) | 2, 3 |
-| real numbers with several modes | `GaussianMixtureCells(c)`, `LogisticMixtureCells(c)` | 3 c + 1 |
-| positive numbers | `GammaCells` | 2 |
-| numbers between bounds | `BetaCells(low, high)` | 2 |
-| one of these, with s repeated values | `SpikeAndSlabCells(base, spikes)` | base + s |
-| counts | `PoissonCells`, `NegativeBinomialCells` | 1, 2 |
-| counts with more or fewer zeros | `ZeroInflatedCells(base)`, `HurdleCells(base)` | base + 1 |
-| yes or no | `BernoulliCells` | 1 |
-| k levels without, with an order | `CategoricalCells(k)`, `CumulativeLogitCells(k)` | k, k - 1 |
+| any real numbers | `GaussianLikelihood`, `StudentTLikelihood` (outliers) | 2, 3 |
+| real numbers with several modes | `GaussianMixtureLikelihood(c)`, `LogisticMixtureLikelihood(c)` | 3 c + 1 |
+| positive numbers | `GammaLikelihood` | 2 |
+| numbers between bounds | `BetaLikelihood(low, high)` | 2 |
+| one of these, with s repeated values | `SpikeAndSlabLikelihood(base, spikes)` | base + s |
+| counts | `PoissonLikelihood`, `NegativeBinomialLikelihood` | 1, 2 |
+| counts with more or fewer zeros | `ZeroInflatedLikelihood(base)`, `HurdleLikelihood(base)` | base + 1 |
+| yes or no | `BernoulliLikelihood` | 1 |
+| k levels without, with an order | `CategoricalLikelihood(k)`, `CumulativeLogitLikelihood(k)` | k, k - 1 |
 """
 
-from tightbound.model.likelihoods.base import AbstractCells
+from tightbound.model.likelihoods.bounded import BetaLikelihood, GammaLikelihood
+from tightbound.model.likelihoods.column_likelihood import AbstractColumnLikelihood
+from tightbound.model.likelihoods.column_specification import ColumnSpecification
 from tightbound.model.likelihoods.continuous import (
-    AbstractMixtureCells,
-    GaussianCells,
-    GaussianMixtureCells,
-    LogisticMixtureCells,
-    StudentTCells,
+    AbstractMixtureLikelihood,
+    GaussianLikelihood,
+    GaussianMixtureLikelihood,
+    LogisticMixtureLikelihood,
+    StudentTLikelihood,
 )
 from tightbound.model.likelihoods.counts import (
-    AbstractBaseCountCells,
-    AbstractCountCells,
-    HurdleCells,
-    NegativeBinomialCells,
-    PoissonCells,
-    ZeroInflatedCells,
+    AbstractBaseCountLikelihood,
+    AbstractCountLikelihood,
+    HurdleLikelihood,
+    NegativeBinomialLikelihood,
+    PoissonLikelihood,
+    ZeroInflatedLikelihood,
 )
 from tightbound.model.likelihoods.levels import (
-    AbstractLevelCells,
-    BernoulliCells,
-    CategoricalCells,
-    CumulativeLogitCells,
+    AbstractLevelLikelihood,
+    BernoulliLikelihood,
+    CategoricalLikelihood,
+    CumulativeLogitLikelihood,
 )
-from tightbound.model.likelihoods.point_masses import SpikeAndSlabCells
-from tightbound.model.likelihoods.positive import BetaCells, GammaCells
-from tightbound.model.likelihoods.words import CellWords
+from tightbound.model.likelihoods.point_masses import SpikeAndSlabLikelihood
 
 __all__ = [
-    "AbstractBaseCountCells",
-    "AbstractCells",
-    "AbstractCountCells",
-    "AbstractLevelCells",
-    "AbstractMixtureCells",
-    "BernoulliCells",
-    "BetaCells",
-    "CategoricalCells",
-    "CellWords",
-    "CumulativeLogitCells",
-    "GammaCells",
-    "GaussianCells",
-    "GaussianMixtureCells",
-    "HurdleCells",
-    "LogisticMixtureCells",
-    "NegativeBinomialCells",
-    "PoissonCells",
-    "SpikeAndSlabCells",
-    "StudentTCells",
-    "ZeroInflatedCells",
+    "AbstractBaseCountLikelihood",
+    "AbstractColumnLikelihood",
+    "AbstractCountLikelihood",
+    "AbstractLevelLikelihood",
+    "AbstractMixtureLikelihood",
+    "BernoulliLikelihood",
+    "BetaLikelihood",
+    "CategoricalLikelihood",
+    "ColumnSpecification",
+    "CumulativeLogitLikelihood",
+    "GammaLikelihood",
+    "GaussianLikelihood",
+    "GaussianMixtureLikelihood",
+    "HurdleLikelihood",
+    "LogisticMixtureLikelihood",
+    "NegativeBinomialLikelihood",
+    "PoissonLikelihood",
+    "SpikeAndSlabLikelihood",
+    "StudentTLikelihood",
+    "ZeroInflatedLikelihood",
 ]

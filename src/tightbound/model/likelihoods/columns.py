@@ -1,4 +1,4 @@
-"""A table's row as a product of cells: p(x | z) = prod_j p_j(x_j | z), every column with its family, in its units.
+"""A table's row as a product of columns: p(x | z) = prod_j p_j(x_j | z), every column with its family, in its units.
 
 log p of a mixed row is in nats with respect to the product of its columns' measures: length for continuous columns,
 counting for counts and levels, length plus points for columns with spikes. It is a density per unit of every
@@ -24,7 +24,7 @@ from tightbound.model.distributions import (
     between_ends,
     finite,
 )
-from tightbound.model.likelihoods import AbstractCells
+from tightbound.model.likelihoods import AbstractColumnLikelihood
 from tightbound.model.likelihoods.heads import AbstractHead, Modelled
 
 Places = tuple[tuple[int, ...], ...]
@@ -34,7 +34,7 @@ _FREE = 32
 
 
 @final
-class ProductOfCells(AbstractDistribution):
+class ProductOfColumns(AbstractDistribution):
     """prod_j p_j(x_j): independent columns of different kinds.
 
     Columns whose cells differ in numbers alone, or can be made to (`resized`), form a group: `groups[g]` are their
@@ -44,7 +44,7 @@ class ProductOfCells(AbstractDistribution):
     """
 
     reparameterised: ClassVar[bool] = False
-    groups: tuple[AbstractCells, ...]
+    groups: tuple[AbstractColumnLikelihood, ...]
     raws: tuple[Float[Array, "_ _"], ...]
     places: Places = eqx.field(static=True)
     sizes: Places = eqx.field(static=True)
@@ -76,7 +76,7 @@ class ProductOfCells(AbstractDistribution):
         """
         keys = jax.random.split(key, self.dim)
 
-        def drawn(cells: AbstractCells, raw: Array, place: NDArray[Any]) -> Array:
+        def drawn(cells: AbstractColumnLikelihood, raw: Array, place: NDArray[Any]) -> Array:
             def draw() -> Array:
                 return jnp.asarray(eqx.filter_vmap(_draw)(cells, raw, keys[place]))
 
@@ -136,7 +136,7 @@ class ProductOfCells(AbstractDistribution):
                 found.update({int(j): each[i, :size] for i, (j, size) in enumerate(zip(place, sizes, strict=True))})
         return jnp.concatenate([jnp.zeros(0, self.raws[0].dtype), *(found[j] for j in sorted(found))])
 
-    def moved(self, noise: Vector, where: Bool[np.ndarray, " d"]) -> "ProductOfCells":
+    def moved(self, noise: Vector, where: Bool[np.ndarray, " d"]) -> "ProductOfColumns":
         """The Gaussian columns `where` at loc + scale * noise."""
         groups, raws = [], []
         for cells, raw, place in self._members():
@@ -145,7 +145,7 @@ class ProductOfCells(AbstractDistribution):
             )
             groups.append(fixed)
             raws.append(at)
-        return ProductOfCells(tuple(groups), tuple(raws), self.places, self.sizes)
+        return ProductOfColumns(tuple(groups), tuple(raws), self.places, self.sizes)
 
     def log_prob(self, x: Vector, observed: Mask = None) -> Scalar:
         """Sum over the observed columns of their log densities."""
@@ -157,7 +157,7 @@ class ProductOfCells(AbstractDistribution):
         found = jnp.concatenate(terms)
         return jnp.sum(found if observed is None else jnp.where(observed[np.concatenate(self.places)], found, 0))
 
-    def _at(self, column: Column, f: Callable[[AbstractCells, Array], Array]) -> Array:
+    def _at(self, column: Column, f: Callable[[AbstractColumnLikelihood, Array], Array]) -> Array:
         """f(cells, raw) of the one column: of a member of each group, of which the column's own is taken."""
         found: list[Array] = []
         for cells, raw, place in self._members():
@@ -176,42 +176,42 @@ class ProductOfCells(AbstractDistribution):
         """f(cells, raw, ...) of every column, each with its own entry of `columns`, in the order of the table."""
         return self._joined(lambda cells, raw, place: eqx.filter_vmap(f)(cells, raw, *[c[place] for c in columns]))
 
-    def _joined(self, of_group: Callable[[AbstractCells, Array, NDArray[Any]], Array]) -> Vector:
+    def _joined(self, of_group: Callable[[AbstractColumnLikelihood, Array, NDArray[Any]], Array]) -> Vector:
         """What a function finds for the columns of each group, in the order of the table."""
         parts = [of_group(*each) for each in self._members()]
         return jnp.concatenate(parts)[np.argsort(np.concatenate(self.places))]
 
-    def _members(self) -> list[tuple[AbstractCells, Array, NDArray[Any]]]:
+    def _members(self) -> list[tuple[AbstractColumnLikelihood, Array, NDArray[Any]]]:
         """The cells, numbers and places of each group."""
         return list(zip(self.groups, self.raws, map(np.array, self.places), strict=True))
 
 
-def _log_prob(cells: AbstractCells, raw: Array, x: Scalar) -> Scalar:
+def _log_prob(cells: AbstractColumnLikelihood, raw: Array, x: Scalar) -> Scalar:
     return cells.log_prob(x, raw)
 
 
-def _draw(cells: AbstractCells, raw: Array, key: PRNGKeyArray) -> Scalar:
+def _draw(cells: AbstractColumnLikelihood, raw: Array, key: PRNGKeyArray) -> Scalar:
     return cells.sample(raw, key=key)
 
 
 @final
 class ColumnsHead(AbstractHead):
-    """From a network's output to a `ProductOfCells`.
+    """From a network's output to a `ProductOfColumns`.
 
     The first `dim` inputs are the first number (the location) of every column; then follow the other numbers of the
     first column, of the second, and so on. `first` (n_inputs,) is where a network's last bias should begin.
 
     Raises `ValueError` for no column, or a `first` of another length.
-    Example: `ColumnsHead([GaussianCells(), PoissonCells()]).n_inputs == 3`.
+    Example: `ColumnsHead([GaussianLikelihood(), PoissonLikelihood()]).n_inputs == 3`.
     """
 
-    groups: tuple[AbstractCells, ...]
+    groups: tuple[AbstractColumnLikelihood, ...]
     first: Float[Array, " m"]
     places: Places = eqx.field(static=True)
     sizes: Places = eqx.field(static=True)
     """Numbers of each column of a group; its cells may have more, which are the same for all rows."""
 
-    def __init__(self, cells: Sequence[AbstractCells], first: Float[Array, " m"] | None = None):
+    def __init__(self, cells: Sequence[AbstractColumnLikelihood], first: Float[Array, " m"] | None = None):
         """One `cells` a column, in the order of the table; `first` None: zeros."""
         if not cells:
             raise ValueError("A table must have a column or more; got none; give the cells of every column.")
@@ -239,7 +239,7 @@ class ColumnsHead(AbstractHead):
         """The sum of the columns' n_outputs."""
         return self.first.shape[0]
 
-    def __call__(self, h: Float[Array, " m"]) -> ProductOfCells:
+    def __call__(self, h: Float[Array, " m"]) -> ProductOfColumns:
         """The product of the columns with these numbers."""
         indices = self._indices()
         numbers = _placed(h, np.concatenate([index.ravel() for index in indices]))
@@ -248,7 +248,7 @@ class ColumnsHead(AbstractHead):
             own = numbers[begin : begin + index.size].reshape(index.shape)
             raws.append(own if (index >= 0).all() else jnp.where(index >= 0, own, cells.filler))
             begin += index.size
-        return ProductOfCells(self.groups, tuple(raws), self.places, self.sizes)
+        return ProductOfColumns(self.groups, tuple(raws), self.places, self.sizes)
 
     def location_at_start(self, mean: NDArray[np.float64], first: NDArray[np.float64] | None) -> ArrayLike:
         """The locations in `first`."""
@@ -267,7 +267,7 @@ class ColumnsHead(AbstractHead):
         """All numbers but the location of a continuous or count column without spikes (`gaussian_alone`: the scales of
         Gaussian ones)."""
         after, found = self.dim, list[int]()
-        for cells in self.cells():
+        for cells in self.likelihoods():
             if cells.is_gaussian or (not gaussian_alone and (cells.is_count or cells.measure == "lebesgue")):
                 found += range(after, after + cells.n_outputs - 1)
             after += cells.n_outputs - 1
@@ -289,11 +289,11 @@ class ColumnsHead(AbstractHead):
 
     def is_gaussian(self, j: int) -> bool:
         """Whether that column is."""
-        return self.cells()[j].is_gaussian
+        return self.likelihoods()[j].is_gaussian
 
-    def cells(self) -> tuple[AbstractCells, ...]:
-        """The cells of every column, in the order of the table."""
-        found: dict[int, AbstractCells] = {}
+    def likelihoods(self) -> tuple[AbstractColumnLikelihood, ...]:
+        """The likelihood of every column, in the order of the table."""
+        found: dict[int, AbstractColumnLikelihood] = {}
         for cells, place, sizes in zip(self.groups, self.places, self.sizes, strict=True):
             for i, (j, size) in enumerate(zip(place, sizes, strict=True)):
                 found[j] = jax.tree.map(lambda leaf, i=i: leaf[i], cells).resized(size)
@@ -341,7 +341,7 @@ def _placed(h: Float[Array, " m"], index: NDArray[np.int64]) -> Float[Array, " k
     return jnp.asarray(place(h))
 
 
-def _grouped(cells: Sequence[AbstractCells]) -> Places:
+def _grouped(cells: Sequence[AbstractColumnLikelihood]) -> Places:
     """Which columns can be stacked: those alike but for their numbers, or once they have as many of them."""
     alike: dict[Any, dict[int, list[int]]] = {}
     for j, each in enumerate(cells):
@@ -361,7 +361,9 @@ def _grouped(cells: Sequence[AbstractCells]) -> Places:
     return tuple(sorted(groups))
 
 
-def columns_head(cells: Sequence[AbstractCells], x: ArrayLike, observed: ArrayLike | None = None) -> ColumnsHead:
+def columns_head(
+    cells: Sequence[AbstractColumnLikelihood], x: ArrayLike, observed: ArrayLike | None = None
+) -> ColumnsHead:
     """A `ColumnsHead` whose columns start at the moments of the observed cells of a table.
 
     Args:
@@ -370,7 +372,7 @@ def columns_head(cells: Sequence[AbstractCells], x: ArrayLike, observed: ArrayLi
         observed: (n, d) mask (None: all cells that are not NaN).
 
     Raises `ValueError` when the table has another number of columns.
-    Example: `columns_head([GaussianCells(), BernoulliCells()], rows)(h).log_prob(row)`.
+    Example: `columns_head([GaussianLikelihood(), BernoulliLikelihood()], rows)(h).log_prob(row)`.
     """
     rows = np.asarray(x)
     if rows.ndim != 2 or rows.shape[1] != len(cells):
@@ -387,7 +389,7 @@ def make(member: Any, modelled: Modelled) -> ColumnsHead:
     """The head of the member "columns"."""
     del member
     first = None if modelled.first is None else jnp.asarray(modelled.first, modelled.dtype)
-    head = ColumnsHead([column.cells() for column in modelled.columns], first)
+    head = ColumnsHead([column.likelihood() for column in modelled.columns], first)
     in_precision: ColumnsHead = jax.tree.map(
         lambda leaf: leaf.astype(modelled.dtype) if eqx.is_inexact_array(leaf) else leaf, head
     )

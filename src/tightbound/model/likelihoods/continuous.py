@@ -1,4 +1,4 @@
-"""Cells on the whole line: Gaussian, Student t, and mixtures of Gaussians or logistics. Densities are per unit of x."""
+"""Column likelihoods on the whole line: Gaussian, Student t, Gaussian and logistic mixtures; densities a unit of x."""
 
 import math
 from abc import abstractmethod
@@ -15,8 +15,8 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from tightbound.model.distributions import Scalar, Vector
 from tightbound.model.families import positive
-from tightbound.model.likelihoods.base import (
-    AbstractCells,
+from tightbound.model.likelihoods.column_likelihood import (
+    AbstractColumnLikelihood,
     Column,
     Measure,
     Raw,
@@ -42,11 +42,11 @@ def _scale(floor: Array, raw: Array) -> Array:
 
 
 @final
-class GaussianCells(AbstractCells):
+class GaussianLikelihood(AbstractColumnLikelihood):
     """N(loc, scale^2), scale = floor + positive(raw).
 
     raw = (loc, raw scale), in units of x. Density with respect to length. Raises `ValueError` unless floor > 0.
-    Example: `GaussianCells(0.01).log_prob(jnp.array(0.3), jnp.array([0.0, 0.0]))`.
+    Example: `GaussianLikelihood(0.01).log_prob(jnp.array(0.3), jnp.array([0.0, 0.0]))`.
     """
 
     measure: ClassVar[Measure] = "lebesgue"
@@ -88,7 +88,7 @@ class GaussianCells(AbstractCells):
         """Phi((x - loc) / scale)."""
         return norm.cdf(x, *self.parameters(raw))
 
-    def moved(self, raw: Raw, noise: Scalar, here: Bool[Array, ""] | bool) -> tuple["GaussianCells", Raw]:
+    def moved(self, raw: Raw, noise: Scalar, here: Bool[Array, ""] | bool) -> tuple["GaussianLikelihood", Raw]:
         """The cell at loc + scale * noise, with a scale of zero, if `here`."""
         loc, scale = self.parameters(raw)
         at = jnp.stack([loc + scale * noise, jnp.full_like(loc, _NO_SPREAD)])
@@ -102,13 +102,13 @@ class GaussianCells(AbstractCells):
 
 
 @final
-class StudentTCells(AbstractCells):
+class StudentTLikelihood(AbstractColumnLikelihood):
     """loc + scale t_df with df in (2, 150): tails that forgive outliers; mean and variance exist.
 
     raw = (loc, raw scale, log(df - 2)); scale = floor + positive(raw scale) is no standard deviation, which is
     scale sqrt(df / (df - 2)). Density with respect to length. Raises `ValueError` unless floor > 0.
     Source: Lange, Little and Taylor (1989).
-    Example: `StudentTCells().mean(jnp.array([0.3, 0.0, 1.0]))`.
+    Example: `StudentTLikelihood().mean(jnp.array([0.3, 0.0, 1.0]))`.
     """
 
     measure: ClassVar[Measure] = "lebesgue"
@@ -161,7 +161,7 @@ class StudentTCells(AbstractCells):
         return np.array([mean, raw_scale(self.floor, scale), math.log(_DF_AT_START - 2)])
 
 
-class AbstractMixtureCells(AbstractCells):
+class AbstractMixtureLikelihood(AbstractColumnLikelihood):
     """sum_c pi_c f((x - loc_c) / scale_c) / scale_c for a standard density f around 0."""
 
     n_components: eqx.AbstractVar[int]
@@ -229,13 +229,13 @@ class AbstractMixtureCells(AbstractCells):
 
 
 @final
-class GaussianMixtureCells(AbstractMixtureCells):
+class GaussianMixtureLikelihood(AbstractMixtureLikelihood):
     """sum_c pi_c N(loc_c, scale_c^2), for columns with several modes.
 
     raw = (shift, logits of pi, loc_c - shift, raw scales), in units of x. Density with respect to length.
     Raises `ValueError` for fewer than one component or a floor that is not positive.
     Source: Bishop (1994), mixture density networks.
-    Example: `GaussianMixtureCells(3).start(column)`.
+    Example: `GaussianMixtureLikelihood(3).start(column)`.
     """
 
     measure: ClassVar[Measure] = "lebesgue"
@@ -263,14 +263,14 @@ class GaussianMixtureCells(AbstractMixtureCells):
 
 
 @final
-class LogisticMixtureCells(AbstractMixtureCells):
+class LogisticMixtureLikelihood(AbstractMixtureLikelihood):
     """sum_c pi_c Logistic(loc_c, scale_c): like a mixture of Gaussians, with tails that fall as e^-|y|.
 
     raw = (shift, logits of pi, loc_c - shift, raw scales), in units of x; the scale is no standard deviation, which is
     scale pi / sqrt(3). Density with respect to length.
     Raises `ValueError` for fewer than one component or a floor that is not positive.
     Source: Salimans, Karpathy, Chen and Kingma (2017), without their discretisation.
-    Example: `LogisticMixtureCells(3).start(column)`.
+    Example: `LogisticMixtureLikelihood(3).start(column)`.
     """
 
     measure: ClassVar[Measure] = "lebesgue"

@@ -1,4 +1,6 @@
-"""Cells of counts 0, 1, 2, ...: Poisson and negative binomial, zero-inflated or with a hurdle. All are probabilities.
+"""Column likelihoods of counts 0, 1, 2, ...: Poisson and negative binomial, zero-inflated or with a hurdle.
+
+All are probabilities.
 
 The first number is a log mean, kept below e^30. An exposure (a library size, an area, a time at risk) multiplies the
 mean, so it is an addition to that number: `cells.exposed(raw, log_exposure)` in place of `raw`, everywhere.
@@ -17,7 +19,15 @@ from jax.scipy.stats import poisson
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tightbound.model.distributions import Scalar
-from tightbound.model.likelihoods.base import AbstractCells, Column, Measure, Raw, joint, log_odds, moments
+from tightbound.model.likelihoods.column_likelihood import (
+    AbstractColumnLikelihood,
+    Column,
+    Measure,
+    Raw,
+    joint,
+    log_odds,
+    moments,
+)
 from tightbound.model.likelihoods.special import log1mexp, log_binomial_term, log_poisson_term, log_softplus, soft_clip
 
 _MOST_LOG_MEAN = 30.0
@@ -26,7 +36,7 @@ _GAUSSIAN_ABOVE = 1e6  # where the two are alike to a thousandth of a standard d
 _GRID = 200
 
 
-class AbstractCountCells(AbstractCells):
+class AbstractCountLikelihood(AbstractColumnLikelihood):
     """A distribution of counts whose `raw[0]` is the log mean (of its base, where zeros are apart)."""
 
     is_count: ClassVar[bool] = True
@@ -36,7 +46,7 @@ class AbstractCountCells(AbstractCells):
         return raw.at[0].add(log_exposure)
 
 
-class AbstractBaseCountCells(AbstractCountCells):
+class AbstractBaseCountLikelihood(AbstractCountLikelihood):
     """Counts that others can be made from: what happens at zero, and beyond it, is known apart."""
 
     @abstractmethod
@@ -75,12 +85,12 @@ def _each(f: Callable[[Raw], Scalar], raws: Float[Array, "g n"]) -> Float[Array,
 
 
 @final
-class PoissonCells(AbstractBaseCountCells):
+class PoissonLikelihood(AbstractBaseCountLikelihood):
     """mean^x e^-mean / x!.
 
     raw = (log mean). Density with respect to counting.
     Source: McCullagh and Nelder (1989), chapter 6; the form without cancellation, Loader (2000).
-    Example: `cells.log_prob(x, cells.exposed(raw, jnp.log(library_size)))` for `cells = PoissonCells()`.
+    Example: `cells.log_prob(x, cells.exposed(raw, jnp.log(library_size)))` for `cells = PoissonLikelihood()`.
     """
 
     measure: ClassVar[Measure] = "counting"
@@ -143,13 +153,13 @@ class PoissonCells(AbstractBaseCountCells):
 
 
 @final
-class NegativeBinomialCells(AbstractBaseCountCells):
+class NegativeBinomialLikelihood(AbstractBaseCountLikelihood):
     """Gamma(x + r) / (Gamma(r) x!) p^r (1 - p)^x with r = 1 / dispersion, p = r / (r + mean).
 
     Variance = mean + dispersion mean^2. raw = (log mean, log dispersion); the dispersion stays within e^-15 (a Poisson,
     in effect) and e^15. Density with respect to counting.
     Source: Hilbe (2011), type 2; the form without cancellation, Loader (2000).
-    Example: `NegativeBinomialCells().variance(jnp.array([0.0, 0.0]))` is 2.
+    Example: `NegativeBinomialLikelihood().variance(jnp.array([0.0, 0.0]))` is 2.
     """
 
     measure: ClassVar[Measure] = "counting"
@@ -236,16 +246,16 @@ class NegativeBinomialCells(AbstractBaseCountCells):
 
 
 @final
-class ZeroInflatedCells(AbstractCountCells):
+class ZeroInflatedLikelihood(AbstractCountLikelihood):
     """pi [x = 0] + (1 - pi) base(x): zeros of two kinds.
 
     raw = (those of the base, log-odds of pi). Density with respect to counting.
     Source: Lambert (1992).
-    Example: `ZeroInflatedCells(NegativeBinomialCells()).n_outputs == 3`.
+    Example: `ZeroInflatedLikelihood(NegativeBinomialLikelihood()).n_outputs == 3`.
     """
 
     measure: ClassVar[Measure] = "counting"
-    base: AbstractBaseCountCells
+    base: AbstractBaseCountLikelihood
 
     @property
     def n_outputs(self) -> int:
@@ -291,17 +301,17 @@ class ZeroInflatedCells(AbstractCountCells):
 
 
 @final
-class HurdleCells(AbstractCountCells):
+class HurdleLikelihood(AbstractCountLikelihood):
     """pi at zero, (1 - pi) base(x) / (1 - base(0)) above: whether there is any, and how many.
 
     raw = (those of the base, log-odds of pi). Density with respect to counting. An exposure multiplies the mean of the
     base before its zero is cut off, and leaves pi alone.
     Source: Mullahy (1986).
-    Example: `HurdleCells(PoissonCells()).n_outputs == 2`.
+    Example: `HurdleLikelihood(PoissonLikelihood()).n_outputs == 2`.
     """
 
     measure: ClassVar[Measure] = "counting"
-    base: AbstractBaseCountCells
+    base: AbstractBaseCountLikelihood
 
     @property
     def n_outputs(self) -> int:

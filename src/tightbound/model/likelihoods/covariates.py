@@ -80,7 +80,7 @@ class Conditioned(AbstractDistribution):
 
 
 @final
-class Beside(AbstractDistribution):
+class WithCovariates(AbstractDistribution):
     """Rows in which some cells are fixed and the others follow `base`."""
 
     reparameterised: ClassVar[bool] = False
@@ -126,10 +126,10 @@ class Beside(AbstractDistribution):
         found[list(self.cells)] = self.base.modelled
         return found
 
-    def given(self, x: Vector, observed: Bool[Array, " d"]) -> "Beside":
+    def given(self, x: Vector, observed: Bool[Array, " d"]) -> "WithCovariates":
         """The base given its observed cells."""
         own = np.array(self.cells, int)
-        return Beside(self.base.given(x[own], observed[own]), self.fixed, self.cells, self.given_cells)
+        return WithCovariates(self.base.given(x[own], observed[own]), self.fixed, self.cells, self.given_cells)
 
     def log_prob_at(self, column: Column, x: Scalar) -> Scalar:
         """The base's; 0 of a fixed cell."""
@@ -254,7 +254,7 @@ class ConditionedHead(AbstractHead):
             raw = self.head.exposed(raw, self._log_exposure(x, log_total).astype(dtype))
         base = self.head(raw)
         base = base if log_total is None else base.with_total(log_total)
-        return Beside(base, x[np.array(self.given, int)], self.cells, self.given) if self.given else base
+        return WithCovariates(base, x[np.array(self.given, int)], self.cells, self.given) if self.given else base
 
     def referring(self, z: Latent, chosen: Float[Array, " g"]) -> AbstractDistribution:
         """p(. | z, c) over whole rows for a c as `reference` holds it."""

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import ArrayLike, NDArray
 
 from tightbound.model.distributions import AbstractDistribution
-from tightbound.model.likelihoods.words import CellWords
+from tightbound.model.likelihoods.column_specification import ColumnSpecification
 from tightbound.model.networks.dense import Network, check_size
 from tightbound.model.networks.output import AbstractOutput
 
@@ -26,7 +26,7 @@ class Modelled:
     floor: NDArray[np.float64]
     """(d,) least standard deviation of each; of columns of several kinds, see `columns`."""
     dtype: str
-    columns: tuple[CellWords, ...] = ()
+    columns: tuple[ColumnSpecification, ...] = ()
     """The likelihood of each, where they differ."""
     first: NDArray[np.float64] | None = None
     """What is known of their marginals; None: nothing."""

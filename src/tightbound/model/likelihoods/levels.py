@@ -1,4 +1,4 @@
-"""Cells of levels 0, 1, ..., k - 1 (codes, as numbers): yes/no, nominal and ordinal. All are probabilities."""
+"""Column likelihoods of levels 0, 1, ..., k - 1 (codes): yes/no, nominal, ordinal. All are probabilities."""
 
 from abc import abstractmethod
 from typing import ClassVar, final
@@ -10,10 +10,17 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from tightbound.model.distributions import Scalar, Vector
-from tightbound.model.likelihoods.base import FAR, AbstractCells, Column, Measure, Raw, check_whole
+from tightbound.model.likelihoods.column_likelihood import (
+    FAR,
+    AbstractColumnLikelihood,
+    Column,
+    Measure,
+    Raw,
+    check_whole,
+)
 
 
-class AbstractLevelCells(AbstractCells):
+class AbstractLevelLikelihood(AbstractColumnLikelihood):
     """A distribution over the codes 0, ..., n_levels - 1."""
 
     @abstractmethod
@@ -62,11 +69,11 @@ class AbstractLevelCells(AbstractCells):
 
 
 @final
-class BernoulliCells(AbstractLevelCells):
+class BernoulliLikelihood(AbstractLevelLikelihood):
     """P(x = 1) = 1 / (1 + e^-l).
 
     raw = (log-odds l). Density with respect to counting; the mean is P(x = 1).
-    Example: `BernoulliCells().mean(jnp.array([0.0]))` is 0.5.
+    Example: `BernoulliLikelihood().mean(jnp.array([0.0]))` is 0.5.
     """
 
     measure: ClassVar[Measure] = "counting"
@@ -103,13 +110,13 @@ class BernoulliCells(AbstractLevelCells):
 
 
 @final
-class CategoricalCells(AbstractLevelCells):
+class CategoricalLikelihood(AbstractLevelLikelihood):
     """P(x = j) = softmax(raw)_j over levels without an order.
 
     raw = n_levels logits. Density with respect to counting. A code has no arithmetic, so `mean` is the code of the most
     probable level (the best guess under the share of wrong ones), and `variance` is 1 - sum_j p_j^2, the total variance
     of the one-hot code. Raises `ValueError` for fewer than two levels.
-    Example: `CategoricalCells(3).probs(jnp.zeros(3))`.
+    Example: `CategoricalLikelihood(3).probs(jnp.zeros(3))`.
     """
 
     measure: ClassVar[Measure] = "counting"
@@ -124,13 +131,13 @@ class CategoricalCells(AbstractLevelCells):
         """n_levels."""
         return self.n_levels
 
-    def resized(self, n_outputs: int) -> "CategoricalCells":
+    def resized(self, n_outputs: int) -> "CategoricalLikelihood":
         """So many levels."""
-        return CategoricalCells(n_outputs)
+        return CategoricalLikelihood(n_outputs)
 
-    def narrowest(self) -> "CategoricalCells":
+    def narrowest(self) -> "CategoricalLikelihood":
         """Two levels."""
-        return CategoricalCells(2)
+        return CategoricalLikelihood(2)
 
     @property
     def levels(self) -> int:
@@ -160,7 +167,7 @@ class CategoricalCells(AbstractLevelCells):
 
 
 @final
-class CumulativeLogitCells(AbstractLevelCells):
+class CumulativeLogitLikelihood(AbstractLevelLikelihood):
     """P(x <= j) = 1 / (1 + e^{loc - c_j}) over ordered levels, c_0 = 0 < c_1 < ... < c_{k-2}.
 
     raw = (loc, k - 2 raw gaps), gap = softplus(raw gap). A larger loc moves all probability up; gaps that do not depend
@@ -168,7 +175,7 @@ class CumulativeLogitCells(AbstractLevelCells):
     code, which takes the levels as equally spaced: `probs` and `mode` do not.
     Raises `ValueError` for fewer than two levels.
     Source: McCullagh (1980).
-    Example: `CumulativeLogitCells(5).probs(jnp.array([1.0, 0.0, 0.0, 0.0]))`.
+    Example: `CumulativeLogitLikelihood(5).probs(jnp.array([1.0, 0.0, 0.0, 0.0]))`.
     """
 
     measure: ClassVar[Measure] = "counting"
@@ -184,13 +191,13 @@ class CumulativeLogitCells(AbstractLevelCells):
         """n_levels - 1."""
         return self.n_levels - 1
 
-    def resized(self, n_outputs: int) -> "CumulativeLogitCells":
+    def resized(self, n_outputs: int) -> "CumulativeLogitLikelihood":
         """One more level than numbers."""
-        return CumulativeLogitCells(n_outputs + 1)
+        return CumulativeLogitLikelihood(n_outputs + 1)
 
-    def narrowest(self) -> "CumulativeLogitCells":
+    def narrowest(self) -> "CumulativeLogitLikelihood":
         """Two levels."""
-        return CumulativeLogitCells(2)
+        return CumulativeLogitLikelihood(2)
 
     @property
     def levels(self) -> int:

@@ -10,33 +10,42 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from tightbound.model.distributions import Scalar, Vector
-from tightbound.model.likelihoods.base import FAR, AbstractCells, Column, Measure, Raw, constant, held, joint
+from tightbound.model.likelihoods.column_likelihood import (
+    FAR,
+    AbstractColumnLikelihood,
+    Column,
+    Measure,
+    Raw,
+    constant,
+    held,
+    joint,
+)
 
 
 @final
-class SpikeAndSlabCells(AbstractCells):
+class SpikeAndSlabLikelihood(AbstractColumnLikelihood):
     """w_s at each spike x = s, (1 - sum_s w_s) base(x) elsewhere.
 
     raw = (those of the base, one logit a spike, against 0 for the slab). The density is with respect to length plus
     counting at the spikes: there log_prob is a log probability, elsewhere a log density per unit of x. A value is a
     spike when it equals one in the precision of the data, so the base stands in the data's own units, with any
-    transform inside it (`TransformedCells`). The spikes may lie outside the base's support.
+    transform inside it. The spikes may lie outside the base's support.
 
     Raises `ValueError` for a base that is not continuous, and unless the spikes are finite and differ.
     Source: Aitchison (1955), for a spike at zero.
-    Example: `SpikeAndSlabCells(GammaCells(), [0.0]).n_outputs == 3`.
+    Example: `SpikeAndSlabLikelihood(GammaLikelihood(), [0.0]).n_outputs == 3`.
     """
 
     measure: ClassVar[Measure] = "mixed"
-    base: AbstractCells
+    base: AbstractColumnLikelihood
     spikes: Float[Array, " s"]
 
-    def __init__(self, base: AbstractCells, spikes: Sequence[float]):
+    def __init__(self, base: AbstractColumnLikelihood, spikes: Sequence[float]):
         """`spikes` are the values with positive probability, in units of x."""
         if base.measure != "lebesgue":
             raise ValueError(
                 f"The base of a spike-and-slab column must be continuous; got {type(base).__name__}; "
-                "use ZeroInflatedCells or HurdleCells for counts."
+                "use ZeroInflatedLikelihood or HurdleLikelihood for counts."
             )
         values = np.asarray(spikes, float)
         if values.ndim != 1 or not len(values) or not np.isfinite(values).all() or len(set(values)) < len(values):
@@ -93,15 +102,15 @@ class SpikeAndSlabCells(AbstractCells):
         counts = np.concatenate([[np.sum(slab)], hits.sum(axis=0)]) + 0.5
         return np.concatenate([self.base.start(column[slab]), np.log(counts[1:] / counts[0])])
 
-    def resized(self, n_outputs: int) -> "SpikeAndSlabCells":
+    def resized(self, n_outputs: int) -> "SpikeAndSlabLikelihood":
         """With more spikes, so far out that they have no probability, or without them again."""
         n_spikes = n_outputs - self.base.n_outputs
         more = jnp.full(max(0, n_spikes - len(self.spikes)), FAR, self.spikes.dtype)
         spikes = jnp.concatenate([self.spikes, more])[:n_spikes]
-        changed: SpikeAndSlabCells = eqx.tree_at(lambda c: c.spikes, self, spikes)
+        changed: SpikeAndSlabLikelihood = eqx.tree_at(lambda c: c.spikes, self, spikes)
         return changed
 
-    def narrowest(self) -> "SpikeAndSlabCells":
+    def narrowest(self) -> "SpikeAndSlabLikelihood":
         """One spike."""
         return self.resized(self.base.n_outputs + 1)
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
 from tightbound.model.distributions import Mask, Vector
-from tightbound.model.likelihoods import CellWords
+from tightbound.model.likelihoods import ColumnSpecification
 
 _MOST_CODES = 64
 """Levels that are spelled out one by one; of an ordinal column with more, the code is enough."""
@@ -87,21 +87,21 @@ class ColumnsInputs(AbstractInputs):
     """The level or spike that each one-hot entry stands for."""
     log_typical: Float[Array, ""]
     """Mean log total of a row, where that is the exposure."""
-    columns: tuple[CellWords, ...] = eqx.field(static=True)
+    columns: tuple[ColumnSpecification, ...] = eqx.field(static=True)
     exposure: int | None = eqx.field(static=True)
     """The column that holds the log exposure; -1: the exposure is the sum of a row's counts; None: there is none."""
     with_mask: bool = eqx.field(static=True)
 
     def __init__(
         self,
-        columns: Sequence[CellWords],
+        columns: Sequence[ColumnSpecification],
         moments: Float[Array, "_ d"],
         *,
         exposure: int | None = None,
         log_typical: float = 0.0,
         with_mask: bool = True,
     ):
-        """One `CellWords` a column."""
+        """One `ColumnSpecification` a column."""
         self.columns, self.moments, self.exposure, self.with_mask = tuple(columns), moments, exposure, with_mask
         self.codes = jnp.asarray(np.concatenate([np.zeros(0), *map(self._codes_of, self.columns)]), moments.dtype)
         self.log_typical = jnp.asarray(log_typical, moments.dtype)
@@ -129,7 +129,7 @@ class ColumnsInputs(AbstractInputs):
     def _places(self) -> NDArray[np.int64]:
         return np.repeat(np.arange(self.n_cells), [len(self._codes_of(c)) for c in self.columns])
 
-    def _codes_of(self, column: CellWords) -> NDArray[np.float64]:
+    def _codes_of(self, column: ColumnSpecification) -> NDArray[np.float64]:
         # Of counts under an exposure, a zero says no more than the number does.
         return _codes(column) if self.exposure is None or not column.is_count else np.zeros(0)
 
@@ -158,7 +158,7 @@ def _beyond(h: Array) -> Array:
     return jnp.maximum(jnp.abs(h) - (_STRAIGHT - 1), 1)
 
 
-def as_numbers(x: Any, columns: Sequence[CellWords], log_exposure: Any = None) -> Any:
+def as_numbers(x: Any, columns: Sequence[ColumnSpecification], log_exposure: Any = None) -> Any:
     """Rows (..., d) with log(1 + x) in place of counts, or log(1 + x / exposure) for a log exposure (...)."""
     counts = np.array([c.is_count for c in columns])
     if not counts.any():
@@ -170,7 +170,7 @@ def as_numbers(x: Any, columns: Sequence[CellWords], log_exposure: Any = None) -
     return library.where(counts, library.log1p(known), x)
 
 
-def log_totals(x: Any, columns: Sequence[CellWords]) -> Any:
+def log_totals(x: Any, columns: Sequence[ColumnSpecification]) -> Any:
     """Log of the sum of the counts of rows (..., d), at least log 1: (...)."""
     return log_total_of(x, np.flatnonzero([c.is_count for c in columns]))
 
@@ -184,7 +184,7 @@ def log_total_of(x: Any, counts: NDArray[np.intp]) -> Any:
 def moments_of(
     x: NDArray[Any],
     observed: NDArray[np.bool_] | None,
-    columns: Sequence[CellWords],
+    columns: Sequence[ColumnSpecification],
     log_exposure: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Mean and standard deviation (1 where there is none) of every column as a number, over observed cells, (2, d).
@@ -202,11 +202,11 @@ def moments_of(
     return out
 
 
-def _is_number(column: CellWords) -> bool:
+def _is_number(column: ColumnSpecification) -> bool:
     return not column.has_levels or column.family == "cumulative_logit"
 
 
-def _codes(column: CellWords) -> NDArray[np.float64]:
+def _codes(column: ColumnSpecification) -> NDArray[np.float64]:
     if column.has_levels:
         many = column.family == "cumulative_logit" and column.n_levels > _MOST_CODES
         return np.zeros(0) if many else np.arange(float(column.n_levels))

@@ -56,7 +56,7 @@ class Linear(AbstractOutput):
 
 
 @final
-class Affine(AbstractOutput):
+class ElementwiseAffine(AbstractOutput):
     """gain h + bias, number by number: behind a network that has a last layer of its own, of any form."""
 
     gain: Float[Array, " o"]
@@ -70,9 +70,9 @@ class Affine(AbstractOutput):
         """Scale and shift."""
         return self.gain * h + self.bias
 
-    def begun(self, gain: ArrayLike, bias: ArrayLike) -> Affine:
+    def begun(self, gain: ArrayLike, bias: ArrayLike) -> ElementwiseAffine:
         """These."""
-        return Affine(jnp.asarray(gain, self.gain.dtype), jnp.asarray(bias, self.bias.dtype))
+        return ElementwiseAffine(jnp.asarray(gain, self.gain.dtype), jnp.asarray(bias, self.bias.dtype))
 
 
 @final
@@ -140,7 +140,7 @@ class Trunk(AbstractNetwork):
 
 
 def with_output_layer(network: Any, n_outputs: int, dtype: str | None) -> AbstractNetwork:
-    """The network itself where it has an output layer, else with an `Affine` one that changes nothing yet."""
+    """The network itself where it has an output layer, else with an `ElementwiseAffine` one that is the identity."""
     if isinstance(network, AbstractNetwork):
         return network
-    return Trunk(network, Affine(jnp.ones(n_outputs, dtype), jnp.zeros(n_outputs, dtype)))
+    return Trunk(network, ElementwiseAffine(jnp.ones(n_outputs, dtype), jnp.zeros(n_outputs, dtype)))

@@ -1,6 +1,7 @@
-"""Cells on a half line or an interval: gamma, beta. Densities are per unit of x, zero at the ends.
+"""Column likelihoods on a half line or an interval: gamma, beta. Densities are per unit of x, zero at the ends.
 
-A column with values on an end (a 0 among positive amounts, a share of exactly 1) needs spikes there: SpikeAndSlabCells.
+A column with values on an end (a 0 among positive amounts, a share of exactly 1) needs point masses there:
+SpikeAndSlabLikelihood.
 """
 
 import math
@@ -13,8 +14,8 @@ from jax.scipy.special import betainc, gammainc
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tightbound.model.distributions import Scalar
-from tightbound.model.likelihoods.base import (
-    AbstractCells,
+from tightbound.model.likelihoods.column_likelihood import (
+    AbstractColumnLikelihood,
     Column,
     Measure,
     Raw,
@@ -39,13 +40,13 @@ def _positive_moments(column: Column) -> tuple[float, float]:
 
 
 @final
-class GammaCells(AbstractCells):
+class GammaLikelihood(AbstractColumnLikelihood):
     """x^{a-1} e^{-a x / mean} (a / mean)^a / Gamma(a) on x > 0: shape a, variance mean^2 / a.
 
     raw = (log mean, log a); the mean stays within e^-50 and e^50, the shape within e^-12 and e^15.
     Density with respect to length.
     Source: McCullagh and Nelder (1989), chapter 8; the form without cancellation, Loader (2000).
-    Example: `GammaCells().mean(jnp.array([0.5, 0.0]))` is e^0.5.
+    Example: `GammaLikelihood().mean(jnp.array([0.5, 0.0]))` is e^0.5.
     """
 
     measure: ClassVar[Measure] = "lebesgue"
@@ -95,13 +96,13 @@ class GammaCells(AbstractCells):
 
 
 @final
-class BetaCells(AbstractCells):
+class BetaLikelihood(AbstractColumnLikelihood):
     """Beta(m c, (1 - m) c) stretched onto low < x < high: mean m of the interval, concentration c.
 
     raw = (log-odds of m, log c); the log-odds stay within 15 of zero, c within e^-10 and e^20.
     Density with respect to length, in units of x. Raises `ValueError` unless low < high, both finite.
     Source: Ferrari and Cribari-Neto (2004).
-    Example: `BetaCells(0.0, 100.0).mean(jnp.array([0.0, 1.0]))` is 50.
+    Example: `BetaLikelihood(0.0, 100.0).mean(jnp.array([0.0, 1.0]))` is 50.
     """
 
     measure: ClassVar[Measure] = "lebesgue"

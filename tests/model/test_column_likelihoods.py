@@ -16,24 +16,24 @@ import pytest
 from scipy import integrate, special, stats
 
 from tightbound.model import (
-    AbstractCells,
-    BernoulliCells,
-    BetaCells,
-    CategoricalCells,
-    CumulativeLogitCells,
-    GammaCells,
-    GaussianCells,
-    GaussianMixtureCells,
-    HurdleCells,
-    LogisticMixtureCells,
-    NegativeBinomialCells,
-    PoissonCells,
-    SpikeAndSlabCells,
-    StudentTCells,
-    ZeroInflatedCells,
+    AbstractColumnLikelihood,
+    BernoulliLikelihood,
+    BetaLikelihood,
+    CategoricalLikelihood,
+    CumulativeLogitLikelihood,
+    GammaLikelihood,
+    GaussianLikelihood,
+    GaussianMixtureLikelihood,
+    HurdleLikelihood,
+    LogisticMixtureLikelihood,
+    NegativeBinomialLikelihood,
+    PoissonLikelihood,
+    SpikeAndSlabLikelihood,
+    StudentTLikelihood,
+    ZeroInflatedLikelihood,
 )
 from tightbound.model.families import positive
-from tightbound.model.likelihoods import AbstractLevelCells
+from tightbound.model.likelihoods import AbstractLevelLikelihood
 from tightbound.model.likelihoods.special import log1mexp, log_choices, log_softplus, soft_clip, stirling_error
 
 RNG = np.random.default_rng(3)
@@ -72,7 +72,7 @@ def first(n: int) -> Grid:
 class Case:
     """Cells, numbers for them, a grid over the support, and a second opinion on the log density."""
 
-    cells: AbstractCells
+    cells: AbstractColumnLikelihood
     raw: tuple[float, ...]
     grid: Grid
     reference: LOG_DENSITY
@@ -98,18 +98,18 @@ def mixture(cells: Any, raw: tuple[float, ...], family: Any) -> LOG_DENSITY:
 
 
 def gamma(raw: tuple[float, ...]) -> LOG_DENSITY:
-    mean, shape = (np.exp(p) for p in parameters(GammaCells(), raw))
+    mean, shape = (np.exp(p) for p in parameters(GammaLikelihood(), raw))
     return stats.gamma(shape, scale=mean / shape).logpdf
 
 
 def beta(raw: tuple[float, ...], low: float, high: float) -> LOG_DENSITY:
-    logit, log_c = parameters(BetaCells(), raw)
+    logit, log_c = parameters(BetaLikelihood(), raw)
     m, c = special.expit(logit), np.exp(log_c)
     return stats.beta(m * c, (1 - m) * c, low, high - low).logpdf
 
 
 def nbinom(raw: tuple[float, ...]) -> Any:
-    mean, dispersion = (np.exp(p) for p in parameters(NegativeBinomialCells(), raw))
+    mean, dispersion = (np.exp(p) for p in parameters(NegativeBinomialLikelihood(), raw))
     return stats.nbinom(1 / dispersion, 1 / (1 + dispersion * mean))
 
 
@@ -141,47 +141,63 @@ def spiked(base: LOG_DENSITY, logits: tuple[float, ...], spikes: tuple[float, ..
 MIXED = (0.4, 0.2, -0.5, 0.9, -1.5, 0.3, 2.2, -0.5, 0.2, -1.0)
 
 CASES: dict[str, Case] = {
-    "gaussian": Case(GaussianCells(0.1), (0.4, -0.5), REAL, stats.norm(0.4, 0.1 + sp(-0.5)).logpdf),
+    "gaussian": Case(GaussianLikelihood(0.1), (0.4, -0.5), REAL, stats.norm(0.4, 0.1 + sp(-0.5)).logpdf),
     "student": Case(
-        StudentTCells(0.1), (0.4, 0.3, 1.2), REAL, stats.t(*parameters(StudentTCells(0.1), (0.4, 0.3, 1.2))).logpdf
+        StudentTLikelihood(0.1),
+        (0.4, 0.3, 1.2),
+        REAL,
+        stats.t(*parameters(StudentTLikelihood(0.1), (0.4, 0.3, 1.2))).logpdf,
     ),
     "gaussian mixture": Case(
-        GaussianMixtureCells(3, 0.05), MIXED, REAL, mixture(GaussianMixtureCells(3, 0.05), MIXED, stats.norm)
+        GaussianMixtureLikelihood(3, 0.05), MIXED, REAL, mixture(GaussianMixtureLikelihood(3, 0.05), MIXED, stats.norm)
     ),
     "logistic mixture": Case(
-        LogisticMixtureCells(3, 0.05), MIXED, REAL, mixture(LogisticMixtureCells(3, 0.05), MIXED, stats.logistic)
+        LogisticMixtureLikelihood(3, 0.05),
+        MIXED,
+        REAL,
+        mixture(LogisticMixtureLikelihood(3, 0.05), MIXED, stats.logistic),
     ),
-    "gamma": Case(GammaCells(), (0.7, 1.1), POSITIVE, gamma((0.7, 1.1)), (0, -1)),
-    "gamma with a pole": Case(GammaCells(), (0.7, -0.4), POSITIVE, gamma((0.7, -0.4)), (0, -1)),
-    "beta": Case(BetaCells(-1.0, 4.0), (0.6, 1.3), interval(-1, 4), beta((0.6, 1.3), -1, 4), (-1, 4, 5)),
-    "beta with poles": Case(BetaCells(), (-0.3, 0.1), interval(0, 1), beta((-0.3, 0.1), 0, 1), (0, 1, -0.5)),
-    "poisson": Case(PoissonCells(), (1.1,), COUNTS, stats.poisson(np.exp(1.1)).logpmf, (-1, 0.5)),
-    "large poisson": Case(PoissonCells(), (7.0,), COUNTS, stats.poisson(np.exp(7.0)).logpmf, (-1, 0.5)),
-    "negative binomial": Case(NegativeBinomialCells(), (1.4, 0.2), COUNTS, nbinom((1.4, 0.2)).logpmf, (-1, 0.5)),
-    "nearly poisson": Case(NegativeBinomialCells(), (3.0, -9.0), COUNTS, nbinom((3.0, -9.0)).logpmf, (-1, 0.5)),
+    "gamma": Case(GammaLikelihood(), (0.7, 1.1), POSITIVE, gamma((0.7, 1.1)), (0, -1)),
+    "gamma with a pole": Case(GammaLikelihood(), (0.7, -0.4), POSITIVE, gamma((0.7, -0.4)), (0, -1)),
+    "beta": Case(BetaLikelihood(-1.0, 4.0), (0.6, 1.3), interval(-1, 4), beta((0.6, 1.3), -1, 4), (-1, 4, 5)),
+    "beta with poles": Case(BetaLikelihood(), (-0.3, 0.1), interval(0, 1), beta((-0.3, 0.1), 0, 1), (0, 1, -0.5)),
+    "poisson": Case(PoissonLikelihood(), (1.1,), COUNTS, stats.poisson(np.exp(1.1)).logpmf, (-1, 0.5)),
+    "large poisson": Case(PoissonLikelihood(), (7.0,), COUNTS, stats.poisson(np.exp(7.0)).logpmf, (-1, 0.5)),
+    "negative binomial": Case(NegativeBinomialLikelihood(), (1.4, 0.2), COUNTS, nbinom((1.4, 0.2)).logpmf, (-1, 0.5)),
+    "nearly poisson": Case(NegativeBinomialLikelihood(), (3.0, -9.0), COUNTS, nbinom((3.0, -9.0)).logpmf, (-1, 0.5)),
     "zero-inflated": Case(
-        ZeroInflatedCells(PoissonCells()), (1.1, -0.4), COUNTS, inflated(stats.poisson(np.exp(1.1)), -0.4), (-1, 0.5)
+        ZeroInflatedLikelihood(PoissonLikelihood()),
+        (1.1, -0.4),
+        COUNTS,
+        inflated(stats.poisson(np.exp(1.1)), -0.4),
+        (-1, 0.5),
     ),
     "hurdle poisson": Case(
-        HurdleCells(PoissonCells()), (0.2, -0.4), COUNTS, hurdle(stats.poisson(np.exp(0.2)), -0.4), (-1, 0.5)
+        HurdleLikelihood(PoissonLikelihood()), (0.2, -0.4), COUNTS, hurdle(stats.poisson(np.exp(0.2)), -0.4), (-1, 0.5)
     ),
     "hurdle": Case(
-        HurdleCells(NegativeBinomialCells()), (1.0, 0.5, 0.3), COUNTS, hurdle(nbinom((1.0, 0.5)), 0.3), (-1, 0.5)
+        HurdleLikelihood(NegativeBinomialLikelihood()),
+        (1.0, 0.5, 0.3),
+        COUNTS,
+        hurdle(nbinom((1.0, 0.5)), 0.3),
+        (-1, 0.5),
     ),
-    "bernoulli": Case(BernoulliCells(), (0.8,), first(2), stats.bernoulli(special.expit(0.8)).logpmf, (2, 0.5)),
+    "bernoulli": Case(BernoulliLikelihood(), (0.8,), first(2), stats.bernoulli(special.expit(0.8)).logpmf, (2, 0.5)),
     "categorical": Case(
-        CategoricalCells(3), (0.2, -1, 0.9), first(3), listed(special.softmax([0.2, -1, 0.9])), (-1, 3, 0.5)
+        CategoricalLikelihood(3), (0.2, -1, 0.9), first(3), listed(special.softmax([0.2, -1, 0.9])), (-1, 3, 0.5)
     ),
-    "ordinal": Case(CumulativeLogitCells(4), (0.6, 0.4, -0.7), first(4), cumulative((0.6, 0.4, -0.7)), (-1, 4, 0.5)),
+    "ordinal": Case(
+        CumulativeLogitLikelihood(4), (0.6, 0.4, -0.7), first(4), cumulative((0.6, 0.4, -0.7)), (-1, 4, 0.5)
+    ),
     "spikes on gaussian": Case(
-        SpikeAndSlabCells(GaussianCells(0.1), [0.0, 1.5]),
+        SpikeAndSlabLikelihood(GaussianLikelihood(0.1), [0.0, 1.5]),
         (0.4, -0.5, 0.3, -0.8),
         REAL,
         spiked(stats.norm(0.4, 0.1 + sp(-0.5)).logpdf, (0.3, -0.8), (0.0, 1.5)),
         spikes=(0.0, 1.5),
     ),
     "spike under gamma": Case(
-        SpikeAndSlabCells(GammaCells(), [0.0]),
+        SpikeAndSlabLikelihood(GammaLikelihood(), [0.0]),
         (0.7, 1.1, 0.5),
         POSITIVE,
         spiked(gamma((0.7, 1.1)), (0.5,), (0.0,)),
@@ -193,18 +209,18 @@ each_case = pytest.mark.parametrize("name", CASES)
 
 
 @eqx.filter_jit
-def _density(cells: AbstractCells, raw: jax.Array, x: jax.Array) -> tuple[jax.Array, ...]:
+def _density(cells: AbstractColumnLikelihood, raw: jax.Array, x: jax.Array) -> tuple[jax.Array, ...]:
     log_p = jax.vmap(lambda x: cells.log_prob(x, raw))(x)
     return log_p, jax.vmap(lambda x: cells.cdf(x, raw))(x), cells.mean(raw), cells.variance(raw)
 
 
 @eqx.filter_jit
-def _draws(cells: AbstractCells, raw: jax.Array, keys: jax.Array) -> jax.Array:
+def _draws(cells: AbstractColumnLikelihood, raw: jax.Array, keys: jax.Array) -> jax.Array:
     return jax.vmap(lambda k: cells.sample(raw, key=k))(keys)
 
 
 @eqx.filter_jit
-def _gradients(cells: AbstractCells, raws: jax.Array, x: jax.Array) -> Any:
+def _gradients(cells: AbstractColumnLikelihood, raws: jax.Array, x: jax.Array) -> Any:
     return jax.vmap(jax.value_and_grad(lambda raw, x: cells.log_prob(x, raw), argnums=(0, 1)))(raws, x)
 
 
@@ -267,7 +283,7 @@ def test_log_density_agrees_with_scipy(name: str) -> None:
 @each_case
 def test_moments_are_those_of_the_density(name: str) -> None:
     case, (*_, mean, variance) = CASES[name], on_grid(name)
-    if isinstance(case.cells, CategoricalCells):
+    if isinstance(case.cells, CategoricalLikelihood):
         p = special.softmax(case.raw)
         assert (mean, variance) == (p.argmax(), pytest.approx(np.sum(p * (1 - p))))
         return
@@ -301,7 +317,7 @@ def test_draws_follow_the_distribution(name: str) -> None:
     jump = np.exp(log_p) * (np.isin(x, case.spikes) | case.discrete)
     u = cdf - jump * np.random.default_rng(1).uniform(size=N)
     assert stats.kstest(u, "uniform").pvalue > 1e-4
-    if isinstance(case.cells, CategoricalCells):
+    if isinstance(case.cells, CategoricalLikelihood):
         return
     for values, stated in ((x, mean), ((x - mean) ** 2, variance)):
         assert abs(values.mean() - stated) < 5 * values.std() / N**0.5
@@ -329,7 +345,9 @@ def stacked(name: str, dtype: str, values: list[float]) -> np.ndarray:
 MANY = 1024
 
 
-def gradients(cells: AbstractCells, raws: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def gradients(
+    cells: AbstractColumnLikelihood, raws: np.ndarray, x: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Values, and gradients in raw and x, at pairs filled up to MANY."""
     n, dtype = len(x), raws.dtype
     assert n <= MANY
@@ -347,7 +365,7 @@ def test_extreme_numbers_give_finite_gradients(name: str, dtype: str) -> None:
     """Inside the support the log density is finite too; outside it is -inf, without gradient."""
     case = CASES[name]
     inside = points(name)
-    if case.discrete and not isinstance(case.cells, AbstractLevelCells):
+    if case.discrete and not isinstance(case.cells, AbstractLevelLikelihood):
         inside = np.append(inside, [0.0, 1.0, 1e6])
     raws = stacked(name, dtype, [-1e4, -100.0, -20.0, 20.0, 100.0, 1e4])
     x = np.concatenate([inside, case.outside])
@@ -389,7 +407,7 @@ def test_the_start_has_the_moments_of_the_column(name: str) -> None:
     case, column = CASES[name], draws(name)
     raw = jnp.asarray(case.cells.start(column))
     assert raw.shape == (case.cells.n_outputs,) == (len(case.raw),) and raw.dtype == column.dtype
-    if isinstance(case.cells, AbstractLevelCells):
+    if isinstance(case.cells, AbstractLevelLikelihood):
         shares = np.bincount(column.astype(int), minlength=case.cells.levels) / N
         np.testing.assert_allclose(case.cells.probs(raw), shares, atol=1e-3)
         return
@@ -420,11 +438,11 @@ def test_the_start_of_hardly_anything_is_finite(name: str) -> None:
 @pytest.mark.parametrize(
     ("cells", "raw", "x", "reference"),
     [
-        (PoissonCells(), (13.8155,), 1_002_000.0, lambda r: stats.poisson(np.exp(r[0])).logpmf),
-        (NegativeBinomialCells(), (13.8155, -14.0), 1_002_000.0, lambda r: nbinom(tuple(r)).logpmf),
-        (NegativeBinomialCells(), (2.0, -10.0), 9.0, lambda r: nbinom(tuple(r)).logpmf),
-        (GammaCells(), (2.0, 13.0), 7.39, lambda r: gamma(tuple(r))),
-        (BetaCells(), (1.0, 12.0), 0.732, lambda r: beta(tuple(r), 0, 1)),
+        (PoissonLikelihood(), (13.8155,), 1_002_000.0, lambda r: stats.poisson(np.exp(r[0])).logpmf),
+        (NegativeBinomialLikelihood(), (13.8155, -14.0), 1_002_000.0, lambda r: nbinom(tuple(r)).logpmf),
+        (NegativeBinomialLikelihood(), (2.0, -10.0), 9.0, lambda r: nbinom(tuple(r)).logpmf),
+        (GammaLikelihood(), (2.0, 13.0), 7.39, lambda r: gamma(tuple(r))),
+        (BetaLikelihood(), (1.0, 12.0), 0.732, lambda r: beta(tuple(r), 0, 1)),
     ],
     ids=["poisson", "negative binomial", "nearly poisson", "gamma", "beta"],
 )
@@ -461,16 +479,16 @@ def test_a_hurdle_over_hardly_anything_is_a_single_one() -> None:
 
 def test_levels_have_probabilities_and_a_mode() -> None:
     raw = jnp.array([0.6, 0.4, -0.7])
-    cells = CumulativeLogitCells(4)
+    cells = CumulativeLogitLikelihood(4)
     assert float(cells.probs(raw).sum()) == pytest.approx(1, rel=1e-12)
     assert float(cells.mode(raw)) == np.argmax(cells.probs(raw))
     higher = cells.probs(raw.at[0].add(1.0))
     assert (np.cumsum(higher)[:-1] < np.cumsum(cells.probs(raw))[:-1]).all()  # all probability moves up
-    assert float(CategoricalCells(3).mode(raw)) == 0
+    assert float(CategoricalLikelihood(3).mode(raw)) == 0
 
 
 def test_a_spike_is_recognised_in_the_precision_of_the_data() -> None:
-    cells = SpikeAndSlabCells(GaussianCells(), [0.1])
+    cells = SpikeAndSlabLikelihood(GaussianLikelihood(), [0.1])
     raw = jnp.array([0.0, 0.0, 1.0])
     for dtype in ("float32", "float64"):
         log_p = eqx.filter_jit(cells.log_prob)(jnp.array(0.1, dtype), raw.astype(dtype))
@@ -495,19 +513,28 @@ def test_special_functions() -> None:
 
 
 REFUSED: dict[str, tuple[Callable[[], object], str]] = {
-    "floor": (lambda: GaussianCells(0.0), "floor must be above 0, .*; got 0.0; 0.01 is usual"),
-    "floor of t": (lambda: StudentTCells(-1.0), "floor must be above 0"),
-    "no component": (lambda: GaussianMixtureCells(0), "n_components must be a whole number of at least 1; got 0; 2 to"),
-    "no logistic": (lambda: LogisticMixtureCells(-1), "n_components must be .*got -1"),
-    "bounds": (lambda: BetaCells(1.0, 1.0), "bounds of a beta column must be finite, low below high; got low=1.0"),
-    "one level": (lambda: CategoricalCells(1), "n_levels must be a whole number of at least 2; got 1; drop a column"),
-    "one ordered level": (lambda: CumulativeLogitCells(1), "n_levels must be .* at least 2; got 1"),
-    "spikes on counts": (
-        lambda: SpikeAndSlabCells(PoissonCells(), [0.0]),
-        "must be continuous; got PoissonCells; use ZeroInflatedCells or HurdleCells",
+    "floor": (lambda: GaussianLikelihood(0.0), "floor must be above 0, .*; got 0.0; 0.01 is usual"),
+    "floor of t": (lambda: StudentTLikelihood(-1.0), "floor must be above 0"),
+    "no component": (
+        lambda: GaussianMixtureLikelihood(0),
+        "n_components must be a whole number of at least 1; got 0; 2 to",
     ),
-    "spikes twice": (lambda: SpikeAndSlabCells(GammaCells(), [0.0, 0.0]), r"each once; got \[0.0, 0.0\]"),
-    "no spike": (lambda: SpikeAndSlabCells(GammaCells(), []), r"one or more finite numbers, each once; got \[\]"),
+    "no logistic": (lambda: LogisticMixtureLikelihood(-1), "n_components must be .*got -1"),
+    "bounds": (lambda: BetaLikelihood(1.0, 1.0), "bounds of a beta column must be finite, low below high; got low=1.0"),
+    "one level": (
+        lambda: CategoricalLikelihood(1),
+        "n_levels must be a whole number of at least 2; got 1; drop a column",
+    ),
+    "one ordered level": (lambda: CumulativeLogitLikelihood(1), "n_levels must be .* at least 2; got 1"),
+    "spikes on counts": (
+        lambda: SpikeAndSlabLikelihood(PoissonLikelihood(), [0.0]),
+        "must be continuous; got PoissonLikelihood; use ZeroInflatedLikelihood or HurdleLikelihood",
+    ),
+    "spikes twice": (lambda: SpikeAndSlabLikelihood(GammaLikelihood(), [0.0, 0.0]), r"each once; got \[0.0, 0.0\]"),
+    "no spike": (
+        lambda: SpikeAndSlabLikelihood(GammaLikelihood(), []),
+        r"one or more finite numbers, each once; got \[\]",
+    ),
 }
 
 

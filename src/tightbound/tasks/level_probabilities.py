@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from tightbound.evidence.chunks import Progress, by_chunks
 from tightbound.learn import Pair
 from tightbound.tasks.sampling import (
-    Batch,
     Mask,
     Row,
+    RowBatch,
     Term,
     Values,
     check_arguments,
@@ -53,7 +53,7 @@ def level_probabilities(
     counts = (int(column), int(n_levels), int(n_samples), at_once)
 
     def average(*arrays: Array) -> Array:
-        return _average(pair, Batch(*arrays), *counts, float(defensive), key=key)
+        return _average(pair, RowBatch(*arrays), *counts, float(defensive), key=key)
 
     rows = rows_of(pair, x, observed)
     found: NDArray[Any] = by_chunks(average, *rows, rows_at_once=rows_at_once, on_progress=on_progress)
@@ -63,7 +63,7 @@ def level_probabilities(
 @eqx.filter_jit
 def _average(
     pair: Pair,
-    batch: Batch,
+    batch: RowBatch,
     column: int,
     n_levels: int,
     n_samples: int,

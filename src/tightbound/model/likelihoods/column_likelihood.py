@@ -1,4 +1,4 @@
-"""What all cells have in common."""
+"""What all column likelihoods have in common."""
 
 import math
 from abc import abstractmethod
@@ -21,7 +21,7 @@ ONE = math.log(math.expm1(1))  # softplus of it is 1
 FAR = 1e30  # a number of a network that stands for infinity: sums of it and its gradients stay finite in float32
 
 
-class AbstractCells(eqx.Module):
+class AbstractColumnLikelihood(eqx.Module):
     """The distribution of one column's cell, p(x; raw), from the `n_outputs` unconstrained numbers of a network.
 
     Written for one cell: x has shape (), raw (n_outputs,); rows and columns are `jax.vmap`s. `raw[0]` is the location
@@ -86,7 +86,7 @@ class AbstractCells(eqx.Module):
         """Log probability of the codes 0, ..., n_levels - 1, (n_levels,)."""
         return jax.vmap(lambda code: self.log_prob(code.astype(raw.dtype), raw))(jnp.arange(n_levels))
 
-    def moved(self, raw: Raw, noise: Scalar, here: Bool[Array, ""] | bool) -> tuple["AbstractCells", Raw]:
+    def moved(self, raw: Raw, noise: Scalar, here: Bool[Array, ""] | bool) -> tuple["AbstractColumnLikelihood", Raw]:
         """The cell at loc + scale * noise, with a scale of zero, if it is Gaussian and `here`."""
         del noise, here
         return self, raw
@@ -94,12 +94,12 @@ class AbstractCells(eqx.Module):
     # Cells of different sizes can be made cells of one: three levels are five of which two have no probability. What is
     # stacked is compiled once.
 
-    def resized(self, n_outputs: int) -> "AbstractCells":
+    def resized(self, n_outputs: int) -> "AbstractColumnLikelihood":
         """The cells with so many numbers: more levels or spikes that never occur, or without them again."""
         del n_outputs
         return self
 
-    def narrowest(self) -> "AbstractCells":
+    def narrowest(self) -> "AbstractColumnLikelihood":
         """The cells with two levels or one spike: what can be made of one size looks the same."""
         return self
 
