@@ -150,7 +150,7 @@ USUAL: dict[str, tuple[Column, np.ndarray, str]] = {
     "date": (column(Datetime()), 2e4 + SKEWED, "normal_scores"),
     "small counts": (column(Count()), POISSON, "negative_binomial"),
     "dispersed counts": (column(Count()), OVER, "negative_binomial"),
-    "many zeros": (column(Count(), spikes=(0.0,)), OVER, "hurdle_negative_binomial"),
+    "many zeros": (column(Count(), point_masses=(0.0,)), OVER, "hurdle_negative_binomial"),
     "large counts": (column(Count()), LARGE, "normal_scores"),
     "counts that hardly vary": (column(Count()), UNDER, "normal_scores"),
     "ordinal": (column(Ordinal(), levels=(1, 2, 3)), np.arange(3.0), "cumulative_logit"),
@@ -184,7 +184,7 @@ def test_a_family_named_in_the_schema_is_obeyed(kind: ColumnType, family: str) -
     assert np.isfinite(y).all() and np.isfinite(log_slope).all()
     np.testing.assert_allclose(plan.inverse(y), values, rtol=1e-9)
     if kind == Count() and family in ("log_normal", "gamma"):
-        assert plan.spikes == (0.0,)  # their densities have no place for it
+        assert plan.point_masses == (0.0,)  # their densities have no place for it
     assert ColumnPlan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
 
 
@@ -217,19 +217,19 @@ def test_a_family_that_does_not_fit_is_refused_with_the_table() -> None:
         make_columns_encoding(coded(as_table(frame), schema), schema)
 
 
-def test_spikes_have_no_jacobian_and_stay_apart() -> None:
-    """A spike inside a scale's domain stands where it falls; one that log cannot take stands below all else."""
+def test_point_masses_have_no_jacobian_and_stay_apart() -> None:
+    """A point mass inside a scale's domain stands where it falls; one that log cannot take stands below all else."""
     values = np.concatenate([np.zeros(60), np.full(50, 7.5), SKEWED])
     for family in ("log_normal", "normal_scores", "gaussian"):
-        plan = plan_column(column(Positive(), spikes=(0.0, 7.5), family=family), values)
-        assert plan.spikes == (0.0, 7.5) and plan.scale is not None
+        plan = plan_column(column(Positive(), point_masses=(0.0, 7.5), family=family), values)
+        assert plan.point_masses == (0.0, 7.5) and plan.scale is not None
         y, log_slope = plan.forward(values)
         assert np.isfinite(y).all() and np.isfinite(log_slope).all()
         assert (y[:60] == plan.places[0]).all() and (y[60:110] == plan.places[1]).all()
         assert (log_slope[:110] == 0).all() and (log_slope[110:] != 0).all()
         inside = 1 if family == "log_normal" else 0
-        for spike, place in zip(plan.spikes[inside:], plan.places[inside:], strict=True):
-            assert place == np.float32(plan.scale.forward(np.array([spike]))[0][0])
+        for mass, place in zip(plan.point_masses[inside:], plan.places[inside:], strict=True):
+            assert place == np.float32(plan.scale.forward(np.array([mass]))[0][0])
         if family == "log_normal":
             assert plan.places[0] <= y[60:].min() - 0.99
         single = y.astype("float32").astype(float)  # as the model has it
@@ -239,20 +239,20 @@ def test_spikes_have_no_jacobian_and_stay_apart() -> None:
         assert plan.words["spikes"] == plan.places
 
 
-def test_several_spikes_outside_a_scale_have_places_of_their_own() -> None:
+def test_several_point_masses_outside_a_scale_have_places_of_their_own() -> None:
     values = np.concatenate([np.full(60, -1.0), np.zeros(60), SKEWED])
-    plan = plan_column(column(Positive(), spikes=(-1.0, 0.0), family="log_normal"), values)
+    plan = plan_column(column(Positive(), point_masses=(-1.0, 0.0), family="log_normal"), values)
     assert len({*plan.places}) == 2
     y, _ = plan.forward(values)
     np.testing.assert_array_equal(plan.inverse(y)[:120], values[:120])
 
 
-def test_a_value_that_is_rare_is_no_spike() -> None:
+def test_a_value_that_is_rare_is_no_point_mass() -> None:
     values = np.concatenate([np.zeros(5), SKEWED])
-    assert plan_column(column(Positive(), spikes=(0.0,), family="gaussian"), values).spikes == ()
-    assert plan_column(column(Positive(), spikes=(0.0,), family="gaussian"), values[:20]).spikes == ()
+    assert plan_column(column(Positive(), point_masses=(0.0,), family="gaussian"), values).point_masses == ()
+    assert plan_column(column(Positive(), point_masses=(0.0,), family="gaussian"), values[:20]).point_masses == ()
     few = np.concatenate([np.zeros(8), SKEWED[:20]])  # of few rows, fewer are enough
-    assert plan_column(column(Positive(), spikes=(0.0,), family="gaussian"), few).spikes == (0.0,)
+    assert plan_column(column(Positive(), point_masses=(0.0,), family="gaussian"), few).point_masses == (0.0,)
 
 
 def test_draws_are_moved_to_the_grid_and_into_the_bounds() -> None:
@@ -292,7 +292,7 @@ def test_the_floor_is_the_rounding() -> None:
 
 def test_a_damaged_plan_is_refused() -> None:
     saved = plan_column(column(Real()), SKEWED).to_json()
-    for damage in ({"family": "round"}, {"spikes": None}, {"levels": "3"}, {"scale": {"scale": "cubic"}}):
+    for damage in ({"family": "round"}, {"point_masses": None}, {"levels": "3"}, {"scale": {"scale": "cubic"}}):
         with pytest.raises(DataError):
             ColumnPlan.from_json({**saved, **damage})
 
@@ -301,7 +301,7 @@ def test_a_damaged_plan_is_refused() -> None:
 
 
 def mixed_frame(n: int = 200) -> pd.DataFrame:
-    """A column of every kind, with gaps and a spike."""
+    """A column of every kind, with gaps and a point mass."""
     rng = np.random.default_rng(3)
     z = rng.normal(size=n)
     frame = pd.DataFrame(
@@ -345,7 +345,7 @@ def test_every_kind_of_column_is_in_the_table() -> None:
         "yes": "bernoulli",
         "when": "normal_scores",
     }
-    assert ENCODING.plans[1].spikes == (0.0,)
+    assert ENCODING.plans[1].point_masses == (0.0,)
     assert ENCODING.n_features == 8 and ENCODING.names == ENCODING.modelled_names == tuple(families)
     assert not ENCODING.discrete and "a density in the data's units" in ENCODING.sentence
 
@@ -365,7 +365,7 @@ def test_rows_are_codes_and_numbers_on_their_scales(dtype: str) -> None:
     on_grid = ENCODING.decode(rows.x, on_grid=True)
     for name in ("income", "age", "visits", "size", "colour", "yes", "when"):
         j = ENCODING.names.index(name)
-        kept = seen[:, j] & ((MIXED.values[:, j] == 0) | (name != "income"))  # the spike, not the slab, is exact
+        kept = seen[:, j] & ((MIXED.values[:, j] == 0) | (name != "income"))  # the mass, not the slab, is exact
         np.testing.assert_array_equal(on_grid[kept, j], MIXED.values[kept, j])
 
 
@@ -374,7 +374,7 @@ def test_the_log_jacobian_is_the_sum_of_the_scales_own() -> None:
     expected = np.zeros(MIXED.n_rows)
     for j, plan in enumerate(ENCODING.plans):
         for i, value in enumerate(MIXED.values[:, j]):
-            if plan.scale is None or np.isnan(value) or value in plan.spikes:
+            if plan.scale is None or np.isnan(value) or value in plan.point_masses:
                 continue
             step = 1e-6 * max(abs(value), 1e-2)
             up, down = (plan.scale.forward(np.array([value + s]))[0][0] for s in (step, -step))
@@ -389,7 +389,7 @@ def test_the_log_jacobian_is_the_sum_of_the_scales_own() -> None:
     by_hand = np.zeros(MIXED.n_rows)
     for j, plan in enumerate(straight.plans):
         if isinstance(plan.scale, Affine):
-            density = ~np.isnan(MIXED.values[:, j]) & ~np.isin(MIXED.values[:, j], plan.spikes)
+            density = ~np.isnan(MIXED.values[:, j]) & ~np.isin(MIXED.values[:, j], plan.point_masses)
             by_hand -= np.log(plan.scale.spread) * density
     np.testing.assert_allclose(found, by_hand, rtol=1e-12, atol=1e-12)
     assert by_hand.std() > 0.1

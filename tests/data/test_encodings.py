@@ -91,7 +91,7 @@ def test_the_jacobian_is_that_of_the_map(name: str) -> None:
     expected = np.zeros(N)
     for j in [j for j in range(encoding.n_features) if encoding.continuous(j) and j not in encoding.given]:
         for i in np.flatnonzero(~np.isnan(codes[:, j])):
-            if codes[i, j] not in encoding.spikes(j):
+            if codes[i, j] not in encoding.point_masses(j):
                 step = 1e-6 * max(1.0, abs(codes[i, j]) * 1e-3)
                 ends = (encoding.forward(j, codes[i, j] + step), encoding.forward(j, codes[i, j] - step))
                 expected[i] += np.log((ends[0] - ends[1]) / (2 * step))

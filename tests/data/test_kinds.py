@@ -219,13 +219,18 @@ def test_units_and_grids():
     assert infer([dt.date(2020, 1, 1) + dt.timedelta(days=7 * i) for i in range(9)]).grid == 7
 
 
-def test_spikes():
-    assert infer(np.r_[LOGNORMAL, np.zeros(30)]).spikes == (0,)
-    assert infer(np.r_[LOGNORMAL, 0.0]).spikes == (0,)  # a density on (0, inf) has no 0, so one is enough
-    assert infer(np.minimum(RNG.exponential(size=N), 1.7)).spikes == (1.7,)  # a censoring limit
-    assert infer(np.r_[GAUSS, np.full(60, 0.25)]).spikes == (0.25,)
-    assert infer(np.r_[GAUSS, np.zeros(40), np.ones(40)]).spikes == (0, 1)
-    assert infer(GAUSS).spikes == infer(np.round(GAUSS, 1)).spikes == infer(RNG.poisson(3.0, N)).spikes == ()
+def test_point_masses():
+    assert infer(np.r_[LOGNORMAL, np.zeros(30)]).point_masses == (0,)
+    assert infer(np.r_[LOGNORMAL, 0.0]).point_masses == (0,)  # a density on (0, inf) has no 0, so one is enough
+    assert infer(np.minimum(RNG.exponential(size=N), 1.7)).point_masses == (1.7,)  # a censoring limit
+    assert infer(np.r_[GAUSS, np.full(60, 0.25)]).point_masses == (0.25,)
+    assert infer(np.r_[GAUSS, np.zeros(40), np.ones(40)]).point_masses == (0, 1)
+    assert (
+        infer(GAUSS).point_masses
+        == infer(np.round(GAUSS, 1)).point_masses
+        == infer(RNG.poisson(3.0, N)).point_masses
+        == ()
+    )
 
 
 def test_heavy_tails():
@@ -427,7 +432,7 @@ def test_a_wide_table_is_quick():
 # Real tables: where the types of tables/schema.json differ from what is inferred, and why.
 
 MEASURED = "its authors call every measurement real; none is negative"
-ZEROS = "called real because of its zeros, which are a spike of a positive column here"
+ZEROS = "called real because of its zeros, which are a point mass of a positive column here"
 TWO = "two levels: binary, which schema.json does not have"
 LARGE = "whole numbers too large to be told from a rounded measurement"
 SCALE = "few whole numbers, evenly spaced, that do not fade out: the levels of a scale"

@@ -129,7 +129,7 @@ class Encoding(ABC):
 
     @property
     def words(self) -> tuple[dict[str, Any], ...]:
-        """What the model needs to know of each column, where each has its own family: family, size, floor, spikes."""
+        """What the model needs to know of each column, with a family of its own: family, size, floor, point masses."""
         return ()
 
     @abstractmethod
@@ -294,7 +294,7 @@ class Encoding(ABC):
     def continuous(self, j: int) -> bool:
         """Whether a single value of the column has no probability of its own."""
 
-    def spikes(self, j: int) -> tuple[float, ...]:
+    def point_masses(self, j: int) -> tuple[float, ...]:
         """Values of a continuous column that have one."""
         return ()
 

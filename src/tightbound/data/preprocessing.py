@@ -25,7 +25,7 @@ class Preprocessing:
         condition: columns that p(x | z, c) is given.
         exposure: a column that multiplies the means of counts; "total" for their sum; None.
         continuous, counts: families of the columns that name none.
-        plain: model continuous columns with missing cells as Gaussian, without spikes, whatever the rest is.
+        plain: model continuous columns with missing cells as Gaussian, without point masses, whatever the rest is.
     """
 
     likelihood: str = "auto"

@@ -277,7 +277,7 @@ def _filled(column: Column, found: Column) -> Column:
         levels=column.levels if column.levels is not None else found.levels,
         bounds=column.bounds if column.bounds is not None else found.bounds,
         format=column.format if column.format is not None else found.format,
-        spikes=column.spikes or found.spikes,
+        point_masses=column.point_masses or found.point_masses,
         heavy_tails=column.heavy_tails or found.heavy_tails,
         unit=column.unit or found.unit,
         family=column.family,

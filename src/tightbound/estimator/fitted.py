@@ -209,7 +209,7 @@ def _has(encoding: Encoding, j: int) -> str:
     """What the values of a column have under a model."""
     if not encoding.continuous(j):
         return "probabilities once binarised" if encoding.binarize else "probabilities"
-    masses = ", ".join(f"{x:g}" for x in encoding.spikes(j))
+    masses = ", ".join(f"{x:g}" for x in encoding.point_masses(j))
     return f"a density with point masses at {masses}" if masses else "a density"
 
 

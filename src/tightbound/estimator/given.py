@@ -173,10 +173,10 @@ def _one_of(encoding: Encoding, j: int, values: Sequence[Any]) -> OneOf:
     if not values:
         raise DataError(f"The set given for column {name!r} must have a value; got none; leave the column out.")
     codes = [encoding.code(j, value) for value in values]
-    if encoding.continuous(j) and not set(codes) <= set(encoding.spikes(j)):
+    if encoding.continuous(j) and not set(codes) <= set(encoding.point_masses(j)):
         raise DataError(
             f"The set given for column {name!r} must be of values with a probability of their own; it is continuous "
-            f"(values that repeat: {_some(encoding.spikes(j)) or 'none'}); give one value, or a range."
+            f"(values that repeat: {_some(encoding.point_masses(j)) or 'none'}); give one value, or a range."
         )
     return OneOf([encoding.forward(j, code) for code in codes])
 

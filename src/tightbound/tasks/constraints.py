@@ -38,7 +38,7 @@ class Interval:
 @final
 @dataclass(frozen=True)
 class OneOf:
-    """x is one of these values, in the model's units: codes of levels, counts, or spikes of a continuous column.
+    """x is one of these values, in the model's units: codes of levels, counts, or point masses of a continuous column.
 
     Each must have positive probability: a value of a continuous column has none, it is an observed cell.
     Raises `ValueError` for no value, and for one that is not finite.

@@ -1,4 +1,4 @@
-"""How the columns of a mixed table are modelled: family, scale and spikes of each; and the map to what a model sees."""
+"""How columns are modelled one by one: family, scale and point masses of each; and the map to what a model sees."""
 
 from tightbound.data.columns.encoding import ColumnwiseEncoding, make_columns_encoding
 from tightbound.data.columns.plan import ColumnPlan, plan_column, plan_exposure

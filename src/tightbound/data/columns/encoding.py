@@ -30,7 +30,7 @@ class ColumnwiseEncoding(Encoding):
     """The map between a mixed table and the model's m columns, one for each column that is modelled.
 
     log p(x) of a row is in nats with respect to length (in the user's units) for continuous columns, to counting for
-    counts and levels, and to both for columns with spikes.
+    counts and levels, and to both for columns with point masses.
 
     Attributes:
         schema: what each column holds.
@@ -67,8 +67,8 @@ class ColumnwiseEncoding(Encoding):
         return tuple(plan.words for plan in self.plans)
 
     def noise_scales(self, families: Sequence[str]) -> Numbers:
-        """1, but not where noise would leave the values that a family has a density for: spikes, ends."""
-        takes = [plan.continuous and plan.family in families and not plan.spikes for plan in self.plans]
+        """1, but not where noise would leave the values that a family has a density for: point masses, ends."""
+        takes = [plan.continuous and plan.family in families and not plan.point_masses for plan in self.plans]
         return np.array(takes, float)
 
     @property
@@ -201,8 +201,8 @@ class ColumnwiseEncoding(Encoding):
     def continuous(self, j: int) -> bool:
         return self.plans[j].continuous
 
-    def spikes(self, j: int) -> tuple[float, ...]:
-        return self.plans[j].spikes
+    def point_masses(self, j: int) -> tuple[float, ...]:
+        return self.plans[j].point_masses
 
     def shortened(self, j: int, values: Numbers) -> Numbers:
         plan, storage = self.plans[j], self.schema.modelled[j].storage.lower()
@@ -217,7 +217,7 @@ class ColumnwiseEncoding(Encoding):
 
     def code(self, j: int, value: Any) -> float:
         plan, number = self.plans[j], super().code(j, value)
-        if not plan.levels and not (plan.low <= number <= plan.high or number in plan.spikes):
+        if not plan.levels and not (plan.low <= number <= plan.high or number in plan.point_masses):
             raise DataError(
                 f"The value given for column {plan.name!r} must lie where the column does, from {plan.low:g} to "
                 f"{plan.high:g}; got {number:g}; give another."
@@ -289,12 +289,12 @@ def _plan(column: Column, values: np.ndarray, wanted: Preprocessing, table: Tabl
     if column.name in wanted.condition:
         if not column.type.levelled:
             # Numbers are told to the networks standardised, no count among those that a total is of.
-            column = replace(column, family="gaussian", spikes=())
+            column = replace(column, family="gaussian", point_masses=())
         return replace(plan_column(column, values), role="condition")
     if wanted.of_row != "columns":
         _require_fitting(column, values, wanted.of_row, table)
     if (wanted.plain and len(values) < n and number) or wanted.of_row == "gaussian":
-        column = replace(column, family="gaussian", spikes=())
+        column = replace(column, family="gaussian", point_masses=())
     return _checked(plan_column(column, values, wanted.continuous, wanted.family_of_counts), values)
 
 
@@ -319,7 +319,7 @@ def _checked(plan: ColumnPlan, values: np.ndarray) -> ColumnPlan:
     if plan.scale is not None and len(values):
         y, log_slope = plan.forward(values)
         if not (np.isfinite(y).all() and np.isfinite(log_slope).all()):
-            return replace(plan, family="gaussian", scale=Affine.of(values), spikes=(), places=(), floor=0.01)
+            return replace(plan, family="gaussian", scale=Affine.of(values), point_masses=(), places=(), floor=0.01)
     return plan
 
 

@@ -1,4 +1,4 @@
-"""Which family, scale and spikes a column is modelled with: by its type, its values, and what the user asks for."""
+"""Which family, scale and point masses a column is modelled with: by its type, its values, and what the user asks."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tightbound.data.types.registry import TYPES
 
 ROLES = ("", "condition", "exposure")
 N_COMPONENTS = 5
-FEWEST_AT_A_SPIKE = 30
-"""Rows at a value for it to be modelled as a spike: fewer say little about when it is taken."""
+FEWEST_AT_A_POINT_MASS = 30
+"""Rows at a value for it to be modelled as a point mass: fewer say little about when it is taken."""
 
 
 @final
@@ -32,7 +32,7 @@ class ColumnPlan:
         levels: number of levels of a column that has them, else 0.
         scale: where a continuous column is modelled; None for counts and levels.
         floor: least standard deviation of a continuous column on its scale: rounding to the grid is no knowledge.
-        spikes: values with positive probability, and `places`, where they stand on the scale.
+        point_masses: values with positive probability, and `places`, where they stand on the scale.
         grid: the step of the values, 0 for none; `origin` is one of them.
         low, high: between which values a draw must lie.
         role: "" for a column that is modelled; of one that p(x | z, c) is given, "condition" or "exposure" (on the
@@ -44,7 +44,7 @@ class ColumnPlan:
     levels: int = 0
     scale: Scale | None = None
     floor: float = 0.0
-    spikes: tuple[float, ...] = ()
+    point_masses: tuple[float, ...] = ()
     places: tuple[float, ...] = ()
     grid: float = 0.0
     origin: float = 0.0
@@ -60,11 +60,11 @@ class ColumnPlan:
     @property
     def straight(self) -> bool:
         """Whether a mean in the model's units is one in the user's."""
-        return (isinstance(self.scale, Affine) and not self.spikes) or (self.scale is None and not self.levels)
+        return (isinstance(self.scale, Affine) and not self.point_masses) or (self.scale is None and not self.levels)
 
     @property
     def words(self) -> dict[str, Any]:
-        """What the model needs to know: family, size, floor and spikes, in its units."""
+        """What the model needs to know: family, size, floor and point masses, in its units."""
         mixture = self.family in ("gaussian_mixture", "logistic_mixture")
         return {
             "family": "gaussian" if self.family in ("normal_scores", "log_normal") else self.family,
@@ -74,12 +74,12 @@ class ColumnPlan:
         }
 
     def forward(self, x: Numbers) -> tuple[Numbers, Numbers]:
-        """The column's values as the model sees them, and the log Jacobian of each (0 at a spike); NaN stays."""
+        """The column's values as the model sees them, and the log Jacobian of each (0 at a point mass); NaN stays."""
         if self.scale is None:
             return x, np.zeros_like(x)
-        at = [x == spike for spike in self.spikes]
+        at = [x == mass for mass in self.point_masses]
         slab = ~np.any(at, axis=0) if at else np.ones(x.shape, bool)
-        # Spikes may stand outside the scale's domain: anything inside stands in for them.
+        # Point masses may stand outside the scale's domain: anything inside stands in for them.
         inside = np.where(slab, x, self.scale.inverse(np.zeros(1))[0])
         y, log_slope = self.scale.forward(inside)
         for hit, place in zip(at, self.places, strict=True):
@@ -93,8 +93,8 @@ class ColumnPlan:
         x = self.scale.inverse(y)
         if on_grid:
             x = np.clip(self.snapped(x), self.low, self.high)
-        for spike, place in zip(self.spikes, self.places, strict=True):
-            x = np.where(y == np.asarray(place, y.dtype), spike, x)
+        for mass, place in zip(self.point_masses, self.places, strict=True):
+            x = np.where(y == np.asarray(place, y.dtype), mass, x)
         return x
 
     def snapped(self, x: Numbers) -> Numbers:
@@ -168,24 +168,24 @@ def plan_column(column: Column, values: Numbers, continuous: str = "normal_score
 
 def _continuous(column: Column, family: str, values: Numbers) -> ColumnPlan:
     low, high = column.bounds if column.bounds is not None else (-np.inf, np.inf)
-    spikes = _spikes(column, family, values, (low, high))
-    slab = values[~np.isin(values, spikes)]
+    point_masses = _point_masses(column, family, values, (low, high))
+    slab = values[~np.isin(values, point_masses)]
     slab = slab if len(np.unique(slab)) >= 2 else values
     low = max(low, column.type.lowest(column, slab))
     scale = _scale(family, slab, low, high)
     grid = column.type.step(column)
     floor = _floor(scale, slab, grid)
-    places = _places(scale, spikes, slab)
+    places = _places(scale, point_masses, slab)
     origin = float(slab.min()) if grid and len(slab) else 0.0
-    return ColumnPlan(column.name, family, 0, scale, floor, spikes, places, grid, origin, float(low), float(high))
+    return ColumnPlan(column.name, family, 0, scale, floor, point_masses, places, grid, origin, float(low), float(high))
 
 
-def _spikes(column: Column, family: str, values: Numbers, bounds: tuple[float, float]) -> tuple[float, ...]:
+def _point_masses(column: Column, family: str, values: Numbers, bounds: tuple[float, float]) -> tuple[float, ...]:
     """Values of positive probability: taken often enough, or taken at all where the family's density has no place."""
-    often = min(FEWEST_AT_A_SPIKE, 0.05 * len(values) + 5)
-    spikes = [s for s in column.spikes if np.sum(values == s) >= often]
+    often = min(FEWEST_AT_A_POINT_MASS, 0.05 * len(values) + 5)
+    point_masses = [s for s in column.point_masses if np.sum(values == s) >= often]
     ends = {"log_normal": (0.0,), "gamma": (0.0,), "beta": bounds}.get(family, ())
-    return (*spikes, *(end for end in ends if end not in spikes and (values == end).any()))
+    return (*point_masses, *(end for end in ends if end not in point_masses and (values == end).any()))
 
 
 def _scale(family: str, slab: Numbers, low: float, high: float) -> Scale:
@@ -210,15 +210,15 @@ def _floor(scale: Scale, slab: Numbers, grid: float) -> float:
     return float(np.clip(np.median(steps), 0.01, 1.0))
 
 
-def _places(scale: Scale, spikes: tuple[float, ...], slab: Numbers) -> tuple[float, ...]:
-    """Where the spikes stand: as the scale has it inside its domain, below everything else outside; float32 numbers."""
-    if not spikes:
+def _places(scale: Scale, point_masses: tuple[float, ...], slab: Numbers) -> tuple[float, ...]:
+    """Where the point masses stand: as the scale has it inside its domain, below all else outside; float32 numbers."""
+    if not point_masses:
         return ()
-    domain = [isinstance(scale, Log) and spike <= scale.low for spike in spikes]
+    domain = [isinstance(scale, Log) and mass <= scale.low for mass in point_masses]
     lowest = float(scale.forward(slab[:1])[0][0]) if not len(slab) else float(scale.forward(np.sort(slab))[0].min())
     outside = iter(range(1, 1 + sum(domain)))
     places = [
-        lowest - next(outside) if out else float(scale.forward(np.array([spike]))[0][0])
-        for spike, out in zip(spikes, domain, strict=True)
+        lowest - next(outside) if out else float(scale.forward(np.array([mass]))[0][0])
+        for mass, out in zip(point_masses, domain, strict=True)
     ]
     return tuple(float(np.float32(place)) for place in places)

@@ -117,7 +117,7 @@ class ColumnType(ABC):
         """
 
     def lowest(self, column: Column, values: np.ndarray) -> float:
-        """A number that no draw on the line may fall below; `values` are those off the spikes."""
+        """A number that no draw on the line may fall below; `values` are those off the point masses."""
         return -np.inf
 
     def step(self, column: Column) -> float:
@@ -151,7 +151,7 @@ class Column:
         levels: of an ordinal (in order), categorical or binary column: code k stands for levels[k]. None for other
             types, and for levels that are still to be read from a table (`Schema.settled`).
         bounds: of a bounded column: smallest and largest value that is possible.
-        spikes: values that are taken with positive probability although others around them are not.
+        point_masses: values that are taken with positive probability although others around them are not.
         grid: the step that all values are multiples of, up to an offset; 0 when there is none.
         unit: "%", "$", "days", ... where the data say so, else "".
         heavy_tails: True when the tails are heavier than a Gaussian's by far.
@@ -168,7 +168,7 @@ class Column:
     storage: str = ""
     levels: tuple[Level, ...] | None = None
     bounds: tuple[float, float] | None = None
-    spikes: tuple[float, ...] = ()
+    point_masses: tuple[float, ...] = ()
     grid: float = 0.0
     unit: str = ""
     heavy_tails: bool = False

@@ -60,7 +60,7 @@ class Count(Numeric):
         if len(values):
             mean, variance = float(values.mean()), float(values.var())
             if mean < SMALL_COUNTS and variance >= 0.8 * mean:
-                return "hurdle_negative_binomial" if 0.0 in column.spikes else "negative_binomial"
+                return "hurdle_negative_binomial" if 0.0 in column.point_masses else "negative_binomial"
         return continuous
 
     def lowest(self, column: Column, values: np.ndarray) -> float:

@@ -15,7 +15,7 @@ from tightbound.data.cells.storage import is_duration, is_text, ticks, unit_in
 from tightbound.data.cells.text import read_numbers
 from tightbound.data.errors import complain, shorten
 from tightbound.data.types.column import Column, ColumnType, bad_cell
-from tightbound.data.types.numbers import amount, grid, heavy_tails, spikes
+from tightbound.data.types.numbers import amount, grid, heavy_tails, point_masses
 from tightbound.data.types.reading import Reading, are_moments, numbers_of, require_finite_cells, without_missing
 
 LINE = ("normal_scores", "gaussian", "student_t", "gaussian_mixture", "logistic_mixture")
@@ -126,23 +126,23 @@ class Numeric(Line):
         """The values on the scale where heavy tails are looked for; None where they are not."""
         return None
 
-    def spiked(self, distinct: np.ndarray, counts: np.ndarray) -> tuple[float, ...]:
+    def masses(self, distinct: np.ndarray, counts: np.ndarray) -> tuple[float, ...]:
         """Values of positive probability."""
-        return spikes(distinct, counts)
+        return point_masses(distinct, counts)
 
     def found(self, reading: Reading, reason: str, **what: Any) -> Column:
-        """A column of this type, with the shape of its values: grid, spikes and tails."""
+        """A column of this type, with the shape of its values: grid, point masses and tails."""
         column = super().found(reading, reason, **what)
         distinct, counts = reading.tally
         if column.dropped or len(distinct) == 0:
             return column
-        found = self.spiked(distinct, counts)
+        found = self.masses(distinct, counts)
         tails = self.tailed(reading.observed[~np.isin(reading.observed, found)])
         heavy = tails is not None and heavy_tails(tails)
         shares = [float(counts[distinct == at].sum() / counts.sum()) for at in found]
-        clauses = [f"a spike at {amount(at)} ({_percent(share)})" for at, share in zip(found, shares, strict=True)]
+        clauses = [f"a point mass at {amount(at)} ({_percent(share)})" for at, share in zip(found, shares, strict=True)]
         reason = "; ".join([column.reason.removesuffix("."), *clauses, *(["heavy tails"] if heavy else [])]) + "."
-        return replace(column, spikes=found, heavy_tails=heavy, reason=reason)
+        return replace(column, point_masses=found, heavy_tails=heavy, reason=reason)
 
     def read_text(self, column: Column, text: pl.Series) -> tuple[np.ndarray, str]:
         """Texts as the column's format spells numbers."""

@@ -20,13 +20,13 @@ from tightbound.data.types.rules import (
     HEAVY,
     HOLE,
     INTERVALS,
-    MOST_SPIKES,
+    MOST_POINT_MASSES,
+    POINT_MASS_CELLS,
+    POINT_MASS_HEIGHT,
+    POINT_MASS_NEIGHBOURS,
+    POINT_MASS_SHARE,
+    POINT_MASS_SHARE_END,
     REPEATS,
-    SPIKE_CELLS,
-    SPIKE_HEIGHT,
-    SPIKE_NEIGHBOURS,
-    SPIKE_SHARE,
-    SPIKE_SHARE_END,
     THREE,
 )
 
@@ -163,21 +163,21 @@ def _whole(scaled: np.ndarray, epsilon: float) -> bool:
     return bool((off <= rounding).all())
 
 
-def spikes(distinct: np.ndarray, counts: np.ndarray) -> tuple[float, ...]:
-    """Values that are taken far more often than their neighbours, in order; see `rules.SPIKE_*`."""
+def point_masses(distinct: np.ndarray, counts: np.ndarray) -> tuple[float, ...]:
+    """Values that are taken far more often than their neighbours, in order; see `rules.POINT_MASS_*`."""
     n, last = int(counts.sum()), len(counts) - 1
-    share = np.full(len(counts), SPIKE_SHARE)
-    share[[0, last]] = SPIKE_SHARE_END
-    candidates = np.flatnonzero(counts >= np.maximum(SPIKE_CELLS, share * n))
-    tall = [i for i in candidates if counts[i] >= SPIKE_HEIGHT * _around(counts, int(i))]
-    tallest = sorted(sorted(tall, key=lambda i: -int(counts[i]))[:MOST_SPIKES])
+    share = np.full(len(counts), POINT_MASS_SHARE)
+    share[[0, last]] = POINT_MASS_SHARE_END
+    candidates = np.flatnonzero(counts >= np.maximum(POINT_MASS_CELLS, share * n))
+    tall = [i for i in candidates if counts[i] >= POINT_MASS_HEIGHT * _around(counts, int(i))]
+    tallest = sorted(sorted(tall, key=lambda i: -int(counts[i]))[:MOST_POINT_MASSES])
     return tuple(float(distinct[i]) + 0.0 for i in tallest)
 
 
 def _around(counts: np.ndarray, i: int) -> float:
-    """How often a neighbour occurs, the median: another spike beside it does not hide one."""
-    low = max(0, i - SPIKE_NEIGHBOURS)
-    near = np.concatenate([counts[low:i], counts[i + 1 : i + 1 + SPIKE_NEIGHBOURS]])
+    """How often a neighbour occurs, the median: another one beside it does not hide one."""
+    low = max(0, i - POINT_MASS_NEIGHBOURS)
+    near = np.concatenate([counts[low:i], counts[i + 1 : i + 1 + POINT_MASS_NEIGHBOURS]])
     return float(np.median(near)) if len(near) else np.inf
 
 

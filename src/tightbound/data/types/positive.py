@@ -1,4 +1,4 @@
-"""Positive: numbers above 0, with zeros as a spike."""
+"""Positive: numbers above 0, with zeros as a point mass."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 
 from tightbound.data.types.column import Column
 from tightbound.data.types.line import ABOVE, Numeric
-from tightbound.data.types.numbers import is_whole, span, spikes
+from tightbound.data.types.numbers import is_whole, point_masses, span
 from tightbound.data.types.reading import Reading
 from tightbound.data.types.rules import ENOUGH
 
 
 @final
 class Positive(Numeric):
-    """No negative value among ten or more; zeros are a spike, since a density on (0, inf) has none."""
+    """No negative value among ten or more; zeros are a point mass, since a density on (0, inf) has none."""
 
     word = "positive"
     families = ABOVE
@@ -28,9 +28,9 @@ class Positive(Numeric):
         rounded = ", whole but too large to be told from rounded measurements" if is_whole(distinct) else ""
         return self.found(reading, f"Numbers {span(distinct)}, none negative{rounded}")
 
-    def spiked(self, distinct: np.ndarray, counts: np.ndarray) -> tuple[float, ...]:
+    def masses(self, distinct: np.ndarray, counts: np.ndarray) -> tuple[float, ...]:
         """Zero is one as soon as it occurs."""
-        found = spikes(distinct, counts)
+        found = point_masses(distinct, counts)
         return (0.0, *found) if distinct[0] == 0 and 0.0 not in found else found
 
     def tailed(self, values: np.ndarray) -> np.ndarray:
@@ -38,9 +38,9 @@ class Positive(Numeric):
         return np.asarray(np.log(values))
 
     def outside(self, column: Column, numbers: np.ndarray) -> tuple[np.ndarray, str]:
-        """What is not above 0 and no spike."""
-        should = "hold numbers above 0" + (" or 0 itself" if 0.0 in column.spikes else "")
-        return (numbers <= 0) & ~np.isin(numbers, column.spikes), should
+        """What is not above 0 and no point mass."""
+        should = "hold numbers above 0" + (" or 0 itself" if 0.0 in column.point_masses else "")
+        return (numbers <= 0) & ~np.isin(numbers, column.point_masses), should
 
     def lowest(self, column: Column, values: np.ndarray) -> float:
         """One step of the grid, or a thousandth of the smallest value."""

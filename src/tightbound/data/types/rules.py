@@ -76,22 +76,22 @@ INTERVALS = (
 """Natural intervals: shares, correlations, percentages, angles. Beside shares both ends must be met (or, for decimals
 from 0 on, the upper one), since a sample's own range is no bound."""
 
-SPIKE_CELLS = 10
-"""A spike has at least this many cells: fewer equal values are a coincidence of rounding."""
+POINT_MASS_CELLS = 10
+"""A point mass has at least this many cells: fewer equal values are a coincidence of rounding."""
 
-SPIKE_SHARE = 0.05
-"""Smallest share of the cells in a spike inside the range: below it heaping at round numbers is as likely."""
+POINT_MASS_SHARE = 0.05
+"""Smallest share of the cells in a point mass inside the range: below it heaping at round numbers is as likely."""
 
-SPIKE_SHARE_END = 0.002
+POINT_MASS_SHARE_END = 0.002
 """Smallest share at the lowest or highest value, where a limit of the instrument piles cells up."""
 
-SPIKE_HEIGHT = 5.0
-"""A spike is this many times as frequent as its neighbours on average, which exceeds what rounding to fives does."""
+POINT_MASS_HEIGHT = 5.0
+"""A point mass is this many times as frequent as its neighbours on average: more than rounding to fives does."""
 
-SPIKE_NEIGHBOURS = 5
-"""How many different values on either side a spike is compared with."""
+POINT_MASS_NEIGHBOURS = 5
+"""How many different values on either side a point mass is compared with."""
 
-MOST_SPIKES = 5
+MOST_POINT_MASSES = 5
 """More than this is heaping at round numbers, of which the tallest are kept."""
 
 HEAVY = 4.0

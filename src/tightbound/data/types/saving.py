@@ -159,7 +159,7 @@ def _bounds(value: Any, key: str, what: str) -> tuple[float, float]:
     return low, high
 
 
-def _spikes(value: Any, key: str, what: str) -> tuple[float, ...]:
+def _point_masses(value: Any, key: str, what: str) -> tuple[float, ...]:
     _require(value, list, f"Entry {key!r} of {what}", "be a list of numbers", "write it as [0] or []")
     return tuple(_number(each, key, what) for each in value)
 
@@ -189,7 +189,7 @@ _READ: dict[str, Callable[[Any, str, str], Any]] = {
     "grid": _number,
     "levels": _levels,
     "bounds": _bounds,
-    "spikes": _spikes,
+    "point_masses": _point_masses,
     "format": _format,
     "constant": _constant,
 }
