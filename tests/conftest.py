@@ -11,6 +11,8 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
 
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false")
+
 # Compiled programs of this run, since many tests make the same ones: two fifths of the time of some files. Each worker
 # has its own place, for JAX does not write them in one piece.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="tightbound-tests-")
@@ -28,9 +30,6 @@ import hypothesis
 import pytest
 from jaxtyping import install_import_hook
 
-from tightbound.estimator.compiler import compile_quickly
-
-compile_quickly()
 atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 # The registry refuses values of a wrong type by itself, with a sentence: it is imported before the next line.

@@ -18,7 +18,7 @@ from tiny import CSV, MODEL, run
 
 from tightbound import __version__, load
 from tightbound.cli import app as cli
-from tightbound.estimator.progress import FitProgress
+from tightbound.estimator.progress import WorkProgress
 from tightbound.estimator.settings import PARAMETERS, Settings
 
 COMMANDS = tuple(command.__name__ for command in cli.COMMANDS)
@@ -322,7 +322,7 @@ def test_an_interrupted_fit_goes_on_to_the_same_bits(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(FitProgress, "epoch", impatient)
+        patch.setattr(WorkProgress, "epoch", impatient)
         assert "--resume" in run(*command).failed(status=130)
     assert [path.name for path in tmp_path.iterdir()] == ["m.checkpoint"]
     assert "interrupted fit" in run(*command).failed()

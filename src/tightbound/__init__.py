@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tightbound.estimator.compiler import use_cache
     from tightbound.estimator.conditional import Conditional
     from tightbound.estimator.detection import Detection
     from tightbound.estimator.detector import VAEOutlierDetector
@@ -36,6 +37,7 @@ __all__ = [
     "objectives",
     "posteriors",
     "priors",
+    "use_cache",
 ]
 
 _HOMES = {
@@ -50,6 +52,7 @@ _HOMES = {
     "Evaluation": "tightbound.estimator.evaluation",
     "Reliability": "tightbound.evidence",
     "compare": "tightbound.evidence",
+    "use_cache": "tightbound.estimator.compiler",
     **dict.fromkeys(
         ("gradients", "inference", "likelihoods", "networks", "objectives", "posteriors", "priors"),
         "tightbound.model.axes",

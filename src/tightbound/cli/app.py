@@ -28,7 +28,7 @@ from tightbound.cli.commands.sample import sample
 from tightbound.cli.commands.schema import schema
 from tightbound.cli.commands.score import score
 from tightbound.cli.options import with_groups
-from tightbound.estimator.compiler import compile_quickly
+from tightbound.estimator.compiler import use_cache_of_command_line
 
 COMMANDS = (
     *(fit, evaluate, score, compare, encode, reconstruct, sample, report, info, schema, impute, detect, axes, demo),
@@ -76,7 +76,7 @@ def _options(
 def main() -> None:
     """Run the command line: exit status 0, or 2 or 130 with one sentence on standard error."""
     warnings.showwarning = _show_warning
-    compile_quickly()
+    use_cache_of_command_line()
     try:
         status = app(args=sys.argv[1:] or ["--help"], prog_name="tightbound", standalone_mode=False)
     except typer.TyperException as error:

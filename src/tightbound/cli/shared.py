@@ -17,10 +17,8 @@ ARRAYS = (".npy", ".npz")
 
 def load(path: str, refine: int = 0) -> "FittedModel":
     """A saved model, with a q refined by so many steps (0: its own)."""
-    from tightbound.estimator.fit import prepare_compiler
     from tightbound.estimator.folder import load_model
 
-    prepare_compiler()
     fitted = load_model(path)[0]
     return fitted.refined(refine) if refine else fitted
 

@@ -1,26 +1,39 @@
-"""How XLA compiles on a CPU: a program of ours takes longer to compile than to run, unless XLA does less."""
+"""Where compiled programs are kept between processes: nowhere, unless somebody asks for it."""
 
-import importlib.metadata
-import importlib.util
 import os
-
-QUICK = "--xla_backend_optimization_level=1"
-# Each fused loop through LLVM directly and not through MLIR first: half the time, and the loops run as fast.
-QUICKER = "--xla_cpu_use_fusion_emitters=false"
-# XLA ends the process at a flag that it does not know: only where it is known to know it.
-KNOWN_TO = "0.10."
+from pathlib import Path
+from typing import Any
 
 
-def compile_quickly() -> None:
-    """Have XLA compile in half the time, to programs that run as fast (measured: docs/performance.md).
+def use_cache(path: str | os.PathLike[str]) -> None:
+    """Keep the programs that JAX compiles in this process in a folder, so that later processes need not compile them.
 
-    To be called before JAX makes its first array. What XLA_FLAGS says already stays; with an accelerator, nothing new.
+    This is a setting of JAX for the whole process; nothing else here makes one. The command line keeps its own in
+    $TIGHTBOUND_CACHE, else ~/.cache/tightbound.
+
+    Example:
+        >>> tightbound.use_cache("~/.cache/tightbound")  # doctest: +SKIP
     """
-    flags = os.environ.get("XLA_FLAGS", "")
-    if os.environ.get("JAX_PLATFORMS") != "cpu" and importlib.util.find_spec("jax_plugins") is not None:
+    import jax
+
+    place = Path(path).expanduser()
+    place.mkdir(parents=True, exist_ok=True)
+    for name, value in _settings(place).items():
+        jax.config.update(name, value)
+
+
+def use_cache_of_command_line() -> None:
+    """Keep programs, to be called before JAX is imported; an empty TIGHTBOUND_CACHE, or a choice of JAX, stands."""
+    place = os.environ.get("TIGHTBOUND_CACHE", "~/.cache/tightbound")
+    if not place or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
-    wanted = [QUICK]
-    if importlib.metadata.version("jaxlib").startswith(KNOWN_TO):
-        wanted.append(QUICKER)
-    new = [flag for flag in wanted if flag.split("=")[0] not in flags]
-    os.environ["XLA_FLAGS"] = " ".join([flags, *new]).strip()
+    for name, value in _settings(Path(place).expanduser()).items():
+        os.environ.setdefault(name.upper(), str(value))
+
+
+def _settings(place: Path) -> dict[str, Any]:
+    return {
+        "jax_compilation_cache_dir": str(place),
+        "jax_persistent_cache_min_compile_time_secs": 0.3,
+        "jax_persistent_cache_min_entry_size_bytes": 0,
+    }

@@ -1,12 +1,9 @@
 """From a table and a few choices to a fitted model: what the estimator's `fit` and `tightbound fit` both do."""
 
-import contextlib
 import dataclasses
 import functools
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,7 +13,6 @@ from numpy.typing import NDArray
 
 from tightbound import learn
 from tightbound.data import Encoding, Rows, SparseMatrix, Table
-from tightbound.estimator.compiler import compile_quickly
 from tightbound.estimator.config import Config, make_config, messages_of
 from tightbound.estimator.fitted import FittedModel, TrainingSummary, add_to_bounds, columns_at_floor, precision
 from tightbound.estimator.initialisation import choose_encoding, start_of
@@ -61,7 +57,6 @@ def fit_table(
     if on_config is not None:
         on_config(config, tuple(messages))
     with precision(settings.dtype):
-        prepare_compiler()
         key_weights, key_fit = jax.random.split(jax.random.key(seed))
         spec = config.specification
         parts = build(spec, start=start_of(config, encoding, rows, seed), key=key_weights)
@@ -239,19 +234,3 @@ def _some_latents(pair: learn.Pair, encoding: Encoding, rows: Rows, config: Conf
     some = config.train[:: max(1, len(config.train) // 1000)]
     observed = None if rows.observed is None else rows.observed[some]
     return encode(pair.p, pair.q, rows.x[some], observed).mean
-
-
-def prepare_compiler() -> None:
-    """Compile quickly, and keep compiled programs between processes, unless the user has chosen otherwise.
-
-    The folder is $TIGHTBOUND_CACHE, else ~/.cache/tightbound; an empty TIGHTBOUND_CACHE turns it off.
-    """
-    compile_quickly()
-    place = os.environ.get("TIGHTBOUND_CACHE", str(Path.home() / ".cache" / "tightbound"))
-    if not place or jax.config.values.get("jax_compilation_cache_dir"):
-        return
-    with contextlib.suppress(OSError):  # a read-only home is no reason not to fit
-        Path(place).mkdir(parents=True, exist_ok=True)
-        jax.config.update("jax_compilation_cache_dir", place)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, final
 
-import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array
@@ -26,6 +25,7 @@ from tightbound.learn import (
     Refinement,
 )
 from tightbound.model import AbstractFamily, ConditionedHead, Specification, axes, make_family
+from tightbound.model.compiling import compiled
 
 MOST_CELLS_AT_ONCE = 2**24
 """Of a sparse table, when its rows are scored."""
@@ -242,17 +242,17 @@ def _keys(seed: int, n: int) -> NDArray[Any]:
     return np.asarray(jax.random.key_data(jax.random.split(jax.random.key(seed), n)))
 
 
-@eqx.filter_jit
+@compiled
 def _mean_of_x(pair: Pair, z: Array) -> Array:
     return jax.vmap(lambda z: pair.p.decoder(z).mean)(z)
 
 
-@eqx.filter_jit
+@compiled
 def _mean_at(pair: Pair, z: Array, x: Array, observed: Array) -> Array:
     return jax.vmap(lambda z, x, observed: pair.p.decoder.head.at(z, x, observed).mean)(z, x, observed)
 
 
-@eqx.filter_jit
+@compiled
 def _under(pair: Pair, given: Array, keys: Array) -> Array:
     def one(chosen: Array, key: Array) -> Array:
         key_z, key_x = jax.random.split(jax.random.wrap_key_data(key))
@@ -262,7 +262,7 @@ def _under(pair: Pair, given: Array, keys: Array) -> Array:
     return jax.vmap(one)(given, keys)
 
 
-@eqx.filter_jit
+@compiled
 def _posterior_draws(pair: Pair, x: Array, observed: Array, keys: Array) -> Array:
     def one(x: Array, observed: Array, keys: Array) -> Array:
         # The key of the inner loop is that of `encode`: the draws are of the q that is reported.
@@ -272,7 +272,7 @@ def _posterior_draws(pair: Pair, x: Array, observed: Array, keys: Array) -> Arra
     return jax.vmap(one)(x, observed, keys)
 
 
-@eqx.filter_jit
+@compiled
 def _sd_of_x(pair: Pair, z: Array) -> Array:
     return jax.vmap(lambda z: pair.p.decoder(z).variance ** 0.5)(z)
 

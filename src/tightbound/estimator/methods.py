@@ -16,7 +16,6 @@ from tightbound.estimator.detection import (
     anomaly_scores,
     detect,
 )
-from tightbound.estimator.fit import prepare_compiler
 from tightbound.estimator.fitted import FittedModel
 from tightbound.estimator.given import sample_given
 from tightbound.estimator.imputation import Imputation, impute
@@ -29,7 +28,6 @@ class AnswersMixin:
     def _answering(self, X: Any) -> tuple[FittedModel, Table]:
         check_is_fitted(self)
         own: Any = self
-        prepare_compiler()
         return own.fitted_, own._table(X)
 
     def sample(self, n: int = 1, random_state: Any = None, *, given: Mapping[str, Any] | None = None) -> Any:

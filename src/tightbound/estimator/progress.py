@@ -14,67 +14,6 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 @final
-class FitProgress:
-    """Epoch, bounds, rows per second and time left of a fit, on standard error."""
-
-    def __init__(self, enabled: bool, stream: TextIO | None = None):
-        self._console = Console(file=stream or sys.stderr)
-        self._enabled = enabled
-        self._live: Progress | None = None
-        self._started = self._last_line = time.monotonic()
-        self._first_seen: tuple[int, float] | None = None
-
-    def __enter__(self) -> "FitProgress":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
-
-    def message(self, text: str) -> None:
-        """One sentence for the user."""
-        if self._enabled:
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    def epoch(self, record: EpochRecord, epochs: int, n_rows: int) -> None:
-        """Show an epoch that has ended."""
-        if not self._enabled:
-            return
-        now = time.monotonic()
-        if self._first_seen is None:
-            self._first_seen = (record.epoch, now)
-        done = record.epoch - self._first_seen[0]
-        # The first epoch holds the compilation; it is left out of the speed.
-        seconds = (now - self._first_seen[1]) / done if done else now - self._started
-        speed = f"  {n_rows / max(seconds, 1e-9):,.0f} rows/s" if done else ""
-        text = f"{bounds_text(record)}{speed}"
-        if self._console.is_terminal:
-            self._show_live(record, epochs, text)
-        elif now - self._last_line >= _SECONDS_BETWEEN_LINES or record.epoch in (1, epochs):
-            waiting = done and record.epoch < epochs
-            left = f"  at most {duration((epochs - record.epoch) * seconds)} left" if waiting else ""
-            self.message(f"epoch {record.epoch}/{epochs}  {text}{left}")
-            self._last_line = now
-
-    def _show_live(self, record: EpochRecord, epochs: int, text: str) -> None:
-        if self._live is None:
-            self._live = Progress(
-                SpinnerColumn(),
-                TextColumn("epoch {task.completed}/{task.total}"),
-                BarColumn(bar_width=24),
-                TextColumn("{task.description}"),
-                TimeRemainingColumn(compact=True),
-                console=self._console,
-                transient=False,
-            )
-            self._live.start()
-            self._live.add_task("", total=epochs)
-        self._live.update(self._live.task_ids[0], completed=record.epoch, description=text)
-
-
-@final
 class WorkProgress:
     """What is being done, how much of it, and the time left, on standard error: live in a terminal, else a line now
     and then."""
@@ -83,7 +22,7 @@ class WorkProgress:
         self._console = Console(file=stream or sys.stderr)
         self._enabled = enabled
         self._live: Progress | None = None
-        self._words = ""
+        self._words = self._shown = ""
         self._started = self._last_line = time.monotonic()
         self._already = 0
 
@@ -105,35 +44,60 @@ class WorkProgress:
         """So much of this is done."""
         if not self._enabled:
             return
+        seconds, worked = self._since(words, done)
+        if self._console.is_terminal:
+            self._show(words, done, total, transient=True)
+        elif self._is_time_for_a_line():
+            left = f", {duration(seconds * (total - done) / worked)} left" if worked > 0 and done < total else ""
+            self.message(f"{words}: {done:,} of {total:,}{left}")
+
+    def epoch(self, record: EpochRecord, epochs: int, n_rows: int) -> None:
+        """An epoch over so many rows has ended: its bounds, and rows per second."""
+        if not self._enabled:
+            return
+        # The first epoch holds the compilation; it is left out of the speed.
+        seconds, worked = self._since("epoch", record.epoch)
+        speed = f"  {n_rows * worked / max(seconds, 1e-9):,.0f} rows/s" if worked else ""
+        text = f"{bounds_text(record)}{speed}"
+        if self._console.is_terminal:
+            self._show("epoch", record.epoch, epochs, text, transient=False)
+        elif self._is_time_for_a_line() or record.epoch in (1, epochs):
+            most = seconds * (epochs - record.epoch) / worked if worked else 0
+            self.message(
+                f"epoch {record.epoch}/{epochs}  {text}" + (f"  at most {duration(most)} left" if most else "")
+            )
+
+    def _since(self, words: str, done: int) -> tuple[float, int]:
+        """Seconds since this work began, and how much of it was done in them."""
         now = time.monotonic()
         if words != self._words:
             self._words, self._started, self._already = words, now, done
-        if self._console.is_terminal:
-            self._show_live(words, done, total)
-        elif now - self._last_line >= _SECONDS_BETWEEN_LINES:
-            worked = done - self._already
-            left = (now - self._started) * (total - done) / worked if worked > 0 else 0
-            said = f", {duration(left)} left" if left > 0 else ""
-            self._console.print(f"{words}: {done:,} of {total:,}{said}", markup=False, highlight=False)
-            self._last_line = now
+        return now - self._started, done - self._already
 
-    def _show_live(self, words: str, done: int, total: int) -> None:
+    def _is_time_for_a_line(self) -> bool:
+        now = time.monotonic()
+        due = now - self._last_line >= _SECONDS_BETWEEN_LINES
+        self._last_line = now if due else self._last_line
+        return due
+
+    def _show(self, words: str, done: int, total: int, detail: str = "", *, transient: bool) -> None:
         if self._live is None:
             self._live = Progress(
                 SpinnerColumn(),
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=24),
-                TextColumn("{task.completed}/{task.total}"),
+                TextColumn("{task.completed}/{task.total}  {task.fields[detail]}"),
                 TimeRemainingColumn(compact=True),
                 console=self._console,
-                transient=True,
+                transient=transient,
             )
             self._live.start()
-            self._live.add_task(words, total=total, completed=done)
+            self._live.add_task(words, total=total, completed=done, detail=detail)
         task = self._live.tasks[0]
-        if task.description != words:
-            self._live.reset(task.id, description=words, total=total, completed=done)
-        self._live.update(task.id, completed=done)
+        if self._words != self._shown:  # other work: its own time left
+            self._live.reset(task.id, total=total, completed=done)
+        self._shown = self._words
+        self._live.update(task.id, description=words, completed=done, detail=detail)
 
 
 def bounds_text(record: EpochRecord) -> str:

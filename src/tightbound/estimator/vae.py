@@ -17,11 +17,11 @@ from tightbound.estimator.arguments import check_draws, seed_of
 from tightbound.estimator.config import Config
 from tightbound.estimator.evaluate import CHECKS, evaluate
 from tightbound.estimator.evaluation import Evaluation
-from tightbound.estimator.fit import fit_table, prepare_compiler
+from tightbound.estimator.fit import fit_table
 from tightbound.estimator.fitted import FittedModel
 from tightbound.estimator.folder import save_model
 from tightbound.estimator.methods import AnswersMixin
-from tightbound.estimator.progress import FitProgress
+from tightbound.estimator.progress import WorkProgress
 from tightbound.estimator.resume import checkpointing_at
 from tightbound.estimator.settings import Settings
 from tightbound.evidence import Evidence
@@ -196,7 +196,7 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         return self._fit(table, Settings.of(self), validation, resume)
 
     def _fit(self, table: Table, settings: Settings, validation: Table | None, resume: bool) -> Self:
-        with FitProgress(bool(self.verbose)) as progress:
+        with WorkProgress(bool(self.verbose)) as progress:
 
             def announce(config: Config, messages: tuple[str, ...]) -> None:
                 for message in messages:
@@ -286,7 +286,6 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         n_samples = self.n_importance_samples if n_samples is None else n_samples
         check_number("n_samples", n_samples, 1, math.inf, "1000 is usual")
         table = self._table(X)
-        prepare_compiler()
         options = {"method": self.scoring_method, "tolerance": self.tolerance, **options}
         return self.fitted_.evidence(table, int(n_samples), **options)
 

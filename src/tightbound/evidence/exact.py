@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +17,7 @@ from tightbound.evidence.rows import Posteriors, posteriors_of, rows_of
 from tightbound.evidence.weights import draw
 from tightbound.learn import AbstractInference, check_linear_gaussian, exact_posterior, plain_prior
 from tightbound.model import MOST_STATES, GenerativeModel, all_states, n_states
+from tightbound.model.compiling import compiled
 
 FEW_STATES = 2**12
 """Up to so many states a sum over all of them is no dearer than sampling, and is what "auto" does."""
@@ -101,7 +101,7 @@ def _latents(p: GenerativeModel) -> str:
     return f"{p.prior.dim} continuous ones" if states is None else f"{states:,} states, above {MOST_STATES:,}"
 
 
-@eqx.filter_jit
+@compiled
 def _closed_form(p: GenerativeModel, x: Float[Array, "n d"], observed: Bool[Array, "n d"] | None) -> Array:
     def one(x: Array, mask: Array | None) -> Array:
         posterior: Any = exact_posterior(p, x, mask)
@@ -110,7 +110,7 @@ def _closed_form(p: GenerativeModel, x: Float[Array, "n d"], observed: Bool[Arra
     return jax.vmap(one)(x, observed)
 
 
-@eqx.filter_jit
+@compiled
 def _summed(p: GenerativeModel, x: Float[Array, "n d"], observed: Bool[Array, "n d"] | None) -> Array:
     states = all_states(plain_prior(p))
     at_once = min(_STATES_AT_ONCE, len(states))
@@ -131,7 +131,7 @@ def _summed(p: GenerativeModel, x: Float[Array, "n d"], observed: Bool[Array, "n
     return jax.vmap(one)(x, observed)
 
 
-@eqx.filter_jit
+@compiled
 def _elbo(
     p: GenerativeModel, posteriors: Posteriors, x: Array, observed: Array | None, hashes: Array, *, key: PRNGKeyArray
 ) -> tuple[Array, Array]:
@@ -145,7 +145,7 @@ def _elbo(
     return jax.vmap(one)(x, observed, posteriors.found, hashes)
 
 
-@eqx.filter_jit
+@compiled
 def _middle_of_q(p: GenerativeModel, posteriors: Posteriors) -> tuple[Array, Array]:
     def one(found: Any) -> tuple[Array, Array]:
         q = posteriors.of_row(p, found)

@@ -7,7 +7,6 @@ whose compilation takes longer than most runs, does not depend on what is in the
 
 from typing import Any, NamedTuple, final
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from tightbound.evidence.hmc import Path, Point, move, path_of
 from tightbound.evidence.rows import Posteriors
 from tightbound.model import DiagonalGaussian, FullGaussian, GenerativeModel
+from tightbound.model.compiling import compiled
 from tightbound.model.streams import Stream
 
 N_LEAPFROG = 3
@@ -243,12 +243,12 @@ def _ragged(ndim: int, missing: int) -> list[tuple[int, int]]:
     return [(0, 0)] * (ndim - 1) + [(0, missing)]
 
 
-@eqx.filter_jit
+@compiled
 def _with_adaptation_chains(u: Array) -> Array:
     return jnp.concatenate([u, jnp.repeat(u[:, :1], N_ADAPTATION_CHAINS, axis=1)], axis=1)
 
 
-@eqx.filter_jit
+@compiled
 def _at(u: Array, n_chains: int, n_leapfrog: int, log_step: Array | None = None) -> Chains:
     """Chains that stand at u (n, c, k) and have seen nothing yet: any place is better, so their first move, of length
     0, is always made, and looks at where they are. (To look outside the loop would compile the model twice.)"""
@@ -260,7 +260,7 @@ def _at(u: Array, n_chains: int, n_leapfrog: int, log_step: Array | None = None)
     return Chains(points, Sum(zero, zero), first if log_step is None else log_step)
 
 
-@eqx.filter_jit
+@compiled
 def _begin(
     p: GenerativeModel,
     posteriors: Posteriors,
@@ -291,7 +291,7 @@ def _with_covariance(posteriors: Posteriors) -> Posteriors:
     return Posteriors(None, jax.vmap(lambda q: FullGaussian(q.loc, jnp.diag(q.scale)))(found))
 
 
-@eqx.filter_jit
+@compiled
 def _coordinates(
     p: GenerativeModel, posteriors: Posteriors, x: Array, observed: Array | None, z: Array, n_chains: int
 ) -> Array:
@@ -301,7 +301,7 @@ def _coordinates(
     return jax.vmap(one)(x, observed, posteriors.found, z)
 
 
-@eqx.filter_jit
+@compiled
 def _picked(chains: Chains, keys: Array, n_chains: int) -> Array:
     """As many places as there are chains that count, (n, c, k), each with the probability that its weight gives it."""
 
@@ -312,7 +312,7 @@ def _picked(chains: Chains, keys: Array, n_chains: int) -> Array:
     return jax.vmap(one)(chains.points.u, chains.log_weight.total, keys[:, _ON])
 
 
-@eqx.filter_jit
+@compiled
 def _run(
     p: GenerativeModel,
     posteriors: Posteriors,

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +16,7 @@ from tightbound.evidence.rows import Posteriors, posteriors_of, rows_of
 from tightbound.evidence.weights import Moments, draw, no_moments, summary
 from tightbound.learn import AbstractInference
 from tightbound.model import GenerativeModel
+from tightbound.model.compiling import compiled
 
 SHARED_TAIL = 10_000
 """Samples up to which all numbers of samples share a tail of one length, and so one program."""
@@ -73,7 +73,7 @@ def importance_evidence(
     )
 
 
-@eqx.filter_jit
+@compiled
 def _moments(
     p: GenerativeModel,
     posteriors: Posteriors,

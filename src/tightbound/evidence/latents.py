@@ -20,6 +20,7 @@ from tightbound.model import (
     kl_divergence,
     kl_per_dimension,
 )
+from tightbound.model.compiling import compiled
 
 ACTIVE_ABOVE = 0.01
 """A unit is active when the variance over rows of its posterior mean is above this (Burda et al., 2016)."""
@@ -71,7 +72,7 @@ def _has_formula(p: GenerativeModel, q: AbstractInference, x: NDArray[Any], obse
     return has_closed_form_kl(eqx.filter_eval_shape(one, jnp.asarray(x[0]), mask), p.prior)
 
 
-@eqx.filter_jit
+@compiled
 def _encode(p: GenerativeModel, q: AbstractInference, x: Array, observed: Array | None) -> tuple[Array, ...]:
     def one(x: Array, observed: Array | None) -> tuple[Array, ...]:
         # One key for all rows: what an inner loop finds for a row does not depend on the others.

@@ -3,7 +3,6 @@
 import itertools
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from tightbound.evidence.chunks import by_chunks
 from tightbound.model import GenerativeModel
+from tightbound.model.compiling import compiled
 
 TOLERANCE = 1e-5
 """Relative error of p(x) at which a row is done: 0.00001 nats."""
@@ -230,7 +230,7 @@ def _integrated(
     return Cells(low, width, row, value, highest, drop, np.asarray(finite.all(axis=1)), odd.reshape(-1, m).sum(axis=1))
 
 
-@eqx.filter_jit
+@compiled
 def _log_joint(
     p: GenerativeModel,
     x: Float[Array, "n d"],

@@ -18,6 +18,7 @@ from tightbound.model import (
     FullGaussian,
     GenerativeModel,
 )
+from tightbound.model.compiling import compiled
 from tightbound.model.streams import Stream
 
 
@@ -46,7 +47,7 @@ def posteriors_of(
     return Posteriors(None if isinstance(found, DiagonalGaussian | FullGaussian) else q, found)
 
 
-@eqx.filter_jit
+@compiled
 def _found(
     p: GenerativeModel, q: AbstractInference, x: Array, observed: Array | None, hashes: Array, *, key: PRNGKeyArray
 ) -> Any:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from tightbound.evidence.chunks import by_chunks
 from tightbound.model import GenerativeModel
+from tightbound.model.compiling import compiled
 
 
 def simulate(p: GenerativeModel, n: int, *, key: PRNGKeyArray) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -21,6 +21,6 @@ def simulate(p: GenerativeModel, n: int, *, key: PRNGKeyArray) -> tuple[NDArray[
     return x, z
 
 
-@eqx.filter_jit
+@compiled
 def _simulate(p: GenerativeModel, numbers: Array, *, key: PRNGKeyArray) -> tuple[Array, Array]:
     return jax.vmap(lambda i: p.sample(key=jax.random.fold_in(key, i)))(numbers)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
 
 from tightbound.learn.source import AbstractSource, Stored, View, batch_bounds, batch_shape
 from tightbound.learn.sparse import SparseRows
+from tightbound.model.compiling import compiled
 
 
 @final
@@ -78,11 +79,11 @@ def padded(order: Array) -> Array:
     return jnp.concatenate([order, order[:1]])
 
 
-@eqx.filter_jit
+@compiled
 def _order(n_rows: int, key: PRNGKeyArray) -> Array:
     return padded(jax.random.permutation(key, n_rows))
 
 
-@eqx.filter_jit
+@compiled
 def _fetched(data: Dataset, order: Array, i: Array, batch_size: int) -> Stored:
     return data.chunk(order, i, batch_size)

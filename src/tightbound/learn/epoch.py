@@ -24,13 +24,14 @@ from tightbound.learn.state import (
     tied,
 )
 from tightbound.learn.step import Batch, batch_loss, bounds_of, encoder_updated, search, updated
+from tightbound.model.compiling import compiled
 from tightbound.model.streams import Stream
 
 VALIDATION_CHUNK = 500
 _INFORMATION_ROWS = 500
 
 
-@eqx.filter_jit
+@compiled
 def run_epochs(
     config: TrainingConfig,
     static: Pair,

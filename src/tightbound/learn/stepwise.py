@@ -14,6 +14,7 @@ from tightbound.learn.devices import on_devices
 from tightbound.learn.epoch import ended, no_records, noise_of, one_step, with_frozen_parts, without_frozen_parts
 from tightbound.learn.source import AbstractSource, Stored, View, batch_shape
 from tightbound.learn.state import MOST_EPOCHS_AT_ONCE, FitState, Keys, Outcome, Pair, Place, TrainingConfig
+from tightbound.model.compiling import compiled
 
 
 class Calls(NamedTuple):
@@ -71,7 +72,7 @@ def _several(batches: Iterable[Stored], n: int) -> Iterator[tuple[Stored, ...]]:
 _ended = eqx.filter_jit(ended)
 
 
-@eqx.filter_jit
+@compiled
 def _steps(
     config: TrainingConfig,
     static: Pair,

@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any, final
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from tightbound.evidence.chunks import Progress, by_chunks
 from tightbound.learn import Pair
+from tightbound.model.compiling import compiled
 from tightbound.tasks.constraints import before
 from tightbound.tasks.sampling import (
     Mask,
@@ -73,7 +73,7 @@ def conditional_cells(
     return ConditionalCells(np.where(own, log_p, np.nan), np.where(own, surprise, np.nan))
 
 
-@eqx.filter_jit
+@compiled
 def _cells(
     pair: Pair,
     batch: RowBatch,

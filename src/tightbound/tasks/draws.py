@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, final
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +14,7 @@ from tightbound.evidence.chunks import Progress, chunks
 from tightbound.evidence.weights import ess_and_khat
 from tightbound.learn import Pair
 from tightbound.model import AbstractDistribution
+from tightbound.model.compiling import compiled
 from tightbound.model.streams import Stream
 from tightbound.tasks.constraints import Constraints, Region, region_of
 from tightbound.tasks.sampling import (
@@ -134,7 +134,7 @@ def _parts(
         yield ConditionalDraws(values, mean, *ess_and_khat(log_w), impossible)
 
 
-@eqx.filter_jit
+@compiled
 def _draws(
     pair: Pair,
     batch: RowBatch,

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from tightbound.evidence.chunks import Progress, by_chunks
 from tightbound.learn import Pair
+from tightbound.model.compiling import compiled
 from tightbound.tasks.sampling import (
     Mask,
     Row,
@@ -60,7 +60,7 @@ def level_probabilities(
     return found
 
 
-@eqx.filter_jit
+@compiled
 def _average(
     pair: Pair,
     batch: RowBatch,

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tightbound.evidence.chunks import Progress, by_chunks
 from tightbound.learn import Pair, Refinement
+from tightbound.model.compiling import compiled
 from tightbound.model.streams import Stream
 from tightbound.tasks.sampling import Mask, Row, RowBatch, Values, check_arguments, found_rows, rows_of, sizes
 
@@ -85,7 +85,7 @@ def _by_rows(
     return found
 
 
-@eqx.filter_jit
+@compiled
 def _regret(pair: Pair, batch: RowBatch, loop: Refinement, n_samples: int, *, key: PRNGKeyArray) -> Float[Array, " n"]:
     p: Any = pair.p
     family: Any = pair.q.own_family  # checked to be one
@@ -103,7 +103,7 @@ def _regret(pair: Pair, batch: RowBatch, loop: Refinement, n_samples: int, *, ke
     return jax.vmap(one)(found_rows(pair, batch, key=key))
 
 
-@eqx.filter_jit
+@compiled
 def _reconstruction(pair: Pair, batch: RowBatch, *, key: PRNGKeyArray) -> Float[Array, " n"]:
     def one(row: Row) -> Array:
         z = pair.q.distribution(pair.p, row.parameters).mean

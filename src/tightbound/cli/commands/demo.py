@@ -22,7 +22,7 @@ def demo(
     from tightbound.estimator.evaluate import evaluate
     from tightbound.estimator.fit import fit_table
     from tightbound.estimator.folder import check_target, save_model
-    from tightbound.estimator.progress import FitProgress, WorkProgress, duration
+    from tightbound.estimator.progress import WorkProgress, duration
     from tightbound.estimator.settings import Settings
     from tightbound.report import render
 
@@ -33,7 +33,7 @@ def demo(
     train, held_out = digits.take(fitting_rows), digits.take(held_out_rows)
     print(f"Fitting {train.n_rows} handwritten digits of 8x8 pixels; {held_out.n_rows} more are held out.")
     configs: list[Config] = []
-    with FitProgress(True) as progress:
+    with WorkProgress(True) as progress:
 
         def announce(config: "Config", messages: tuple[str, ...]) -> None:
             configs.append(config)

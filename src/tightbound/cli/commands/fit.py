@@ -57,7 +57,7 @@ def fit(
     A MEMBER is a word, or a word with parameters: --prior "mixture(n_components=20)". `tightbound axes` lists them.
     """
     from tightbound.estimator.fit import fit_table
-    from tightbound.estimator.progress import FitProgress
+    from tightbound.estimator.progress import WorkProgress
     from tightbound.estimator.resume import Checkpointing
 
     RANDOM_STATE.check("random_state", random_state)
@@ -68,7 +68,7 @@ def fit(
     table = reading.read(data, schema=known, beside=given)
     held_out = None if validation is None else _read_validation(reading, validation, table, given)
     configs: list[Config] = []
-    with FitProgress(not quiet) as progress:
+    with WorkProgress(not quiet) as progress:
 
         def announce(config: "Config", messages: tuple[str, ...]) -> None:
             configs.append(config)

@@ -21,6 +21,7 @@ from tightbound.model import (
     GenerativeModel,
     LowRankGaussian,
 )
+from tightbound.model.compiling import compiled
 
 Mask = NDArray[np.bool_] | None
 
@@ -116,7 +117,7 @@ def log_aggregated(p: GenerativeModel, q: AbstractInference, drawn: Drawn) -> ND
     return values
 
 
-@eqx.filter_jit
+@compiled
 def _ranks(
     p: GenerativeModel,
     q: AbstractInference,
@@ -137,7 +138,7 @@ def _ranks(
     return jax.vmap(one)(x, z, observed, which)
 
 
-@eqx.filter_jit
+@compiled
 def _draw(
     p: GenerativeModel,
     q: AbstractInference,
@@ -175,7 +176,7 @@ def _draw(
     return jax.vmap(one)(x, observed, which)
 
 
-@eqx.filter_jit
+@compiled
 def _log_mixture(p: GenerativeModel, q: AbstractInference, parameters: Array, valid: Array, z: Array) -> Array:
     def one(z: Array) -> Array:
         each = jax.vmap(lambda a: q.distribution(p, a).log_prob(z))(parameters)

@@ -27,6 +27,7 @@ from tightbound.model import (
     columns_head,
     moments_of,
 )
+from tightbound.model.compiling import compiled
 from tightbound.model.distributions import Mask, Scalar, Vector
 from tightbound.model.flows.masked import checked_order
 from tightbound.model.networks.dense import ACTIVATIONS, MLP
@@ -339,12 +340,12 @@ def _scores(model: AbstractDistribution, x: NDArray[Any], observed: Seen) -> Row
     return np.asarray(found, np.float64)[: len(x)]
 
 
-@eqx.filter_jit
+@compiled
 def _log_prob(model: AbstractDistribution, x: Float[Array, "n d"], observed: Array | None) -> Float[Array, " n"]:
     return jax.vmap(model.log_prob, in_axes=(0, None if observed is None else 0))(x, observed)
 
 
-@eqx.filter_jit
+@compiled
 def _sample(model: Any, members: AbstractDistribution | None, key: PRNGKeyArray) -> Float[Array, "n d"]:
     key_member, key_draws = jax.random.split(key)
     keys = jax.random.split(key_draws, ROWS_AT_ONCE)

@@ -8,7 +8,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Protocol, final, runtime_checkable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import ArrayLike
 from tightbound.evidence.reference.independent_columns import Numbers, Seen, column_moments
 from tightbound.evidence.reference.models import BERNOULLI, COLUMNS, GAUSSIAN, Scorer, prepared
 from tightbound.model import AbstractDistribution, ColumnSpecification
+from tightbound.model.compiling import compiled
 
 LIKELIHOODS = ("gaussian", "bernoulli", "columns")
 
@@ -145,7 +145,7 @@ def _independent_columns(n_columns: int, independent: AbstractDistribution) -> B
     return Baseline(name, detail, "columns", n_columns, True, scorer)
 
 
-@eqx.filter_jit
+@compiled
 def _log_probs(of: AbstractDistribution, x: Array, observed: Array) -> Array:
     return jax.vmap(of.log_prob)(x, observed)
 

@@ -1,0 +1,42 @@
+"""How programs are compiled: on a CPU ours take longer to compile than to run, unless XLA does less for them."""
+
+import importlib.metadata
+import importlib.util
+import os
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import equinox as eqx
+import jax
+
+# LLVM at its first level, and each fused loop through LLVM directly and not through MLIR first: half the time, and the
+# loops run as fast (measured: docs/performance.md).
+QUICK: dict[str, Any] = {"xla_backend_optimization_level": 1}
+QUICKER: dict[str, Any] = {"xla_cpu_use_fusion_emitters": False}
+# XLA refuses an option that it does not know: only where it is known to know it.
+KNOWN_TO = "0.10."
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def compiler_options() -> dict[str, Any]:
+    """What XLA is asked for with each program of ours, so that nothing is asked of our host's.
+
+    What XLA_FLAGS says already stays; with an accelerator, or where JAX is told to optimise hardly at all, nothing.
+    """
+    accelerated = os.environ.get("JAX_PLATFORMS") != "cpu" and importlib.util.find_spec("jax_plugins") is not None
+    if accelerated or jax.config.values["jax_disable_most_optimizations"]:
+        return {}
+    wanted = QUICK | (QUICKER if importlib.metadata.version("jaxlib").startswith(KNOWN_TO) else {})
+    flags = os.environ.get("XLA_FLAGS", "")
+    return {name: value for name, value in wanted.items() if name not in flags}
+
+
+OPTIONS = compiler_options() or None
+
+
+def compiled(function: Callable[P, T]) -> Callable[P, T]:
+    """The function as one program, its arrays as arguments and all else as constants; not to be called in another."""
+    jit: Any = eqx.filter_jit  # its types leave out what it hands on to jax.jit
+    return jit(function, compiler_options=OPTIONS)
