@@ -96,7 +96,7 @@ def fit_command() -> Callable[[], None]:
     from tightbound.__main__ import main
 
     mixed_csv(Path("table.csv"))
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in QUICK.items() if name != "hidden_sizes"]
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in QUICK.items()]
     sys.argv = ["tightbound", "fit", "table.csv", "-o", "m", "--network=residual(hidden_sizes=8)", "--quiet", *options]
     return main
 
