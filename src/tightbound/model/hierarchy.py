@@ -77,14 +77,15 @@ class Hierarchy(AbstractDistribution):
         """The variance of each level where those above it are at their means: what they add is left out."""
         return self._moments()[1]
 
-    def parts(self, z: Latent) -> dict[str, Latent]:
+    def parts(self, z: Latent) -> dict[str, Float[Array, " _"]]:
         """The levels of z by their names."""
         return dict(zip((level.name for level in self.levels), jnp.split(z, self._ends), strict=True))
 
     def sample(self, *, key: PRNGKeyArray) -> Vector:
         """One draw, level after level."""
         z = self.contexts[0][:0]
-        for level, context, own in zip(self.levels, self.contexts, self._keys(key), strict=True):
+        keys = jax.random.split(key, len(self.levels))
+        for level, context, own in zip(self.levels, self.contexts, keys, strict=True):
             z = jnp.concatenate([z, level.given(z, context).sample(key=own)])
         return z
 
@@ -102,9 +103,6 @@ class Hierarchy(AbstractDistribution):
     @property
     def _ends(self) -> tuple[int, ...]:
         return tuple(int(end) for end in np.cumsum([level.family.dim for level in self.levels])[:-1])
-
-    def _keys(self, key: PRNGKeyArray) -> PRNGKeyArray:
-        return jax.random.split(key, len(self.levels))
 
     def _moments(self) -> tuple[Vector, Vector]:
         mean, variance = self.contexts[0][:0], self.contexts[0][:0]
