@@ -15,6 +15,7 @@ import tightbound
 from tightbound import VAE
 from tightbound.cli.app import app
 from tightbound.data import DataError
+from tightbound.estimator.detection import Judge, detect
 
 RNG = np.random.default_rng(0)
 N = 600
@@ -315,3 +316,27 @@ def test_densities_are_compared_with_densities_alone() -> None:
 
 
 WORDS = {"block": "gaussian", "columns": "columns"}
+
+
+@pytest.mark.parametrize("covariance", ["diagonal", "full"])
+def test_a_gaussian_of_the_whole_row_tells_of_its_cells(covariance: str) -> None:
+    """Gaps are filled under the condition, draws obey what is given, and the cell that makes a row strange is named."""
+    vae = VAE(1, likelihood=f"gaussian(covariance={covariance})", condition=["batch", "dose"], **FEW).fit(FRAME)
+    holed = FRAME[:20].copy()
+    holed.loc[::2, "a"] = np.nan
+    filled = vae.impute(holed)
+    assert np.isfinite(filled["a"]).all() and filled.drop(columns="a").equals(holed.drop(columns="a"))
+    under = vae.sample(5, random_state=1, given={"batch": "w", "dose": 3.0, "b": (0.0, None)})
+    assert (under["b"] >= 0).all() and set(under["batch"]) == {"w"}
+    assert vae.conditional(holed, "a").draws.shape[0] == 20
+    strange = FRAME[:20].copy()
+    strange.loc[3, "b"] = 40.0
+    found = detect([Judge(vae.fitted_, vae.anomaly_scores(FRAME[100:]))], vae._table(strange))
+    assert found.cells[3][0].column == "b" and {cell.column for cell in found.cells[3]} <= {"a", "b", "c"}
+
+
+def test_a_word_is_not_missing_from_a_bag() -> None:
+    vae = VAE(1, likelihood="multinomial", **FEW).fit(COUNTS)
+    for ask in (lambda: vae.impute(COUNTS), lambda: vae.conditional(COUNTS, 0)):
+        with pytest.raises(DataError, match=r"distribution of single cells given others.*multinomial"):
+            ask()

@@ -77,6 +77,7 @@ def condition(
     Raises:
         DataError: for columns that the model does not have, or a target among the given.
     """
+    model.require_readable()
     encoding = model.encoding
     j = encoding.position(target)
     names = (

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array
 from numpy.typing import NDArray
 
-from tightbound.data import Encoding, Rows, Table
+from tightbound.data import DataError, Encoding, Rows, Table
 from tightbound.estimator.settings import Settings
 from tightbound.evidence import Evidence, Latents, encode, joined, log_evidence, nothing_observed
 from tightbound.evidence.chunks import by_chunks
@@ -73,8 +73,17 @@ class FittedModel:
 
     @property
     def readable(self) -> bool:
-        """Whether single cells given others can be asked for: not of one distribution of the whole row under c."""
-        return not self.specification.conditioned or self.encoding.likelihood == "columns"
+        """Whether single cells given others can be asked for: a word is not missing from a bag, it is not there."""
+        return not self.specification.likelihood.of_sums
+
+    def require_readable(self) -> None:
+        """Refuses (`DataError`) a model whose single cells have no distribution given others."""
+        if not self.readable:
+            raise DataError(
+                f"The likelihood must have a distribution of single cells given others for this; it is "
+                f"{self.encoding.likelihood!r}, that of a row's counts given their sum; use likelihood='columns' with "
+                "exposure='total'."
+            )
 
     def rows(self, table: Table) -> Rows:
         """The table's rows as the model sees them, dense; 8-bit intensities are binarised once, with seed 0."""

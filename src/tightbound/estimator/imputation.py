@@ -87,6 +87,7 @@ def impute(
         raise ValueError(f"interval must be a probability between 0 and 1; got {interval!r}; 0.9 is usual.")
     if point not in ("typical", "mean"):
         raise ValueError(f"point must be typical or mean; got {point!r}; choose one of those.")
+    model.require_readable()
     encoding = model.encoding
     table = encoding.check(table)
     rows, codes = model.rows(table), encoding.modelled(table)
