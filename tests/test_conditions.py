@@ -324,7 +324,7 @@ def test_a_gaussian_of_the_whole_row_tells_of_its_cells(covariance: str) -> None
     vae = VAE(1, likelihood=f"gaussian(covariance={covariance})", condition=["batch", "dose"], **FEW).fit(FRAME)
     holed = FRAME[:20].copy()
     holed.loc[::2, "a"] = np.nan
-    filled = vae.impute(holed)
+    filled = vae.impute(holed).values
     assert np.isfinite(filled["a"]).all() and filled.drop(columns="a").equals(holed.drop(columns="a"))
     under = vae.sample(5, random_state=1, given={"batch": "w", "dose": 3.0, "b": (0.0, None)})
     assert (under["b"] >= 0).all() and set(under["batch"]) == {"w"}
