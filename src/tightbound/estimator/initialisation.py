@@ -55,12 +55,12 @@ def _log_exposure(spec: Specification, x: NDArray[Any]) -> NDArray[np.float64] |
 
 def _first(
     spec: Specification, x: NDArray[Any], seen: NDArray[np.bool_], relative: NDArray[np.float64] | None
-) -> NDArray[Any] | None:
+) -> NDArray[np.float64] | None:
     """Numbers of the decoder's head that fit the columns' marginals."""
     own = list(spec.cells)
     modelled = x[:, own]
     if spec.likelihood.of_sums:
-        return np.asarray(np.log((modelled.sum(axis=0) + 0.5) / (modelled.sum() + 0.5 * len(own))))
+        return np.asarray(np.log((modelled.sum(axis=0) + 0.5) / (modelled.sum() + 0.5 * len(own))), np.float64)
     if spec.likelihood.word != "columns":
         return None
     scaled = modelled.astype(float)
@@ -68,7 +68,8 @@ def _first(
         # Counts start at the moments that they would have under a typical exposure.
         counts = [i for i, j in enumerate(own) if spec.columns[j].is_count]
         scaled[:, counts] /= np.exp(relative)[:, None]
-    return np.asarray(columns_head([spec.columns[j].likelihood() for j in own], scaled, seen[:, own]).first)
+    first = columns_head([spec.columns[j].likelihood() for j in own], scaled, seen[:, own]).first
+    return np.asarray(first, np.float64)
 
 
 def _given(
