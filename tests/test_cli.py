@@ -141,6 +141,9 @@ def test_info_says_what_a_model_is():
     )
     shown = run("info", MODEL).out
     assert "t.csv: 36 training and 4 validation rows" in shown and "kind, id" in shown
+    facts = dict(re.split(r"  +", line.strip(), maxsplit=1) for line in shown.splitlines() if "  " in line.strip())
+    assert facts["prior"] == "standard" and facts["network"] == "residual(hidden_sizes=8)"
+    assert facts["exposure"] == "none"
 
 
 OUTPUTS = {

@@ -20,7 +20,7 @@ def info(model: Model, as_json: Json = False) -> None:
         print_json({**facts, "names": list(fitted.encoding.names), "settings": fitted.summary.settings.to_json()})
         return
     table = Table(title=model, title_justify="left", title_style="bold", show_header=False, box=None)
-    for name, value in facts.items():
+    for name, value in {**facts, **_members(fitted)}.items():
         table.add_row(name.replace("_", " "), _words(value, "\n" if name == "messages" else ", ") or "none")
     console = Console()
     with console.capture() as text:  # rich would end the program with status 1 when nobody reads on
@@ -46,6 +46,15 @@ def _facts(fitted: "FittedModel") -> dict[str, Any]:
     }
 
 
+def _members(fitted: "FittedModel") -> dict[str, str]:
+    """The choice on each axis, as the word that makes it."""
+    from tightbound.model.specification import AXES
+
+    return {axis: str(getattr(fitted.specification, axis)) for axis in AXES}
+
+
 def _words(value: Any, between: str) -> str:
-    """A value as a person writes it."""
+    """A value as a person writes it; "" for none."""
+    if value is None:
+        return ""
     return between.join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
