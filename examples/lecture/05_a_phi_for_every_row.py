@@ -18,13 +18,8 @@ from tightbound.estimator.settings import Settings
 from tightbound.report.style import DATA, INK, MODEL, grid, new_figure, style
 
 EPOCHS, STEPS = 20, (1, 5, 20, 100)
-MODEL_AND_LEARNING = {
-    "latent_dim": 8,
-    "network": "residual(hidden_sizes=(64,))",
-    "epochs": EPOCHS,
-    "learning_rate": 0.01,
-}
-MODEL_AND_LEARNING |= {"scoring_method": "importance"}
+MODEL_AND_LEARNING = {"latent_dim": 8, "network": "residual(hidden_sizes=(64,))", "epochs": EPOCHS}
+MODEL_AND_LEARNING |= {"learning_rate": 0.01, "scoring_method": "importance"}
 WAYS = {steps: {"inference": f"per_datum(inner_steps={steps})"} for steps in STEPS}
 WAYS |= {"network": {"inference": "amortised"}, "both": {"inference": "semi_amortised(inner_steps=10)"}}
 

@@ -189,13 +189,13 @@ class Given(AbstractInference):
 
     logits: jax.Array
 
-    def numbers(self, *_: Any, **__: Any) -> jax.Array:
+    def parameters(self, *_: Any, **__: Any) -> jax.Array:
         return self.logits
 
-    def distribution(self, p: Any, numbers: jax.Array) -> Bernoulli:
-        return Bernoulli(numbers)
+    def distribution(self, p: Any, parameters: jax.Array) -> Bernoulli:
+        return Bernoulli(parameters)
 
-    kept = search = learning = lambda self, *_, **__: None
+    search = learning = lambda self, *_, **__: None
 
 
 def test_a_q_that_cannot_be_refined_keeps_its_best_estimate() -> None:

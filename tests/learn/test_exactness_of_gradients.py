@@ -294,9 +294,10 @@ DISCRETE: dict[str, tuple[Pair, Any, Any, float, Callable]] = {
 def by_hand(objective: Any, estimate: Estimate) -> np.ndarray:
     """The plain bound of every key from the parts of its log weights."""
     draws = jax.tree.map(np.asarray, estimate.draws)
-    log_w = draws.weight.total
+    weight = draws.weight
+    log_w = weight.log_likelihood + weight.log_prior - weight.log_q
     if isinstance(objective, ELBO):
-        return log_w.mean(axis=1) if draws.kl is None else draws.weight.log_likelihood.mean(axis=1) - draws.kl
+        return log_w.mean(axis=1) if draws.kl is None else weight.log_likelihood.mean(axis=1) - draws.kl
     if isinstance(objective, CombinedImportanceWeighted):
         tight = np.log(np.exp(log_w).mean(axis=1))
         return objective.elbo_weight * log_w.mean(axis=1) + (1 - objective.elbo_weight) * tight

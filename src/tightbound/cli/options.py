@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, final
 
 import typer
@@ -226,5 +226,20 @@ def _option(field: Any) -> Any:
         shown, text = ("MEMBER" if field.name in AXES else "WORD"), f"{text} One of {', '.join(words)}."
     return Annotated[
         kind | None if each.default is None else kind,
-        typer.Option(f"--{field.name.replace('_', '-')}", help=text, metavar=shown, rich_help_panel=each.group or None),
+        typer.Option(
+            f"--{field.name.replace('_', '-')}",
+            help=text,
+            metavar=shown,
+            rich_help_panel=each.group or None,
+            autocompletion=_beginning_with(words) if words else None,
+        ),
     ]
+
+
+def _beginning_with(words: Sequence[str]) -> Callable[[str], list[str]]:
+    """What the shell offers for the beginning of a word."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return complete
