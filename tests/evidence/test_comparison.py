@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tightbound.evidence import Evidence, nothing_observed
+from tightbound.evidence import Evidence, Method, nothing_observed
 from tightbound.evidence.comparison import Comparison, Significance, compare
 from tightbound.evidence.measure import Measure
 
@@ -21,6 +21,14 @@ def two(gap: float, spread: float = 0.5, noise: float = 0.0) -> Comparison:
     own = spread * RNG.standard_normal(N)
     own += gap - own.mean()
     return compare({"a": (SHARED, 0.0), "b": (SHARED + own, np.full(N, noise))})
+
+
+def test_the_methods_of_rows_are_counted_in_words() -> None:
+    none = nothing_observed(3)
+    assert none.how == none.method[0].value
+    ways = np.array([Method.IMPORTANCE, Method.IMPORTANCE, Method.ANNEALED], dtype=object)
+    mixed = dataclasses.replace(none, method=ways, n_samples=np.array([1000, 1000, 16]))
+    assert mixed.how == f"{ways[0].value}, 1,000 samples a row: 2 rows; {ways[2].value}, 16 chains a row: 1 row"
 
 
 def test_means_and_paired_differences_by_hand() -> None:

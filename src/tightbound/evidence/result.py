@@ -168,10 +168,9 @@ class Evidence:
     def how(self) -> str:
         """The methods behind the rows in words, most rows first."""
         counts = Counter(zip(self.method, self.n_samples.tolist(), strict=True)).most_common()
-        whole = len(counts) == 1
-        return "; ".join(
-            _words(method, n) if whole else f"{_words(method, n)}: {rows:,} rows" for (method, n), rows in counts
-        )
+        if len(counts) == 1:
+            return _words(*counts[0][0])
+        return "; ".join(f"{_words(*way)}: {rows:,} {'row' if rows == 1 else 'rows'}" for way, rows in counts)
 
     def mean(self) -> "Mean":
         """Mean of `log_evidence` over rows with both of its errors."""
