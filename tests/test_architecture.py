@@ -48,7 +48,7 @@ ON_DEMAND = {"pandas": PACKAGE, "sklearn": PACKAGE / "data"}
 
 NEVER = ("jax._src", "jax.experimental", "pickle", "cloudpickle", "dill")
 
-LONGEST_FUNCTION = 60
+LONGEST_FUNCTION = 50
 # scikit-learn reads an estimator's parameters off its constructor, one for every setting: only its body counts.
 SIGNATURE_IS_A_TABLE = {("tightbound.estimator.vae", "__init__")}
 LONGEST_FILE = 600

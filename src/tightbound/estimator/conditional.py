@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from tightbound.data import DataError, Numbers, Table
+from tightbound.data import DataError, Encoding, Numbers, Table
 from tightbound.estimator.fitted import FittedModel, precision
 from tightbound.estimator.imputation import ROWS_AT_ONCE
 from tightbound.tasks import conditional_draws, level_probabilities
@@ -62,6 +62,22 @@ class Conditional:
         return f"Conditional({self.target!r}, {kind}, given {', '.join(self.given) or 'nothing'}; {n:,} rows)"
 
 
+def _given_columns(encoding: Encoding, target: str, given: Sequence[str] | None) -> tuple[list[str], list[int]]:
+    """Names and positions of what a target is conditioned on, with all that the model is given anyhow."""
+    j, known = encoding.position(target), encoding.modelled_names
+    names = [*known[:j], *known[j + 1 :]] if given is None else list(given)
+    columns = [encoding.position(name) for name in names]
+    if j in columns:
+        raise DataError(f"The target {target!r} must not be among the given columns; got it there; take it out.")
+    if j in encoding.given:
+        raise DataError(
+            f"The target {target!r} must be a column that the model has a distribution of; it is a condition or an "
+            "exposure; name another."
+        )
+    beside = [k for k in encoding.given if k not in columns]
+    return [*names, *(known[k] for k in beside)], [*columns, *beside]
+
+
 def condition(
     model: FittedModel,
     table: Table,
@@ -80,31 +96,7 @@ def condition(
     model.require_readable()
     encoding = model.encoding
     j = encoding.position(target)
-    names = (
-        [name for name in encoding.modelled_names if name != encoding.modelled_names[j]]
-        if given is None
-        else list(given)
-    )
-    columns = [encoding.position(name) for name in names]
-    if j in columns:
-        raise DataError(f"The target {target!r} must not be among the given columns; got it there; take it out.")
-    if j in encoding.given:
-        raise DataError(
-            f"The target {target!r} must be a column that the model has a distribution of; it is a condition or an "
-            "exposure; name another."
-        )
-    known = encoding.modelled_names
-    names = [*known[:j], *known[j + 1 :]] if given is None else list(given)
-    columns = [encoding.position(name) for name in names]
-    if j in columns:
-        raise DataError(f"The target {target!r} must not be among the given columns; got it there; take it out.")
-    if j in encoding.given:
-        raise DataError(
-            f"The target {target!r} must be a column that the model has a distribution of; it is a condition or an "
-            "exposure; name another."
-        )
-    names = [*names, *(known[k] for k in encoding.given if k not in columns)]
-    columns = [*columns, *(k for k in encoding.given if k not in columns)]
+    names, columns = _given_columns(encoding, target, given)
     rows = model.rows(table)
     seen = np.ones(rows.x.shape, bool) if rows.observed is None else rows.observed
     mask = np.zeros(rows.x.shape, bool)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tightbound.estimator.config import Config
     from tightbound.estimator.evaluation import Evaluation
     from tightbound.estimator.fitted import FittedModel
+    from tightbound.estimator.resume import Checkpointing
 
 MOST_REFERENCES = 2000
 
@@ -56,8 +57,6 @@ def fit(
 
     A MEMBER is a word, or a word with parameters: --prior "mixture(n_components=20)". `tightbound axes` lists them.
     """
-    from tightbound.estimator.fit import fit_table
-    from tightbound.estimator.progress import WorkProgress
     from tightbound.estimator.resume import Checkpointing
 
     RANDOM_STATE.check("random_state", random_state)
@@ -67,6 +66,29 @@ def fit(
     given = tuple(map(str, (*names_of(settings.condition), *names_of(settings.exposure))))
     table = reading.read(data, schema=known, beside=given)
     held_out = None if validation is None else _read_validation(reading, validation, table, given)
+    checkpointing = Checkpointing(checkpoint, resume)
+    model, config = _fitted(table, settings, random_state or 0, held_out, checkpointing, output, quiet)
+    held_out = _of_validation(table, config) if held_out is None else held_out
+    model = _with_reference(model, held_out)
+    found = _evaluate(model, table, held_out, table.take(config.train), checks, report, quiet)
+    _save(model, found if report else None, output, overwrite)
+    checkpoint.unlink(missing_ok=True)
+    _tell(found, output, report, as_json)
+
+
+def _fitted(
+    table: "Table",
+    settings: Settings,
+    seed: int,
+    held_out: "Table | None",
+    checkpointing: "Checkpointing",
+    output: str,
+    quiet: bool,
+) -> tuple["FittedModel", "Config"]:
+    """The model, and what was made of the settings; progress and messages are shown meanwhile."""
+    from tightbound.estimator.fit import fit_table
+    from tightbound.estimator.progress import WorkProgress
+
     configs: list[Config] = []
     with WorkProgress(not quiet) as progress:
 
@@ -79,18 +101,13 @@ def fit(
         model = fit_table(
             table,
             settings,
-            seed=random_state or 0,
+            seed=seed,
             validation=held_out,
-            checkpointing=Checkpointing(checkpoint, resume),
+            checkpointing=checkpointing,
             on_config=announce,
             on_epoch=progress.epoch,
         )
-    held_out = _of_validation(table, configs[0]) if held_out is None else held_out
-    model = _with_reference(model, held_out)
-    found = _evaluate(model, table, held_out, table.take(configs[0].train), checks, report, quiet)
-    _save(model, found if report else None, output, overwrite)
-    checkpoint.unlink(missing_ok=True)
-    _tell(found, output, report, as_json)
+    return model, configs[0]
 
 
 def _of_validation(table: "Table", config: "Config") -> "Table | None":

@@ -64,7 +64,6 @@ def examine(
     judged = likelihood == "gaussian" and has_gaussian_cells(p)
     drawn = draw(p, q, x, observed, judged=judged, key=key_draw)
     latents = encode(p, q, x, observed)
-
     discrete = bool(np.isin(simulated.z, (0, 1)).all())
     carried = information(latents, drawn, log_aggregated(p, q, drawn), discrete=discrete)
     matching, prior_auc, marginals = prior_match(drawn.z, simulated.z[: len(drawn.z)], rng=rng)

@@ -282,28 +282,25 @@ def fit_made(
     train = _dataset((rows, seen), units, with_mask, dtype)
     held_out = None if guard is None else _dataset(guard, units, with_mask, dtype)
     total = epochs * learn.batch_shape(len(rows), batch_size)[0]
-    recipe = learn.TrainingConfig(
-        learn.Optimiser(learning_rate, total, warmup_steps=min(100, total // 10)),
-        gradient=learn.MaximumLikelihood(),
-        batch_size=batch_size,
-        dtype=dtype,
-    )
+    config = _training_config(learning_rate, total, batch_size, dtype)
     fits: list[learn.FitResult] = []
     for i, key_member in enumerate(jax.random.split(key, n_orders)):
         key_weights, key_order, key_fit = jax.random.split(key_member, 3)
         places = jax.random.permutation(key_order, d) if order == "shuffled" or i > 0 else range(d)
-        made = make_made(
-            words,
-            (rows - center) / scale,
-            seen,
-            hidden_sizes=hidden_sizes,
-            order=[int(p) for p in places],
-            dtype=dtype,
-            key=key_weights,
-        )
+        chosen: dict[str, Any] = {"hidden_sizes": hidden_sizes, "order": [int(p) for p in places], "dtype": dtype}
+        made = make_made(words, (rows - center) / scale, seen, **chosen, key=key_weights)
         pair = learn.Pair(made, learn.NoInference())
-        fits.append(learn.fit(pair, train, held_out, recipe, epochs=epochs, patience=patience, key=key_fit))
+        fits.append(learn.fit(pair, train, held_out, config, epochs=epochs, patience=patience, key=key_fit))
     return MadeFit(_mixed([fit.pair.p for fit in fits]), center, scale, likelihood == "bernoulli", tuple(fits))
+
+
+def _training_config(learning_rate: float, steps: int, batch_size: int, dtype: str) -> learn.TrainingConfig:
+    return learn.TrainingConfig(
+        learn.Optimiser(learning_rate, steps, warmup_steps=min(100, steps // 10)),
+        gradient=learn.MaximumLikelihood(),
+        batch_size=batch_size,
+        dtype=dtype,
+    )
 
 
 def _words(
