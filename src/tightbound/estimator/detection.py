@@ -28,6 +28,8 @@ LOWEST = -1e30
 SCORING_SAMPLES = 200
 CELLS_SHOWN = 3
 MOST_ROWS_EXPLAINED = 200
+MOST_REFERENCES = 2000
+"""Scores of rows held out of a fit that p-values rest on."""
 
 OTHER_SCORES = ("regret", "typicality", "reconstruction")
 

@@ -13,6 +13,7 @@ from tightbound.data.choosing import is_sparse_of_counts
 from tightbound.estimator.arguments import seed_of
 from tightbound.estimator.detection import (
     FEWEST_REFERENCES,
+    MOST_REFERENCES,
     Detection,
     Judge,
     anomaly_scores,
@@ -24,7 +25,6 @@ from tightbound.estimator.settings import LARGEST_SEED
 from tightbound.model.axes import as_member, likelihoods
 from tightbound.model.axes.parameters import check_number
 
-MOST_REFERENCES = 2000
 USUAL_FOLDS, MANY_ROWS = 5, 5000
 SMOOTHING, FEW_ROWS = 0.7, 1000
 """Of few rows a flexible density remembers too much: it is smoothed, less from 1,000 rows on, and not above 5,000."""

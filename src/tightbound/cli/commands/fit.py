@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from tightbound.estimator.fitted import FittedModel
     from tightbound.estimator.resume import Checkpointing
 
-MOST_REFERENCES = 2000
-
-
 _more = functools.partial(typer.Option, rich_help_panel="Files and reports")
 Checks = Annotated[
     bool,
@@ -165,7 +162,7 @@ def _with_reference(model: "FittedModel", held_out: "Table | None") -> "FittedMo
     """The model with the scores of rows that it was not fitted to, which p-values of other rows rest on."""
     import numpy as np
 
-    from tightbound.estimator.detection import anomaly_scores
+    from tightbound.estimator.detection import MOST_REFERENCES, anomaly_scores
 
     if held_out is None or len(held_out.shape) > 1:
         return model
