@@ -96,9 +96,9 @@ def test_cells_are_filled_and_judged_under_conditions(fitted: VAE) -> None:
     found = fitted.conditional(FRAME[:60], "a", given=["b"])
     assert found.given == ("b", "batch", "dose")
     assert np.corrcoef(found.predicted, expected)[0, 1] > 0.95
-    strange = FRAME[:60].copy()
-    strange.loc[0, "a"] = 40.0
-    detected = fitted.detect(strange, FRAME[60:200])
+    anomalous = FRAME[:60].copy()
+    anomalous.loc[0, "a"] = 40.0
+    detected = fitted.detect(anomalous, FRAME[60:200])
     assert detected.score.argmin() == 0 and detected.cells[0][0].column == "a"
     assert not {cell.column for cells in detected.cells.values() for cell in cells} & {"batch", "dose"}
     with pytest.raises(DataError, match="it is a condition or an exposure"):
@@ -320,7 +320,7 @@ WORDS = {"block": "gaussian", "columns": "columns"}
 
 @pytest.mark.parametrize("covariance", ["diagonal", "full"])
 def test_a_gaussian_of_the_whole_row_tells_of_its_cells(covariance: str) -> None:
-    """Gaps are filled under the condition, draws obey what is given, and the cell that makes a row strange is named."""
+    """Gaps are filled under the condition, draws obey what is given, and the anomalous cell is named."""
     vae = VAE(1, likelihood=f"gaussian(covariance={covariance})", condition=["batch", "dose"], **FEW).fit(FRAME)
     holed = FRAME[:20].copy()
     holed.loc[::2, "a"] = np.nan
@@ -329,9 +329,9 @@ def test_a_gaussian_of_the_whole_row_tells_of_its_cells(covariance: str) -> None
     under = vae.sample(5, random_state=1, given={"batch": "w", "dose": 3.0, "b": (0.0, None)})
     assert (under["b"] >= 0).all() and set(under["batch"]) == {"w"}
     assert vae.conditional(holed, "a").draws.shape[0] == 20
-    strange = FRAME[:20].copy()
-    strange.loc[3, "b"] = 40.0
-    found = detect([Judge(vae.fitted_, vae.anomaly_scores(FRAME[100:]))], vae._table(strange))
+    anomalous = FRAME[:20].copy()
+    anomalous.loc[3, "b"] = 40.0
+    found = detect([Judge(vae.fitted_, vae.anomaly_scores(FRAME[100:]))], vae._table(anomalous))
     assert found.cells[3][0].column == "b" and {cell.column for cell in found.cells[3]} <= {"a", "b", "c"}
 
 

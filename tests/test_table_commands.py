@@ -82,12 +82,12 @@ def test_several_completions_stand_below_each_other(model: str, csv: str, tmp_pa
     assert np.all(np.ptp(heights[:, ~gone], axis=0) == 0) and np.all(np.ptp(heights[:, gone], axis=0) > 0)
 
 
-def test_strange_rows_are_listed_with_their_cells(model: str, csv: str, tmp_path: Path) -> None:
-    strange = pd.read_csv(csv)
-    strange["size"] = strange["size"].astype(object)
-    strange.loc[4, ["height", "size"]] = [260.0, "S"]
-    place, out = tmp_path / "strange.csv", tmp_path / "found.csv"
-    strange.to_csv(place, index=False)
+def test_anomalous_rows_are_listed_with_their_cells(model: str, csv: str, tmp_path: Path) -> None:
+    anomalous = pd.read_csv(csv)
+    anomalous["size"] = anomalous["size"].astype(object)
+    anomalous.loc[4, ["height", "size"]] = [260.0, "S"]
+    place, out = tmp_path / "anomalies.csv", tmp_path / "found.csv"
+    anomalous.to_csv(place, index=False)
     ordinary = tmp_path / "ordinary.csv"
     mixed_table.pandas_frame()[60:160].assign(note="").to_csv(ordinary, index=False)
     run("detect", model, place, "--drop", "note", "--reference", ordinary, "-o", out, "-q")

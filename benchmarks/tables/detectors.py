@@ -1,8 +1,8 @@
-"""Ways to find strange rows, one function each: ours, and the peers that have to be beaten.
+"""Ways to find anomalous rows, one function each: ours, and the peers that have to be beaten.
 
 Each takes the rows it is fitted to, the rows to be scored, a seed and the number of threads, and gives a score a row:
-higher is stranger. The rows to be scored are either others, or the very same ones (`None`): then a method that looks at
-neighbours does not count a row as its own.
+higher is more anomalous. The rows to be scored are either others, or the very same ones (`None`): then a
+method that looks at neighbours does not count a row as its own.
 """
 
 from collections.abc import Callable
@@ -26,9 +26,9 @@ KEPT_VARIANCE = 0.9
 
 @dataclass(frozen=True)
 class Scores:
-    """Strangeness of every row; of ours also p-values and flags."""
+    """Anomaly score of every row; of ours also p-values and flags."""
 
-    strangeness: np.ndarray
+    anomaly: np.ndarray
     p_values: np.ndarray | None = None
     flagged: np.ndarray | None = None
 

@@ -1,4 +1,4 @@
-"""Strange rows: p-values that hold, flags, the cells that make rows strange, the scikit-learn face."""
+"""Anomalous rows: p-values that hold, flags, the cells that make rows anomalous, the scikit-learn face."""
 
 import itertools
 import re
@@ -24,7 +24,7 @@ NUMBERS: dict[str, Any] = {
 }
 
 
-def strange_frame() -> Any:
+def anomalous_frame() -> Any:
     """The table with a row whose height goes with nothing else in it."""
     frame = pandas_frame()
     frame.loc[1003] = complete().loc[1003]
@@ -34,12 +34,12 @@ def strange_frame() -> Any:
 
 @pytest.fixture(scope="module")
 def found() -> Detection:
-    return fitted().detect(strange_frame(), complete(), scores=OTHER_SCORES, explain=5)
+    return fitted().detect(anomalous_frame(), complete(), scores=OTHER_SCORES, explain=5)
 
 
 def test_p_values_are_ranks_among_the_reference(found: Detection) -> None:
     reference = fitted().anomaly_scores(complete())
-    score = fitted().anomaly_scores(strange_frame())
+    score = fitted().anomaly_scores(anomalous_frame())
     np.testing.assert_array_equal(found.score, score)
     expected = [(1 + np.sum(reference <= s)) / 201 for s in score]
     np.testing.assert_allclose(found.p_value, expected, rtol=1e-12)
@@ -49,14 +49,18 @@ def test_p_values_are_ranks_among_the_reference(found: Detection) -> None:
     np.testing.assert_allclose(found.q_value, stats.false_discovery_control(found.p_value), rtol=1e-12)
 
 
-def test_a_strange_row_is_found_and_its_cell_named(found: Detection) -> None:
+def test_an_anomalous_row_is_found_and_its_cell_named(found: Detection) -> None:
     assert found.score.argmin() == 3 and found.p_value[3] == found.p_value.min() == pytest.approx(1 / 201)
     worst = found.cells[3][0]
-    assert (worst.column, worst.value) == ("height", 260.0) and worst.surprise > 3
-    assert all(a.surprise >= b.surprise > 0 for cells in found.cells.values() for a, b in itertools.pairwise(cells))
-    # The five strangest are explained, each by at most three of its own cells.
+    assert (worst.column, worst.value) == ("height", 260.0) and worst.neg_log_p_value > 3
+    assert all(
+        a.neg_log_p_value >= b.neg_log_p_value > 0
+        for cells in found.cells.values()
+        for a, b in itertools.pairwise(cells)
+    )
+    # The five most anomalous are explained, each by at most three of its own cells.
     assert set(found.cells) == set(np.argsort(found.score)[:5]) and all(len(c) <= 3 for c in found.cells.values())
-    frame = strange_frame()
+    frame = anomalous_frame()
     for row, cells in found.cells.items():
         for cell in cells:
             own = frame[cell.column].iloc[row]
@@ -64,12 +68,12 @@ def test_a_strange_row_is_found_and_its_cell_named(found: Detection) -> None:
     assert "height=260 (" in repr(found) and "200 reference rows" in repr(found)
 
 
-def test_other_scores_are_higher_for_the_strange(found: Detection) -> None:
+def test_other_scores_are_higher_for_the_anomalous(found: Detection) -> None:
     assert set(found.others) == set(OTHER_SCORES)
     for name, values in found.others.items():
         assert values.shape == (200,) and np.isfinite(values).all(), name
         assert values[3] > np.median(values), name
-    assert not fitted().detect(strange_frame(), complete(), explain=0).others
+    assert not fitted().detect(anomalous_frame(), complete(), explain=0).others
 
 
 def test_nothing_explained_where_nothing_is_asked() -> None:
@@ -134,7 +138,9 @@ def test_predictions_are_signs_of_the_decision_function(detector: VAEOutlierDete
     np.testing.assert_array_equal(detector.p_values(X) <= detector.contamination, decision < 0)
     found = detector.detect(X[-2:])
     assert found.flag.all()
-    assert "x2" in [cell.column for cell in found.cells[1] if cell.surprise > 3]  # and what x2 says of the others
+    assert "x2" in [
+        cell.column for cell in found.cells[1] if cell.neg_log_p_value > 3
+    ]  # and what x2 says of the others
 
 
 def test_the_offset_is_where_the_contamination_says(detector: VAEOutlierDetector) -> None:

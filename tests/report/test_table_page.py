@@ -18,14 +18,14 @@ from scipy import stats
 from scipy.stats.contingency import association as scipy_association
 from scipy.stats.contingency import crosstab
 
-from tightbound.estimator.detection import StrangeCell
+from tightbound.estimator.detection import AnomalousCell
 from tightbound.estimator.evaluation import Evaluation
 from tightbound.estimator.reproduction import (
+    AnomalousRow,
+    AnomalousRows,
     ColumnChecks,
     HiddenCells,
     HiddenColumn,
-    StrangeRow,
-    StrangeRows,
 )
 from tightbound.evidence.diagnostics.associations import association, associations, correlation_ratio, cramers_v
 from tightbound.evidence.diagnostics.closest_rows import ClosestRows, closest, closest_rows, scales
@@ -102,12 +102,12 @@ def mixed() -> Evaluation:
         HiddenColumn("colour", False, 36, 0.25, 0.75),
         HiddenColumn("size", False, 50, 0.70, 0.62, 0.92),
     )
-    cells = (StrangeCell("colour", HOSTILE, 6.9), StrangeCell("city", "b", 0.5))
+    cells = (AnomalousCell("colour", HOSTILE, 6.9), AnomalousCell("city", "b", 0.5))
     checks = ColumnChecks(
         measured(COLUMNS, data, samples),
         associations(COLUMNS, data, samples),
         HiddenCells(hidden, 300, held_out=True),
-        StrangeRows((StrangeRow(3, cells, 0.02), StrangeRow(7, (), 0.04)), 50),
+        AnomalousRows((AnomalousRow(3, cells, 0.02), AnomalousRow(7, (), 0.04)), 50),
         closest_rows(COLUMNS, data, samples),
     )
     return by_columns(data, samples, checks)
@@ -303,20 +303,20 @@ def test_imputation_is_told_and_marked():
 MEASURES = ("error in sd", "wrong levels")
 
 
-def test_strange_rows_have_their_cells():
+def test_anomalous_rows_have_their_cells():
     lines = [[cell for _, cell in line] for line in Page(page()).rows]
     assert ["1003", "-89.2", "0.02", f"colour = {HOSTILE} 1 in 992"] in lines
     assert next(line for line in lines if line[0] == "1007")[3] == "none stands out"
     assert "city = b" not in page()
-    unknown = with_checks(mixed(), strange=StrangeRows((StrangeRow(3, ()),)))
-    assert "p-value" not in page_of(unknown).split('id="strangest"')[1]
+    unknown = with_checks(mixed(), anomalous=AnomalousRows((AnomalousRow(3, ()),)))
+    assert "p-value" not in page_of(unknown).split('id="anomalies"')[1]
 
 
-def test_strange_rows_of_wide_tables_have_no_cells():
-    strange = StrangeRows((StrangeRow(3, (), 0.02),), 50, explained=False)
-    part = page_of(with_checks(mixed(), strange=strange)).split('id="strangest"')[1]
+def test_anomalous_rows_of_wide_tables_have_no_cells():
+    anomalous = AnomalousRows((AnomalousRow(3, (), 0.02),), 50, explained=False)
+    part = page_of(with_checks(mixed(), anomalous=anomalous)).split('id="anomalies"')[1]
     assert "none stands out" not in part
-    assert "Strangest cells" not in part
+    assert "Most anomalous cells" not in part
     assert "were not looked at" in part
 
 
@@ -337,7 +337,7 @@ def test_marginals_are_told_and_marked():
 
 def test_page_has_the_sections_of_a_mixed_table():
     parts = [a["id"] for tag, a in Page(page()).elements if tag == "section"]
-    for name in ("columns", "associations", "missing", "samples", "copies", "imputation", "strangest"):
+    for name in ("columns", "associations", "missing", "samples", "copies", "imputation", "anomalies"):
         assert name in parts
     assert "lowest" not in parts
     order = [parts.index(name) for name in ("columns", "associations", "missing", "samples", "copies", "imputation")]
@@ -369,7 +369,7 @@ def test_table_of_levels_alone_has_no_pair_plot():
     checks = ColumnChecks(measured(columns, data, samples), associations(columns, data, samples))
     parts = [a["id"] for tag, a in Page(page_of(by_columns(data, samples, checks))).elements if tag == "section"]
     assert "columns" in parts
-    assert not {"samples", "reconstructions", "copies", "imputation", "strangest", "lowest"} & set(parts)
+    assert not {"samples", "reconstructions", "copies", "imputation", "anomalies", "lowest"} & set(parts)
 
 
 FIGURES = {
@@ -463,7 +463,7 @@ def test_page_of_a_fitted_model_has_each_section():
     )
     text = page_of(found)
     parts = [a["id"] for tag, a in Page(text).elements if tag == "section"]
-    for name in ("columns", "associations", "missing", "samples", "copies", "imputation", "strangest"):
+    for name in ("columns", "associations", "missing", "samples", "copies", "imputation", "anomalies"):
         assert name in parts
     assert [column.kind for column in found.columns.marginals][2:] == [
         *("positive", "ordinal", "categorical", "binary", "datetime"),
@@ -482,7 +482,7 @@ def test_page_of_a_fitted_model_has_each_section():
     errors = heights[:30] - np.nanmean(heights)
     assert simple["height"] == pytest.approx(np.sqrt(np.nanmean(errors**2)) / np.nanstd(heights))
     assert all(row.coverage is None for row in check.columns if row.name in ("colour", "member"))
-    lowest = [row.position for row in found.columns.strange.rows]
+    lowest = [row.position for row in found.columns.anomalous.rows]
     assert lowest == np.argsort(found.evidence.log_evidence, kind="stable")[:12].tolist()
-    dates = [c.value for row in found.columns.strange.rows for c in row.cells if c.column == "joined"]
+    dates = [c.value for row in found.columns.anomalous.rows for c in row.cells if c.column == "joined"]
     assert all(re.match(r"\d{4}-\d\d-\d\d", value) for value in dates)

@@ -31,7 +31,7 @@ SEEN = ~np.isnan(X)
 def test_cells_of_a_mixed_table_agree_with_quadrature() -> None:
     pair, n = mixed_pair(), 500
     found = conditional_cells(pair, X, SEEN, n_samples=n, key=KEY)
-    assert np.all(np.isnan(found.log_prob[~SEEN])) and np.all(np.isnan(found.surprise[~SEEN]))
+    assert np.all(np.isnan(found.log_prob[~SEEN])) and np.all(np.isnan(found.neg_log_p_value[~SEEN]))
     for i, x in enumerate(X):
         row = np.where(SEEN[i], x, 0.0)
         here, up_to, under = (
@@ -53,7 +53,7 @@ def test_cells_of_a_mixed_table_agree_with_quadrature() -> None:
             else:
                 tail = min(2 * min(w @ up_to[:, j], 1 - w @ under[:, j]), 1)
                 error = 12 * np.sqrt(max(w @ up_to[:, j] ** 2 - (w @ up_to[:, j]) ** 2, 1e-12) / (n / 5))
-            assert abs(np.exp(-found.surprise[i, j]) - tail) < error
+            assert abs(np.exp(-found.neg_log_p_value[i, j]) - tail) < error
 
 
 def test_cells_of_a_gaussian_are_those_of_its_conditionals_and_a_planted_one_stands_out() -> None:
@@ -65,8 +65,8 @@ def test_cells_of_a_gaussian_are_those_of_its_conditionals_and_a_planted_one_sta
     x[0, 3] += 12.0
     options = {"n_samples": n, "key": KEY}
     found = conditional_cells(exact_pair(model), x, observed, **options)
-    log_p, surprise = found.log_prob, found.surprise
-    assert np.nanargmax(surprise[0]) == 3
+    log_p, negative = found.log_prob, found.neg_log_p_value
+    assert np.nanargmax(negative[0]) == 3
     for i in range(1, 6):
         for j in np.flatnonzero(observed[i]):
             rest = observed[i] & (np.arange(5) != j)
@@ -79,7 +79,7 @@ def test_cells_of_a_gaussian_are_those_of_its_conditionals_and_a_planted_one_sta
             error = np.sqrt(second / p**2 - 1) / np.sqrt(n)
             assert abs(log_p[i, j] - np.log(p)) < 6 * error
             tail = 2 * stats.norm.sf(abs(x[i, j] - mean) / np.sqrt(variance))
-            assert abs(np.exp(-surprise[i, j]) - tail) < 12 * 0.5 / np.sqrt(n)
+            assert abs(np.exp(-negative[i, j]) - tail) < 12 * 0.5 / np.sqrt(n)
 
 
 def test_levels_agree_with_quadrature_and_do_not_see_their_own_column() -> None:

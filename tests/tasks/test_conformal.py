@@ -55,12 +55,12 @@ def test_missing_p_values_are_no_hypotheses_and_none_are_fine() -> None:
 
 
 def test_false_discoveries_stay_below_the_level() -> None:
-    """180 normal and 20 strange rows, p-values from a shared reference: the rate is at most 0.9 times the level."""
+    """180 normal and 20 anomalous rows, p-values from a shared reference: the rate is at most 0.9 times the level."""
     rng = np.random.default_rng(3)
     level, shares, power = 0.2, [], []
     for _ in range(600):
-        reference, normal, strange = rng.normal(size=500), rng.normal(size=180), rng.normal(-4, 1, size=20)
-        flags, _ = benjamini_hochberg(conformal_p_values(np.concatenate([normal, strange]), reference), level)
+        reference, normal, anomalous = rng.normal(size=500), rng.normal(size=180), rng.normal(-4, 1, size=20)
+        flags, _ = benjamini_hochberg(conformal_p_values(np.concatenate([normal, anomalous]), reference), level)
         shares.append(flags[:180].sum() / max(flags.sum(), 1))
         power.append(flags[180:].mean())
     error = np.std(shares) / np.sqrt(600)

@@ -1,4 +1,4 @@
-"""Strange rows: a score, a p-value, a flag that keeps false discoveries in check, and the cells that make them so."""
+"""Anomalous rows: a score, a p-value, a flag that keeps false discoveries in check, and the cells that make them so."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ OTHER_SCORES = ("regret", "typicality", "reconstruction")
 
 @final
 @dataclasses.dataclass(frozen=True)
-class StrangeCell:
-    """One cell of a strange row."""
+class AnomalousCell:
+    """One cell of an anomalous row."""
 
     column: str
     value: Any
-    surprise: float
+    neg_log_p_value: float
     """-log of its p-value given the rest of the row, nats: 0 is ordinary, 4.6 is one in a hundred."""
 
 
 @final
 @dataclasses.dataclass(frozen=True)
 class Detection:
-    """What is strange in a table, row by row."""
+    """What is anomalous in a table, row by row."""
 
     score: NDArray[np.float64]
-    """(n,) log p of the observed cells, nats: lower is stranger. Of several models, under their equal mixture."""
+    """(n,) log p of the observed cells, nats: lower is more anomalous. Of several models, under their equal mixture."""
     p_value: NDArray[np.float64]
     """(n,) conformal: the chance that a row like those of the reference scores so low, or lower."""
     q_value: NDArray[np.float64]
@@ -61,14 +61,14 @@ class Detection:
     level: float
     """Expected share of ordinary rows among those that are flagged, at most."""
     others: dict[str, NDArray[np.float64]]
-    """Further scores, higher is stranger: likelihood regret, typicality, reconstruction."""
-    cells: dict[int, tuple[StrangeCell, ...]]
-    """For the strangest rows, by number: the cells that fit the rest of the row least, worst first."""
+    """Further scores, higher is more anomalous: likelihood regret, typicality, reconstruction."""
+    cells: dict[int, tuple[AnomalousCell, ...]]
+    """For the most anomalous rows, by number: the cells that fit the rest of the row least, worst first."""
     n_reference: int
     """Ordinary rows that the p-values rest on."""
 
     def __repr__(self) -> str:
-        """The strangest rows and their cells."""
+        """The most anomalous rows and their cells."""
         flagged = int(self.flag.sum())
         lines = [
             f"{flagged:,} of {len(self.score):,} rows flagged at a false discovery rate of {self.level:.0%} "
@@ -76,10 +76,12 @@ class Detection:
             f"{1 / (self.n_reference + 1):.2g})"
         ]
         lines.append(
-            f"{'row':>8}  {'log p(x)':>10}  {'p-value':>8}  {'q-value':>8}  strangest cells (nats of surprise)"
+            f"{'row':>8}  {'log p(x)':>10}  {'p-value':>8}  {'q-value':>8}  most anomalous cells (-log p-value, nats)"
         )
         for row in np.argsort(self.score, kind="stable")[:10]:
-            cells = ", ".join(f"{c.column}={_short(c.value)} ({c.surprise:.1f})" for c in self.cells.get(int(row), ()))
+            cells = ", ".join(
+                f"{c.column}={_short(c.value)} ({c.neg_log_p_value:.1f})" for c in self.cells.get(int(row), ())
+            )
             lines.append(
                 f"{row:>8}  {self.score[row]:>10.2f}  {self.p_value[row]:>8.4f}  {self.q_value[row]:>8.4f}  {cells}"
             )
@@ -94,7 +96,7 @@ def anomaly_scores(
     What a row is compared by must be found in the same way for every row: no row gets more work than another.
     """
     found = model.evidence(table, SCORING_SAMPLES, seed=seed, method="importance", on_progress=on_progress)
-    # A row without density in the model's precision is the strangest there is, and still has a rank.
+    # A row without density in the model's precision is the most anomalous there is, and still has a rank.
     return np.nan_to_num(np.asarray(found.log_evidence, float), nan=LOWEST, neginf=LOWEST)
 
 
@@ -122,7 +124,7 @@ def detect(
     seed: int = 0,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> Detection:
-    """Which rows of a table are strange, how surely, and because of which cells.
+    """Which rows of a table are anomalous, how surely, and because of which cells.
 
     The p-value of a row is its rank among reference rows that are ordinary and that the model was not fitted to: valid
     whatever the model is, as long as ordinary rows and reference rows are exchangeable (Vovk et al., 2005; Bates et
@@ -135,7 +137,7 @@ def detect(
         table: rows to judge.
         level: of false discoveries.
         scores: further ones of `OTHER_SCORES`.
-        explain: how many of the strangest rows get their strangest cells (all flagged ones do, up to 200).
+        explain: how many of the most anomalous rows get their most anomalous cells (all flagged ones do, up to 200).
         seed: of the noise.
         on_progress: called with (words, done, of how many).
     """
@@ -190,33 +192,33 @@ def _others(
 
 def _cells(
     models: Sequence[FittedModel], table: Table, numbers: NDArray[np.intp], seed: int
-) -> dict[int, tuple[StrangeCell, ...]]:
-    """The least fitting cells of some rows, by the rows' numbers; their surprise is the mean over the models."""
+) -> dict[int, tuple[AnomalousCell, ...]]:
+    """The least fitting cells of some rows, by the rows' numbers; their -log p-value is the mean over the models."""
     encoding = models[0].encoding
     if not len(numbers) or len(table.shape) > 1 or not models[0].readable:
         return {}
     # A column that was constant in the rows of one model has no place there.
-    found = [dict(zip(model.encoding.modelled_names, _surprise(model, table, seed).T, strict=True)) for model in models]
+    found = [dict(zip(model.encoding.modelled_names, _of_cells(model, table, seed).T, strict=True)) for model in models]
     names = encoding.modelled_names
-    surprise = np.stack([np.mean([each[name] for each in found if name in each], axis=0) for name in names], 1)
+    negative = np.stack([np.mean([each[name] for each in found if name in each], axis=0) for name in names], 1)
     codes, named = encoding.modelled(table), {}
     for i, row in enumerate(numbers):
-        worst = np.argsort(-surprise[i], kind="stable")[:CELLS_SHOWN]
+        worst = np.argsort(-negative[i], kind="stable")[:CELLS_SHOWN]
         named[int(row)] = tuple(
-            StrangeCell(names[j], encoding.value(int(j), codes[i, j]), float(surprise[i, j]))
+            AnomalousCell(names[j], encoding.value(int(j), codes[i, j]), float(negative[i, j]))
             for j in worst
-            if surprise[i, j] > 0
+            if negative[i, j] > 0
         )
     return named
 
 
-def _surprise(model: FittedModel, table: Table, seed: int) -> NDArray[np.float64]:
-    """Of every cell given the rest of its row, (n, d); -1 for a missing one."""
+def _of_cells(model: FittedModel, table: Table, seed: int) -> NDArray[np.float64]:
+    """-log p-value of every cell given the rest of its row, (n, d); -1 for a missing one."""
     rows = model.rows(table)
     observed = np.ones(rows.x.shape, bool) if rows.observed is None else rows.observed
     with precision(model.specification.dtype):
         found = conditional_cells(model.pair, rows.x, observed, key=jax.random.key(seed))
-    return np.nan_to_num(np.asarray(found.surprise, float), nan=-1.0)
+    return np.nan_to_num(np.asarray(found.neg_log_p_value, float), nan=-1.0)
 
 
 def _short(value: Any) -> str:

@@ -89,7 +89,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         usual = _of_numbers(table) if table.coded is None else {}
         vae = configured(self.model, seed if self.model is None else self.random_state, **usual)
         numbers = table.coded is None and as_member("likelihood", vae.likelihood).word != "columns"
-        # Kinds and levels are read from all rows: a level among the rows held back alone is no surprise.
+        # Kinds and levels are read from all rows: a level among the rows held back alone is nothing anomalous.
         table = table if numbers else coded(table, table.coded)
         self.vaes_, self.references_ = [], []
         for k, (fitted, held) in enumerate(self._parts(table, numbers, seed)):
@@ -127,7 +127,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         return [(np.sort(np.delete(order, np.s_[k::folds])[:size]), np.sort(order[k::folds])) for k in range(folds)]
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
-        """log p of the observed cells of every row, (n,) nats: lower is stranger."""
+        """log p of the observed cells of every row, (n,) nats: lower is more anomalous."""
         check_is_fitted(self)
         return mixture_score([vae.anomaly_scores(X) for vae in self.vaes_])
 
@@ -144,7 +144,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         return self.detect(X, explain=0).p_value
 
     def detect(self, X: Any, *, level: float = 0.1, explain: int = 20) -> Detection:
-        """P-values, flags with false discoveries held at `level`, and the cells that make rows strange."""
+        """P-values, flags with false discoveries held at `level`, and the cells that make rows anomalous."""
         check_is_fitted(self)
         answering = [vae._answering(X) for vae in self.vaes_]
         judges = [Judge(model, known) for (model, _), known in zip(answering, self.references_, strict=True)]
@@ -162,7 +162,7 @@ def _of_numbers(table: Table) -> dict[str, Any]:
     """Usual settings for a table of numbers."""
     if is_sparse_of_counts(table) or first_outside(table.dense(), "binary") is None:
         return {"likelihood": "auto"}
-    # A strange row may break correlations that are left given z, which a diagonal does not see.
+    # An anomalous row may break correlations that are left given z, which a diagonal does not see.
     usual = {"likelihood": likelihoods.Gaussian(covariance="low_rank")}
     if table.n_rows > MANY_ROWS or table.sparse:
         return usual

@@ -1,4 +1,4 @@
-"""What a fitted estimator answers beside scores: samples, fillings, strange rows, conditional distributions."""
+"""What a fitted estimator answers beside scores: samples, fillings, anomalous rows, conditional distributions."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -99,14 +99,14 @@ class AnswersMixin:
         explain: int = 20,
         random_state: Any = 0,
     ) -> Detection:
-        """Which rows of X are strange, how surely, and because of which cells.
+        """Which rows of X are anomalous, how surely, and because of which cells.
 
         Args:
             X: rows to judge.
             reference: ordinary rows that the model was not fitted to (None: the scores of those kept with the model).
             level: share of false discoveries to be expected among flagged rows, at most.
             scores: further ones: "regret", "typicality", "reconstruction".
-            explain: how many of the strangest rows get their strangest cells.
+            explain: how many of the most anomalous rows get their most anomalous cells.
             random_state: of the noise.
 
         Returns a `Detection`: `score`, `p_value`, `q_value`, `flag`, `cells`; its `repr` is a table.
@@ -139,5 +139,5 @@ class AnswersMixin:
         return condition(model, table, target, given, n_samples=int(n_samples), seed=seed_of(random_state))
 
     def anomaly_scores(self, X: Any) -> np.ndarray:
-        """log p of the observed cells of every row, (n,) nats, found in the same way for all: lower is stranger."""
+        """log p of every row's observed cells, (n,) nats, found in the same way for all: low is anomalous."""
         return anomaly_scores(*self._answering(X))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightbound.data import Encoding, Numbers, Table
-from tightbound.estimator.detection import FEWEST_REFERENCES, Judge, StrangeCell, detect
+from tightbound.estimator.detection import FEWEST_REFERENCES, AnomalousCell, Judge, detect
 from tightbound.estimator.fitted import FittedModel
 from tightbound.estimator.imputation import N_DRAWS, draws_of, quantiles, typical_points
 from tightbound.evidence import Evidence
@@ -68,22 +68,22 @@ class HiddenCells:
 
 @final
 @dataclasses.dataclass(frozen=True)
-class StrangeRow:
+class AnomalousRow:
     """A row of low log p(x), with the cells that fit the rest of it least."""
 
     position: int
     """Among the rows at hand."""
-    cells: tuple[StrangeCell, ...]
+    cells: tuple[AnomalousCell, ...]
     p_value: float = float("nan")
     """The chance of a score so low; NaN where it is not known."""
 
 
 @final
 @dataclasses.dataclass(frozen=True)
-class StrangeRows:
+class AnomalousRows:
     """The rows of the lowest log p(x), lowest first."""
 
-    rows: tuple[StrangeRow, ...]
+    rows: tuple[AnomalousRow, ...]
     n_reference: int = 0
     """Held-out rows that the p-values rest on."""
     explained: bool = True
@@ -99,7 +99,7 @@ class ColumnChecks:
     """(d,) of every column that the model knows."""
     associations: Associations | None = None
     hidden: HiddenCells | None = None
-    strange: StrangeRows | None = None
+    anomalous: AnomalousRows | None = None
     closest: ClosestRows | None = None
 
 
@@ -166,7 +166,7 @@ def reproduce(model: FittedModel, table: Table, held_out: Table | None, evidence
 def column_checks(
     model: FittedModel, table: Table, held_out: Table | None, samples: Numbers, evidence: Evidence
 ) -> ColumnChecks:
-    """Marginals, associations, imputation, strange rows and copies of a table of columns by type."""
+    """Marginals, associations, imputation, anomalous rows and copies of a table of columns by type."""
     table = model.encoding.check(table)
     described = (Marginal(*model.encoding.described(j)) for j in range(model.encoding.n_features))
     columns = tuple(each.measured(table.values[:, j], samples[:, j]) for j, each in enumerate(described))
@@ -174,7 +174,7 @@ def column_checks(
         columns,
         associations(columns, table.values, samples),
         hidden_cells(model, table, held_out),
-        strangest(model, table, evidence),
+        most_anomalous(model, table, evidence),
         closest_rows(columns, table.values, samples),
     )
 
@@ -244,11 +244,11 @@ def lowest_rows(log_evidence: Numbers, most: int) -> NDArray[np.intp]:
     return known[np.argsort(log_evidence[known], kind="stable")[:most]]
 
 
-def strangest(model: FittedModel, table: Table, evidence: Evidence) -> StrangeRows:
+def most_anomalous(model: FittedModel, table: Table, evidence: Evidence) -> AnomalousRows:
     """The rows of the lowest log p(x) with the cells that fit the rest of them least."""
     chosen = lowest_rows(evidence.log_evidence, LOWEST_ROWS)
     if not len(chosen):
-        return StrangeRows(())
+        return AnomalousRows(())
     kept = np.asarray(model.summary.reference, float)
     enough = len(kept) >= FEWEST_REFERENCES
     # Without enough rows that were held out there are no p-values: the reference only fills their place.
@@ -256,7 +256,7 @@ def strangest(model: FittedModel, table: Table, evidence: Evidence) -> StrangeRo
     explained = table.n_columns <= MOST_EXPLAINED
     found = detect([judge], table.take(chosen), explain=len(chosen) if explained else 0, seed=model.summary.seed)
     rows = tuple(
-        StrangeRow(int(position), found.cells.get(i, ()), float(found.p_value[i]) if enough else float("nan"))
+        AnomalousRow(int(position), found.cells.get(i, ()), float(found.p_value[i]) if enough else float("nan"))
         for i, position in enumerate(chosen)
     )
-    return StrangeRows(rows, len(kept) if enough else 0, explained)
+    return AnomalousRows(rows, len(kept) if enough else 0, explained)

@@ -56,7 +56,7 @@ h3 { font-size: 1rem; margin: 1.4rem 0 .5rem; }
 .columns th:first-child { overflow-wrap: break-word; max-width: 8.5rem; }
 .columns .panel { width: 47%; padding-right: .6rem; }
 .columns .panel svg { display: block; width: 100%; height: auto; min-width: 12rem; }
-.strange .cells { overflow-wrap: anywhere; }
+.anomalous .cells { overflow-wrap: anywhere; }
 .mark { white-space: nowrap; font-weight: 600; }
 .mark.problem, .flagged { color: var(--orange); }
 .mark.problem { background: var(--sand); padding: 0 .3rem; margin-left: -.3rem; }

@@ -1,4 +1,4 @@
-"""What one fitted p(x) answers: draws of missing cells, distributions of columns, strange cells, p-values of rows."""
+"""What one fitted p(x) answers: draws of missing cells, distributions of columns, anomalous cells, p-values of rows."""
 
 from tightbound.tasks.conditional_cells import ConditionalCells, conditional_cells
 from tightbound.tasks.conformal import benjamini_hochberg, conformal_p_values, cross_conformal_p_values

@@ -1,4 +1,4 @@
-"""Every observed cell given the rest of its row: which cells make a row strange."""
+"""Every observed cell given the rest of its row: which cells make a row anomalous."""
 
 import dataclasses
 from typing import Any, final
@@ -37,7 +37,7 @@ class ConditionalCells:
     log_prob: NDArray[Any]
     """(n, m) log p(x_j | x_observed without j): nats, a log density per unit of a continuous column, else of a
     probability. Columns of different units or kinds are not comparable by it."""
-    surprise: NDArray[Any]
+    neg_log_p_value: NDArray[Any]
     """(n, m) -log of a conditional p-value, nats, comparable between columns: 0 is ordinary, 4.6 is one in a hundred.
 
     With an order: 2 min(P(X <= x_j), P(X >= x_j)), at most 1. Yes/no and nominal: P(p(X) <= p(x_j)), the probability of
@@ -54,7 +54,7 @@ def conditional_cells(
     key: PRNGKeyArray,
     on_progress: Progress | None = None,
 ) -> ConditionalCells:
-    """Log probability and surprise of every observed cell given the rest of its row.
+    """Log probability and -log p-value of every observed cell given the rest of its row.
 
     For each column j the row is inferred again without it, z_s ~ q(z | x_observed without j), and
     log p(x_j | rest) = log sum_s w_s p(x_j | z_s) with normalised weights: m times the work of a score.
@@ -68,9 +68,9 @@ def conditional_cells(
         return _cells(pair, RowBatch(*arrays), below, levels, int(n_samples), at_once, float(defensive), key=key)
 
     arrays = (before(rows[0]), *rows)
-    log_p, surprise = by_chunks(cells, *arrays, rows_at_once=rows_at_once, on_progress=on_progress)
+    log_p, negative = by_chunks(cells, *arrays, rows_at_once=rows_at_once, on_progress=on_progress)
     own = observed & shape_of(pair.p).modelled
-    return ConditionalCells(np.where(own, log_p, np.nan), np.where(own, surprise, np.nan))
+    return ConditionalCells(np.where(own, log_p, np.nan), np.where(own, negative, np.nan))
 
 
 @compiled
@@ -109,5 +109,5 @@ def _cells(
         p = jnp.where(has_order[j], two_sided, unlikely)
         return log_p, -jnp.log(jnp.clip(p, np.finfo(p.dtype).eps, 1))
 
-    log_p, surprise = jax.lax.map(of_column, jnp.arange(batch.x.shape[1]))
-    return log_p.T, surprise.T
+    log_p, negative = jax.lax.map(of_column, jnp.arange(batch.x.shape[1]))
+    return log_p.T, negative.T

@@ -1,4 +1,4 @@
-"""Scores of a row beside log p(x). Of all of them a higher value is stranger."""
+"""Scores of a row beside log p(x). Of all of them a higher value is more anomalous."""
 
 from collections.abc import Callable
 from typing import Any
@@ -59,7 +59,7 @@ def reconstruction(
 
 
 def typicality(log_prob: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
-    """|log p(x) - mean log p of reference rows|, (n,), nats: strange is what is too likely, too.
+    """|log p(x) - mean log p of reference rows|, (n,), nats: anomalous is what is too likely, too.
 
     Compare rows with the same observed cells. Raises `ValueError` for no reference.
     Source: Nalisnick, Matsukawa, Teh and Lakshminarayanan (2019), equation 4 for one row.

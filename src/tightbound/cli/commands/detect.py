@@ -20,7 +20,9 @@ def detect(
     reading: ReadOptions,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", help="Where to write every row's score, p-value, flag and strangest cells."),
+        typer.Option(
+            "--output", "-o", help="Where to write every row's score, p-value, flag and most anomalous cells."
+        ),
     ] = None,
     reference: Annotated[
         str | None,
@@ -36,7 +38,7 @@ def detect(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find the strange rows of DATA, with p-values, and the cells that make them strange."""
+    """Find the anomalous rows of DATA, with p-values, and the cells that make them anomalous."""
     from tightbound.data import check_place, write_table
     from tightbound.estimator.detection import Judge, anomaly_scores, detect
     from tightbound.estimator.progress import WorkProgress
@@ -67,7 +69,7 @@ def _columns(found: "Detection") -> dict[str, Any]:
 
     rows = range(len(found.score))
     cells = [
-        "; ".join(f"{cell.column}={cell.value} ({cell.surprise:.1f})" for cell in found.cells.get(row, ()))
+        "; ".join(f"{cell.column}={cell.value} ({cell.neg_log_p_value:.1f})" for cell in found.cells.get(row, ()))
         for row in rows
     ]
     return {
@@ -76,7 +78,7 @@ def _columns(found: "Detection") -> dict[str, Any]:
         "p_value": found.p_value,
         "q_value": found.q_value,
         "flag": found.flag,
-        "strangest_cells": np.array(cells, dtype=str),
+        "anomalous_cells": np.array(cells, dtype=str),
     }
 
 
@@ -86,7 +88,7 @@ def _as_json(found: "Detection") -> dict[str, Any]:
         "flagged": int(found.flag.sum()),
         "level": found.level,
         "reference_rows": found.n_reference,
-        "strangest": [
+        "anomalies": [
             {
                 "row": int(row),
                 "log_evidence": float(found.score[row]),
@@ -94,7 +96,7 @@ def _as_json(found: "Detection") -> dict[str, Any]:
                 "q_value": float(found.q_value[row]),
                 "flag": bool(found.flag[row]),
                 "cells": [
-                    {"column": cell.column, "value": cell.value, "surprise": cell.surprise}
+                    {"column": cell.column, "value": cell.value, "neg_log_p_value": cell.neg_log_p_value}
                     for cell in found.cells.get(int(row), ())
                 ],
             }

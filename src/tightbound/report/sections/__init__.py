@@ -6,6 +6,7 @@ from tightbound.estimator.evaluation import Evaluation
 from tightbound.evidence import Comparison
 from tightbound.report.section import Section
 from tightbound.report.sections import (
+    anomalies,
     associations,
     bracket,
     calibration,
@@ -27,7 +28,6 @@ from tightbound.report.sections import (
     samples,
     settings,
     simple_models,
-    strangest,
 )
 
 OF_EVALUATION: tuple[Section[Evaluation, Any], ...] = (
@@ -50,7 +50,7 @@ OF_EVALUATION: tuple[Section[Evaluation, Any], ...] = (
     calibration.SECTION,
     simple_models.SECTION,
     lowest.SECTION,
-    strangest.SECTION,
+    anomalies.SECTION,
     settings.SECTION,
 )
 OF_COMPARISON: tuple[Section[Comparison, Any], ...] = comparison.SECTIONS

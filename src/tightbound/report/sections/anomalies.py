@@ -4,34 +4,36 @@ from typing import Any
 
 import numpy as np
 
-from tightbound.estimator.detection import StrangeCell
+from tightbound.estimator.detection import AnomalousCell
 from tightbound.estimator.evaluation import Evaluation
 from tightbound.estimator.formatting import nats, plural
-from tightbound.estimator.reproduction import ColumnChecks, StrangeRow, StrangeRows
+from tightbound.estimator.reproduction import AnomalousRow, AnomalousRows, ColumnChecks
 from tightbound.report.markup import Markup, cell, element, heading, paragraph, table, text
 from tightbound.report.section import Section
 from tightbound.report.sections.columns import value_of
 from tightbound.report.style import label_text
 
-STRANGE = 2.3
-"""Nats of surprise from which a cell is named: one in ten."""
+ANOMALOUS = 2.3
+"""-log of the p-value, nats, from which a cell is named: one in ten."""
 
 
-def body(found: Evaluation, columns: ColumnChecks, strange: StrangeRows) -> Markup:
+def body(found: Evaluation, columns: ColumnChecks, anomalous: AnomalousRows) -> Markup:
     """Show the rows of the lowest log p(x)."""
-    if not strange.rows:
+    if not anomalous.rows:
         return paragraph("No row has a known log p(x).")
-    valued = not all(np.isnan(row.p_value) for row in strange.rows)
+    valued = not all(np.isnan(row.p_value) for row in anomalous.rows)
     head = [heading("Row", number=True), heading("log\u00a0p(x), nats", number=True)]
     head += [heading("p-value", number=True)] if valued else []
-    head += [heading("Strangest cells, and the chance of such a cell given the rest")] if strange.explained else []
+    head += (
+        [heading("Most anomalous cells, and the chance of such a cell given the rest")] if anomalous.explained else []
+    )
     kinds = {column.name: "" if column.levels else column.kind for column in columns.marginals}
-    rows = [_cells(found, row, kinds, valued)[: len(head)] for row in strange.rows]
-    return table(head, rows, caption(strange), class_="small strange")
+    rows = [_cells(found, row, kinds, valued)[: len(head)] for row in anomalous.rows]
+    return table(head, rows, caption(anomalous), class_="small anomalous")
 
 
-def _cells(found: Evaluation, row: StrangeRow, kinds: dict[str, str], valued: bool) -> list[Markup]:
-    parts = [_strange_cell(each, kinds[each.column]) for each in row.cells if each.surprise > STRANGE]
+def _cells(found: Evaluation, row: AnomalousRow, kinds: dict[str, str], valued: bool) -> list[Markup]:
+    parts = [_anomalous_cell(each, kinds[each.column]) for each in row.cells if each.neg_log_p_value > ANOMALOUS]
     p_value = [cell("–" if np.isnan(row.p_value) else f"{row.p_value:.2g}", number=True)] if valued else []
     return [
         element("th", text(found.row_numbers[row.position]), scope="row", class_="number"),
@@ -41,10 +43,10 @@ def _cells(found: Evaluation, row: StrangeRow, kinds: dict[str, str], valued: bo
     ]
 
 
-def _strange_cell(strange: StrangeCell, kind: str) -> Markup:
-    named = f"{label_text(strange.column, 30)} = {label_text(_written(strange.value, kind), 40)}"
+def _anomalous_cell(anomalous: AnomalousCell, kind: str) -> Markup:
+    named = f"{label_text(anomalous.column, 30)} = {label_text(_written(anomalous.value, kind), 40)}"
     return Markup(
-        element("strong", text(named)) + element("span", text(f" {chance(strange.surprise)}"), class_="error")
+        element("strong", text(named)) + element("span", text(f" {chance(anomalous.neg_log_p_value)}"), class_="error")
     )
 
 
@@ -53,35 +55,34 @@ def _written(value: Any, kind: str) -> str:
     return value_of(float(value), kind) if kind and not isinstance(value, str) else str(value)
 
 
-def chance(surprise: float) -> str:
-    """Return the p-value behind a surprise of so many nats, as odds where it is small."""
-    p = float(np.exp(-surprise))
+def chance(negative: float) -> str:
+    """Return the p-value whose -log is so many nats, as odds where it is small."""
+    p = float(np.exp(-negative))
     return f"{p:.0%}" if p >= 0.1 else f"1 in {1 / p:,.0f}" if 1 / p < 1e6 else "less than 1 in a million"
 
 
-def caption(strange: StrangeRows) -> str:
-    """Say how to read the table of strange rows."""
+def caption(anomalous: AnomalousRows) -> str:
+    """Say how to read the table of anomalous rows."""
     said = "Lowest log p(x) first; row numbers count from 0."
     said += (
         " Beside each row the cells that fit the rest of it least, with the chance under the model of a cell that is "
-        "as far out or further, given the rest, where it is below one in ten: a cell is strange by what stands beside "
-        "it, not by its value alone. In a row without such cells "
-        "all of them are a little odd."
-        if strange.explained
+        "as far out or further, given the rest, where it is below one in ten: a cell is anomalous by what stands "
+        "beside it, not by its value alone. In a row without such cells all of them are a little odd."
+        if anomalous.explained
         else " Their cells were not looked at, one by one, in a table of so many columns."
     )
-    if strange.n_reference:
+    if anomalous.n_reference:
         said += (
-            f" p-value: the share of {plural(strange.n_reference, 'row')} held out of the fit that score as low or "
+            f" p-value: the share of {plural(anomalous.n_reference, 'row')} held out of the fit that score as low or "
             "lower (conformal; small by chance for some rows of a long table, and a guide only for rows that the fit "
             "has seen)."
         )
     return said
 
 
-def _find(found: Evaluation) -> tuple[Evaluation, ColumnChecks, StrangeRows] | None:
+def _find(found: Evaluation) -> tuple[Evaluation, ColumnChecks, AnomalousRows] | None:
     columns = found.columns
-    return None if columns is None or columns.strange is None else (found, columns, columns.strange)
+    return None if columns is None or columns.anomalous is None else (found, columns, columns.anomalous)
 
 
-SECTION = Section("strangest", "Strangest rows and cells", _find, lambda parts: body(*parts))
+SECTION = Section("anomalies", "Most anomalous rows and cells", _find, lambda parts: body(*parts))
