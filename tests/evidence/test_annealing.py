@@ -205,6 +205,21 @@ def test_each_step_of_a_move_costs_one_gradient() -> None:
     assert len(outer) == 2  # the two kinetic energies
 
 
+def test_the_chains_that_count_set_no_step_size() -> None:
+    """Moved elsewhere they change nothing of it; the adaptation chains do. Else the weights would be biased."""
+
+    def step_after(n_elsewhere: int, *, from_the_end: bool) -> float:
+        one = chains(MODEL.q(stretch=4.0), 4)
+        at = np.zeros((4 + N_ADAPTATION_CHAINS, 2))
+        at[-n_elsewhere if from_the_end else 0 :][: n_elsewhere or 0] = 4.0
+        one._start = jnp.asarray(at)[None]
+        return float(one.forward(LINEAR).step_size[0, -1])
+
+    with_none = step_after(0, from_the_end=False)
+    assert step_after(4, from_the_end=False) == with_none
+    assert step_after(N_ADAPTATION_CHAINS, from_the_end=True) != with_none
+
+
 # The weights
 
 

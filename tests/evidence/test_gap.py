@@ -131,6 +131,16 @@ def planted(approximation: float, amortisation: float, *, n: int = 50, spread: f
     return Gap(evidence, log_p - near, one, log_p - near - network, one)
 
 
+def test_a_change_of_units_moves_log_p_and_both_bounds_and_no_part() -> None:
+    gap, by = planted(2.0, 1.0), np.linspace(-3, 5, 50)
+    shifted = gap.shifted(by)
+    check_sum(shifted)
+    np.testing.assert_allclose(shifted.elbo - gap.elbo, by, atol=1e-12)
+    np.testing.assert_allclose(shifted.evidence.log_evidence - gap.evidence.log_evidence, by, atol=1e-12)
+    np.testing.assert_allclose(shifted.approximation, gap.approximation, atol=1e-12)
+    np.testing.assert_allclose(shifted.amortisation, gap.amortisation, atol=1e-12)
+
+
 NETWORK, FAMILY, OVERFITTED, FINE = (
     "Amortisation costs",
     "The family (diagonal) costs",

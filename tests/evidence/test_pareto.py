@@ -20,6 +20,14 @@ def test_khat_recovers_the_shape_of_a_pareto_tail(k: float) -> None:
     assert abs(khat.mean() - shrunk) < 5 * khat.std(ddof=1) / np.sqrt(40) + 0.02
 
 
+def test_a_short_tail_is_shrunk_towards_one_half() -> None:
+    """Of 20 exceedances at the quantiles of their distribution, by the weight of ten observations."""
+    m, k = 20, 1.5
+    levels = (np.arange(m) + 0.5) / m
+    tail = np.log(np.concatenate([[1e-9], stats.genpareto(k).ppf(levels)]))[None]
+    assert abs(pareto_khat(tail)[0] - (k * m + 5) / (m + 10)) < 0.15
+
+
 def test_khat_ignores_order_and_scale_of_the_weights() -> None:
     log_w = np.random.default_rng(1).normal(size=(3, 60)) * 2
     khat = pareto_khat(log_w)
