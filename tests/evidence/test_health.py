@@ -154,6 +154,10 @@ def test_a_classifier_sees_shifts_and_widths() -> None:
     assert shifted.auc == pytest.approx(0.76, abs=5 * shifted.standard_error)  # Phi(1 / sqrt 2)
     assert separation(a, 2 * rng.normal(size=(500, 2)), rng=rng).auc > 0.65
     assert abs(separation(a, rng.normal(size=(500, 2)), rng=rng).auc - 0.5) < 5 * shifted.standard_error
+    # Of 500 and 500 scores that say nothing.
+    ranks = np.array([rng.permutation(1000)[:500].sum() for _ in range(1000)])
+    aucs = (ranks - 500 * 499 / 2) / 500**2
+    assert 0.9 < np.std(aucs) / shifted.standard_error < 1.1
 
 
 def test_one_copy_in_ten_is_found_and_natural_duplicates_are_not() -> None:

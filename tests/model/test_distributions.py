@@ -96,6 +96,17 @@ def test_every_mask_gives_the_marginal(case: Case) -> None:
         assert found == pytest.approx(case.reference(x, observed), rel=1e-10, abs=1e-12), observed
 
 
+@pytest.mark.parametrize("case", CASES[1:], ids=lambda c: c.name)
+def test_given_some_cells_the_others_have_the_density_that_is_left(case: Case) -> None:
+    """log p(x_missing | x_observed) = log p(x) - log p(x_observed), for every mask."""
+    x = datum(case)
+    everything = case.reference(x, np.ones(DIM, bool))
+    given = jax.jit(lambda x, observed: case.distribution.given(x, observed).log_prob(x, ~observed))
+    for observed in MASKS:
+        expected = everything - case.reference(x, observed)
+        assert float(given(jnp.array(x), jnp.array(observed))) == pytest.approx(expected, rel=1e-8, abs=1e-8), observed
+
+
 @each_case
 def test_gradient_ignores_missing_cells(case: Case) -> None:
     observed = jnp.array([True, False, True, False])

@@ -54,6 +54,15 @@ PATTERNS = [np.array(s) for s in itertools.product([True, False], repeat=2)]
 ROW = np.array([0.7, 0.2])
 
 
+@pytest.mark.parametrize("factor", [0.0, 0.5, 3.0])
+def test_a_scaled_mechanism_has_scaled_log_odds(factor: float) -> None:
+    """Intercept and slopes alike: 0 makes missingness random, with even chances."""
+    for mechanism in MECHANISMS.values():
+        scaled = mechanism.scaled(factor).log_odds(jnp.array(ROW))
+        np.testing.assert_allclose(scaled, factor * mechanism.log_odds(jnp.array(ROW)), atol=1e-12)
+        assert np.abs(mechanism.log_odds(jnp.array(ROW))).min() > 0.05
+
+
 def linear_network() -> MLP:
     network = MLP(1, 2, (), key=jax.random.key(0))
     last = (jnp.array(LOADINGS[None]), jnp.array(MEAN))
