@@ -62,11 +62,11 @@ MUTATIONS = (
         "m2",
         "evidence/test_calibrated_errors.py",
     ),
-    Mutation("evidence/pareto.py", "(k * m + 10 * 0.5) / (m + 10)", "k", "evidence/test_pareto.py"),
+    Mutation("evidence/result.py", "(k * m + 10 * 0.5) / (m + 10)", "k", "evidence/test_pareto.py"),
     Mutation(
-        "evidence/pareto.py", "np.minimum(1 - 1 / np.log10", "np.minimum(1 + 1 / np.log10", "evidence/test_pareto.py"
+        "evidence/result.py", "np.minimum(1 - 1 / np.log10", "np.minimum(1 + 1 / np.log10", "evidence/test_pareto.py"
     ),
-    Mutation("evidence/pareto.py", "min(0.2 * n_samples", "max(0.2 * n_samples", "evidence/test_pareto.py"),
+    Mutation("evidence/result.py", "min(0.2 * n_samples", "max(0.2 * n_samples", "evidence/test_pareto.py"),
     Mutation(
         "evidence/result.py",
         "CAREFUL_KHAT - CAREFUL_SLOPE",
@@ -90,7 +90,7 @@ MUTATIONS = (
         "evidence/exact.py", "values = jnp.where(counted, ", "values = jnp.where(True, ", "evidence/test_exact.py"
     ),
     Mutation(
-        "evidence/quadrature.py", "weight = 2 / (n * (n - 1)", "weight = 2 / (n * n", "evidence/test_quadrature.py"
+        "evidence/exact.py", "weight = 2 / (n * (n - 1)", "weight = 2 / (n * n", "evidence/test_quadrature.py"
     ),
     Mutation(
         "learn/inference/closed_form.py",
@@ -131,25 +131,25 @@ MUTATIONS = (
         "evidence/test_annealing.py evidence/test_bracket.py",
     ),
     Mutation(
-        "evidence/hmc_chains.py",
+        "evidence/hmc.py",
         "jnp.mean(acceptance[n_chains:])",
         "jnp.mean(acceptance[:n_chains])",
         "evidence/test_annealing.py evidence/test_bracket.py",
     ),
     Mutation(
-        "evidence/hmc_chains.py",
+        "evidence/hmc.py",
         "total - jnp.log(GROUP).astype(grouped.dtype)",
         "total",
         "evidence/test_calibrated_errors.py",
     ),
     Mutation(
-        "evidence/hmc_chains.py",
+        "evidence/hmc.py",
         "self._run(schedule[:-1], np.diff(schedule)",
         "self._run(schedule[1:], np.diff(schedule)",
         "evidence/test_annealing.py",
     ),
     Mutation(
-        "evidence/hmc_chains.py",
+        "evidence/hmc.py",
         "np.diff(schedule)[::-1], _BACK",
         "np.diff(schedule), _BACK",
         "evidence/test_bracket.py",
@@ -174,7 +174,7 @@ MUTATIONS = (
         "evidence/test_decoder_check.py",
     ),
     Mutation(
-        "evidence/diagnostics/twosample.py",
+        "evidence/diagnostics/samples.py",
         "(len(rows) + 1) / (12 * len(a) * len(b))",
         "(len(rows) + 1) / (3 * len(a) * len(b))",
         "evidence/test_health.py",

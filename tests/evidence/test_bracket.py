@@ -10,9 +10,9 @@ from walks import KEY, MODEL, Square, apart, gaussian, nonlinear, overflowing, o
 from tightbound.evidence import approximate_bracket, bidirectional
 from tightbound.evidence import bracket as bracket_module
 from tightbound.evidence.bracket import CONVERGED_BELOW, Bracket, _split_rhat
-from tightbound.evidence.hmc_chains import AT_ONCE, N_ADAPTATION_CHAINS, RowChains, _at, _picked
+from tightbound.evidence.hmc import AT_ONCE, N_ADAPTATION_CHAINS, RowChains, _at, _picked
 from tightbound.evidence.rows import posteriors_of
-from tightbound.evidence.simulation import simulate
+from tightbound.evidence.rows import simulate
 from tightbound.learn import AbstractInference
 from tightbound.model import GenerativeModel
 from tightbound.model.streams import Stream

@@ -9,7 +9,7 @@ import pytest
 
 from tightbound.evidence import Evidence, Method, nothing_observed
 from tightbound.evidence.comparison import Comparison, Significance, compare
-from tightbound.evidence.measure import Measure
+from tightbound.evidence.result import Measure
 
 RNG = np.random.default_rng(3)
 N = 400

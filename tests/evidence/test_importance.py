@@ -12,8 +12,8 @@ from scipy import integrate
 from scipy.special import logsumexp
 
 from tightbound.evidence import Reliability, importance_evidence
-from tightbound.evidence.importance import _moments
-from tightbound.evidence.pareto import tail_length
+from tightbound.evidence.weights import _moments
+from tightbound.evidence.result import tail_length
 from tightbound.evidence.rows import posteriors_of
 from tightbound.learn import make_inference
 from tightbound.model import Specification, Start, build

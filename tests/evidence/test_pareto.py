@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from tightbound.evidence import khat_threshold, pareto_khat
-from tightbound.evidence.pareto import tail_length
+from tightbound.evidence.result import tail_length
 
 
 @pytest.mark.parametrize("k", [0.1, 0.5, 0.9, 1.5])

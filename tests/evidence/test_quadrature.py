@@ -12,9 +12,10 @@ from linear_gaussian import GivenPosterior, LinearGaussian
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from tightbound.evidence import Method, exact_evidence, quadrature
+from tightbound.evidence import Method, exact_evidence
+from tightbound.evidence import exact
 from tightbound.evidence.exact import exact_method
-from tightbound.evidence.quadrature import quadrature as integrals
+from tightbound.evidence.exact import quadrature as integrals
 from tightbound.model import (
     BernoulliHead,
     Decoder,
@@ -202,10 +203,10 @@ def test_effort_that_is_cut_short_is_an_error_that_is_owned_up_to(monkeypatch: p
     p, x = gaussian(squares, 2, 2, 0.003), np.array([1.0, 0.49])
     q = q_at([-4.0, 4.0], 0.05, 2)
     whole = exact_evidence(p, q, x[None], key=KEY)
-    monkeypatch.setattr(quadrature, "MOST_POINTS", 20_000)
+    monkeypatch.setattr(exact, "MOST_POINTS", 20_000)
     limited = exact_evidence(p, q, x[None], key=KEY)
     monkeypatch.undo()
-    monkeypatch.setattr(quadrature, "_MOST_HALVINGS", 2)
+    monkeypatch.setattr(exact, "_MOST_HALVINGS", 2)
     shallow = exact_evidence(p, q, x[None], key=KEY)
     for cut in (limited, shallow):
         assert cut.work[0] < whole.work[0]
@@ -225,14 +226,14 @@ def test_a_row_has_the_value_that_it_has_alone() -> None:
 
 def test_work_is_the_number_of_points(monkeypatch: pytest.MonkeyPatch) -> None:
     cells: list[int] = []
-    one_level = quadrature._integrated
+    one_level = exact._integrated
 
     def counted(*args: Any) -> Any:
         found = one_level(*args)
         cells.append(len(found.row))
         return found
 
-    monkeypatch.setattr(quadrature, "_integrated", counted)
+    monkeypatch.setattr(exact, "_integrated", counted)
     p = gaussian(square, 1, 1, 0.5)
     assert exact_method(p) is Method.QUADRATURE
     x = np.array([[0.3], [2.0]])

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from report_results import TRAIN, VALIDATION, evidence_of, history, training
 
 from tightbound.estimator.formatting import with_error
-from tightbound.evidence.diagnostics.associations import correlation
+from tightbound.evidence.diagnostics.marginals import correlation
 from tightbound.evidence.rows import spread_out
 from tightbound.report.choose import telling_columns, view_limits
 from tightbound.report.images import as_pictures, intensity_range, mosaic

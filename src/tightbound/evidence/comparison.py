@@ -9,7 +9,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tightbound.evidence.measure import check_same
+from tightbound.evidence.result import check_same
 from tightbound.evidence.result import Evidence, Mean
 
 Numbers = NDArray[np.float64]

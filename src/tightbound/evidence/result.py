@@ -1,16 +1,136 @@
-"""What is known of log p(x): per row, with error, reliability and method, and over all rows."""
+"""What is known of log p(x): estimates with errors, how far to trust them, and what they are a density of."""
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+import dataclasses
+from collections.abc import Mapping
+from typing import final
 import dataclasses
 import enum
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, final
-
 import numpy as np
 from numpy.typing import NDArray
 
-from tightbound.evidence.measure import Measure
-from tightbound.evidence.pareto import khat_threshold
+
+Floats = NDArray[np.floating]
+
+
+def tail_length(n_samples: int) -> int:
+    """How many of the largest weights make the tail: min(S / 5, 3 sqrt(S)).
+
+    Source: Vehtari, Simpson, Gelman, Yao and Gabry (2024), section 2.
+    """
+    return int(np.ceil(min(0.2 * n_samples, 3 * np.sqrt(n_samples))))
+
+
+def khat_threshold(n_samples: ArrayLike | int) -> Floats:
+    """The k-hat above which an estimate from S samples is not to be trusted: min(1 - 1 / log10 S, 0.7).
+
+    Source: Vehtari et al. (2024), section 3.2.4.
+    """
+    few = np.asarray(n_samples) <= 10
+    return np.where(few, 0.0, np.minimum(1 - 1 / np.log10(np.where(few, 11, n_samples)), 0.7))
+
+
+def pareto_khat(tail_log_weights: Floats) -> Floats:
+    """Shape k of a generalised Pareto distribution fitted to the largest log weights of each row.
+
+    Args:
+        tail_log_weights: (n, M + 1) log weights; the M + 1 largest of each row in any order. The smallest of them is
+            the threshold that the M others exceed.
+
+    Returns k-hat, (n,): NaN where fewer than 5 exceedances can be had, -inf where all of the tail is one value
+    (weights without any spread: q is exact). The fit is the profile-likelihood average of Zhang and Stephens (2009),
+    shrunk towards 0.5 with the weight of ten observations as in Vehtari et al. (2024), appendix G.
+    """
+    ordered = np.sort(np.asarray(tail_log_weights, np.float64), axis=1)
+    m = ordered.shape[1] - 1
+    if m < 5:
+        return np.full(len(ordered), np.nan)
+    # Only ratios matter: the largest weight becomes 1.
+    weights = np.exp(ordered - ordered[:, -1:])
+    exceedances = weights[:, 1:] - weights[:, :1]
+    # A spread at the level of rounding is none: the tail of an exact q.
+    flat = ~(exceedances[:, -1] > 1e-6)
+    exceedances[flat] = np.arange(1, m + 1) / m
+    k = _fit_generalised_pareto(np.maximum(exceedances, 1e-300))
+    return np.where(flat, -np.inf, (k * m + 10 * 0.5) / (m + 10))
+
+
+def _fit_generalised_pareto(x: Floats) -> Floats:
+    # Symbols of Zhang and Stephens (2009): theta_j on a grid, k = mean log(1 - theta x), profile log-likelihood.
+    n = x.shape[1]
+    j = np.arange(1, 30 + int(np.sqrt(n)) + 1)
+    quartile = x[:, int(n / 4 + 0.5) - 1]
+    theta = 1 / x[:, -1:] + (1 - np.sqrt(len(j) / (j - 0.5))) / (3 * quartile[:, None])
+    k = np.stack([np.log1p(-theta[:, i, None] * x).mean(axis=1) for i in range(len(j))], axis=1)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        profile = n * (np.log(-theta / k) - k - 1)
+        weights = 1 / np.exp(profile[:, None, :] - profile[:, :, None]).sum(axis=2)
+    theta_hat = np.nansum(weights * theta, axis=1) / np.nansum(weights, axis=1)
+    return np.asarray(np.log1p(-theta_hat[:, None] * x).mean(axis=1))
+
+
+_NAMED = 5
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """What a model gives a density or a probability, and given what."""
+
+    columns: Mapping[str, str]
+    """Of each modelled column, what its values have: "a density", "probabilities", ..."""
+    given: tuple[str, ...] = ()
+    """The columns that log p(x given c) takes as given."""
+    missingness: tuple[str, ...] = ()
+    """The columns whose being observed or not is part of what has a probability."""
+
+    def difference(self, own: str, other: "Measure", others: str) -> str | None:
+        """What the numbers of model `own` and those of model `others`, with another measure, are of (None: the same).
+
+        The second half of a sentence: what came, and what to do.
+        """
+        if set(self.given) != set(other.given):
+            return (
+                f"{own} gives log p(x{_given(self.given)}) and {others} log p(x{_given(other.given)}); fit both with "
+                "the same conditions and exposure"
+            )
+        alone = [name for name in {**self.columns, **other.columns} if name not in self.columns.keys() & other.columns]
+        if alone:
+            has, lacks = (own, others) if alone[0] in self.columns else (others, own)
+            return f"{_listed(alone)} stands in {has} and not in {lacks}; fit both to the same columns"
+        for name, kind in self.columns.items():
+            if kind != other.columns[name]:
+                return (
+                    f"values of {name} have {kind} in {own} and {other.columns[name]} in {others}; fit both with the "
+                    "same type and family of that column"
+                )
+        hidden = sorted(set(self.missingness) ^ set(other.missingness))
+        if hidden:
+            has = own if hidden[0] in self.missingness else others
+            return f"whether {hidden[0]} is observed counts in {has} alone; fit both with the same missingness"
+        return None
+
+
+def check_same(measures: Mapping[str, Measure]) -> None:
+    """Refuse (`ValueError`) to compare models, by name, whose log p(x) are of different things."""
+    first = next(iter(measures), "")
+    for name in list(measures)[1:]:
+        found = measures[first].difference(first, measures[name], name)
+        if found is not None:
+            raise ValueError(f"Models must give log p of the same thing to be compared, but {found}.")
+
+
+def _given(names: tuple[str, ...]) -> str:
+    return f" given {_listed(list(names))}" if names else ""
+
+
+def _listed(names: list[str]) -> str:
+    return f"{', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''}"
+
 
 FEW_EFFECTIVE = 10.0
 """Below this effective sample size the delta-method standard error itself rests on a handful of weights."""

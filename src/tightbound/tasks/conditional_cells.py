@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import NDArray
 
-from tightbound.evidence.chunks import Progress, by_chunks
+from tightbound.evidence.rows import Progress, by_chunks
 from tightbound.learn import Pair
 from tightbound.model.compiling import compiled
 from tightbound.tasks.constraints import before

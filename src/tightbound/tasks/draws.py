@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from numpy.typing import NDArray
 
-from tightbound.evidence.chunks import Progress, chunks
+from tightbound.evidence.rows import Progress, chunks
 from tightbound.evidence.weights import ess_and_khat
 from tightbound.learn import Pair
 from tightbound.model import AbstractDistribution

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import ArrayLike, NDArray
 
-from tightbound.evidence.chunks import Progress, by_chunks
+from tightbound.evidence.rows import Progress, by_chunks
 from tightbound.learn import Pair, Refinement
 from tightbound.model.compiling import compiled
 from tightbound.model.streams import Stream

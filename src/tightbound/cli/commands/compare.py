@@ -31,7 +31,7 @@ def compare(
     from tightbound.estimator.description import unit_of
     from tightbound.estimator.evaluate import simple_scores
     from tightbound.estimator.progress import WorkProgress
-    from tightbound.evidence.measure import check_same
+    from tightbound.evidence.result import check_same
     from tightbound.report import render_comparison
 
     *models, data = models_and_data

@@ -11,8 +11,8 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Array, PRNGKeyArray
 from numpy.typing import NDArray
 
-from tightbound.evidence.chunks import by_chunks
-from tightbound.evidence.simulation import simulate as rows_of_model
+from tightbound.evidence.rows import by_chunks
+from tightbound.evidence.rows import simulate as rows_of_model
 from tightbound.learn import AbstractInference
 from tightbound.model import (
     AbstractDistribution,

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from tightbound.estimator.evaluation import Evaluation
 from tightbound.estimator.formatting import plural
-from tightbound.evidence.diagnostics.associations import Associations
+from tightbound.evidence.diagnostics.marginals import Associations
 from tightbound.report.choose import Array, Limits, finite
 from tightbound.report.markup import Markup, Words, picture
 from tightbound.report.section import Section

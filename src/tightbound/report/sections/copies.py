@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from tightbound.estimator.evaluation import Evaluation
 from tightbound.estimator.formatting import plural
-from tightbound.evidence.diagnostics.closest_rows import ClosestRows
+from tightbound.evidence.diagnostics.marginals import ClosestRows
 from tightbound.report.markup import Markup, Words, picture
 from tightbound.report.section import Section
 from tightbound.report.style import DATA, DATA_LIGHT, MODEL, MUTED, PERCENT, grid, new_figure, styled

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from tightbound.estimator.evaluation import Evaluation
 from tightbound.estimator.formatting import plural, short
 from tightbound.estimator.reproduction import Reproduction
-from tightbound.evidence.diagnostics.associations import correlation
+from tightbound.evidence.diagnostics.marginals import correlation
 from tightbound.evidence.rows import spread_out
 from tightbound.report.choose import (
     Array,
