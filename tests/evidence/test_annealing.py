@@ -13,8 +13,18 @@ from walks import KEY, MODEL, apart, gaussian, nonlinear, overflowing, overflowi
 
 from tightbound.evidence import Method, Reliability, annealed_evidence, importance_evidence, information_schedule
 from tightbound.evidence.annealing import equal_steps, information_length
-from tightbound.evidence.hmc import Path, leapfrog, log_density, move, path_of
-from tightbound.evidence.hmc import GROUP, N_ADAPTATION_CHAINS, RowChains, Sum, Trajectory
+from tightbound.evidence.hmc import (
+    GROUP,
+    N_ADAPTATION_CHAINS,
+    Path,
+    RowChains,
+    Sum,
+    Trajectory,
+    leapfrog,
+    log_density,
+    move,
+    path_of,
+)
 from tightbound.evidence.rows import posteriors_of
 from tightbound.learn import AbstractInference, Exact
 from tightbound.model import FullGaussian, GenerativeModel, Specification, Start, build

@@ -11,8 +11,7 @@ from tightbound.evidence import approximate_bracket, bidirectional
 from tightbound.evidence import bracket as bracket_module
 from tightbound.evidence.bracket import CONVERGED_BELOW, Bracket, _split_rhat
 from tightbound.evidence.hmc import AT_ONCE, N_ADAPTATION_CHAINS, RowChains, _at, _picked
-from tightbound.evidence.rows import posteriors_of
-from tightbound.evidence.rows import simulate
+from tightbound.evidence.rows import posteriors_of, simulate
 from tightbound.learn import AbstractInference
 from tightbound.model import GenerativeModel
 from tightbound.model.streams import Stream

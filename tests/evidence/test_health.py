@@ -13,8 +13,7 @@ from tightbound.evidence import importance_evidence
 from tightbound.evidence.diagnostics import Finding, History, Verdict, encoder_overfitting, examine
 from tightbound.evidence.diagnostics.encoder import calibration
 from tightbound.evidence.diagnostics.findings import overfitting
-from tightbound.evidence.diagnostics.samples import copies, nearest
-from tightbound.evidence.diagnostics.samples import energy_distance, separation
+from tightbound.evidence.diagnostics.samples import copies, energy_distance, nearest, separation
 from tightbound.learn import EpochRecord
 from tightbound.learn.inference.members import Exact
 from tightbound.model import MLP, Bernoulli, BernoulliHead, Decoder, GenerativeModel

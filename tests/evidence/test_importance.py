@@ -12,9 +12,9 @@ from scipy import integrate
 from scipy.special import logsumexp
 
 from tightbound.evidence import Reliability, importance_evidence
-from tightbound.evidence.weights import _moments
 from tightbound.evidence.result import tail_length
 from tightbound.evidence.rows import posteriors_of
+from tightbound.evidence.weights import _moments
 from tightbound.learn import make_inference
 from tightbound.model import Specification, Start, build
 

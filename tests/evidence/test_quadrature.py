@@ -12,8 +12,7 @@ from linear_gaussian import GivenPosterior, LinearGaussian
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from tightbound.evidence import Method, exact_evidence
-from tightbound.evidence import exact
+from tightbound.evidence import Method, exact, exact_evidence
 from tightbound.evidence.exact import exact_method
 from tightbound.evidence.exact import quadrature as integrals
 from tightbound.model import (

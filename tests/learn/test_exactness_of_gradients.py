@@ -39,8 +39,8 @@ from tightbound.learn import (
     Vimco,
     exact_posterior,
 )
-from tightbound.learn.gradients.control_variates import Average
 from tightbound.learn.gradients.pathwise import Estimate
+from tightbound.learn.gradients.score_function import Average
 from tightbound.model import (
     BernoulliHead,
     CentredInputs,

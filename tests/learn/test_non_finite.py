@@ -20,8 +20,7 @@ from small_pairs import (
 )
 
 from tightbound.learn import FitResult, Optimiser, Status
-from tightbound.learn.diagnosis import non_finite_leaves
-from tightbound.learn.loop import MAX_RETRIES, MAX_UNDONE
+from tightbound.learn.loop import MAX_RETRIES, MAX_UNDONE, non_finite_leaves
 
 Network = Callable[[jax.Array], jax.Array]
 

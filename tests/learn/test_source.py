@@ -25,8 +25,7 @@ from tightbound.learn import (
     fit,
     named_arrays,
 )
-from tightbound.learn.loop import calls_of
-from tightbound.learn.stepwise import Calls
+from tightbound.learn.loop import Calls, calls_of
 from tightbound.model import Specification, Start, build
 
 ROWS = np.random.default_rng(4).normal(size=(37, 3))

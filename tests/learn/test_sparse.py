@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tightbound import learn
-from tightbound.learn.sparse import SparseRows, sparse_rows
+from tightbound.learn.source import SparseRows, sparse_rows
 from tightbound.model import (
     MLP,
     CentredInputs,

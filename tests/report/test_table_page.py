@@ -27,9 +27,18 @@ from tightbound.estimator.reproduction import (
     HiddenCells,
     HiddenColumn,
 )
-from tightbound.evidence.diagnostics.marginals import association, associations, correlation_ratio, cramers_v
-from tightbound.evidence.diagnostics.marginals import ClosestRows, closest, closest_rows, scales
-from tightbound.evidence.diagnostics.marginals import Marginal, marginal_distance
+from tightbound.evidence.diagnostics.marginals import (
+    ClosestRows,
+    Marginal,
+    association,
+    associations,
+    closest,
+    closest_rows,
+    correlation_ratio,
+    cramers_v,
+    marginal_distance,
+    scales,
+)
 from tightbound.evidence.diagnostics.missing_cells import missing_patterns, missing_together
 from tightbound.report import render
 from tightbound.report.sections import OF_EVALUATION, missing

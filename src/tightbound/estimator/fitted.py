@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from tightbound.data import DataError, Encoding, Rows, Table
 from tightbound.estimator.settings import Settings
 from tightbound.evidence import Evidence, Latents, encode, joined, log_evidence, nothing_observed
-from tightbound.evidence.rows import by_chunks
 from tightbound.evidence.result import Measure
-from tightbound.evidence.rows import simulate
+from tightbound.evidence.rows import by_chunks, simulate
 from tightbound.learn import (
     CONVERGED,
     EpochRecord,

@@ -11,9 +11,7 @@ from tightbound.estimator.detection import FEWEST_REFERENCES, AnomalousCell, Jud
 from tightbound.estimator.fitted import FittedModel
 from tightbound.estimator.imputation import N_DRAWS, draws_of, quantiles, typical_points
 from tightbound.evidence import Evidence
-from tightbound.evidence.diagnostics.marginals import Associations, associations
-from tightbound.evidence.diagnostics.marginals import ClosestRows, closest_rows
-from tightbound.evidence.diagnostics.marginals import Marginal
+from tightbound.evidence.diagnostics.marginals import Associations, ClosestRows, Marginal, associations, closest_rows
 from tightbound.evidence.rows import spread_out
 
 N_SAMPLES = 500

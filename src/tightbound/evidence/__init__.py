@@ -7,9 +7,7 @@ from tightbound.evidence.comparison import Comparison, Difference, compare
 from tightbound.evidence.diagnostics import Finding, Health, History, Verdict, encoder_overfitting, examine
 from tightbound.evidence.exact import exact_evidence, exact_method
 from tightbound.evidence.gap import Gap, advice, decompose_gap
-from tightbound.evidence.weights import importance_evidence
 from tightbound.evidence.latents import Latents, encode
-from tightbound.evidence.result import khat_threshold, pareto_khat
 from tightbound.evidence.reference.made import MADE, MadeFit, fit_made, make_made
 from tightbound.evidence.reference.ranking import Baseline, fit_baselines
 from tightbound.evidence.result import (
@@ -20,9 +18,12 @@ from tightbound.evidence.result import (
     Method,
     Reliability,
     joined,
+    khat_threshold,
     mean_over_rows,
     nothing_observed,
+    pareto_khat,
 )
+from tightbound.evidence.weights import importance_evidence
 
 __all__ = [
     "MADE",

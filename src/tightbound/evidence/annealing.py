@@ -7,11 +7,9 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 from numpy.typing import NDArray
 
-from tightbound.evidence.rows import CHAIN_ROWS_AT_ONCE, by_chunks
 from tightbound.evidence.hmc import GROUP, N_ADAPTATION_CHAINS, N_LEAPFROG, RowChains
 from tightbound.evidence.result import Evidence, Method
-from tightbound.evidence.rows import posteriors_of, rows_of
-from tightbound.evidence.rows import simulate
+from tightbound.evidence.rows import CHAIN_ROWS_AT_ONCE, by_chunks, posteriors_of, rows_of, simulate
 from tightbound.evidence.weights import ess_and_khat, logmeanexp
 from tightbound.learn import AbstractInference, plain_prior
 from tightbound.model import GenerativeModel, n_states

@@ -17,11 +17,11 @@ from tightbound.evidence.annealing import (
     equal_steps,
     information_length,
 )
-from tightbound.evidence.rows import CHAIN_ROWS_AT_ONCE, ROWS_AT_ONCE
 from tightbound.evidence.exact import FEW_STATES, exact_evidence, exact_method
 from tightbound.evidence.hmc import FULL_UP_TO, N_ADAPTATION_CHAINS
-from tightbound.evidence.weights import importance_evidence
 from tightbound.evidence.result import CAREFUL_KHAT, CAREFUL_SLOPE, PER_ROW, Evidence, Method, Reliability
+from tightbound.evidence.rows import CHAIN_ROWS_AT_ONCE, ROWS_AT_ONCE
+from tightbound.evidence.weights import importance_evidence
 from tightbound.learn import CONVERGED, AbstractInference, PerDatum, Refinement, plain_prior
 from tightbound.model import DiagonalGaussianFamily, FullGaussianFamily, GenerativeModel, n_states
 from tightbound.model.streams import Stream

@@ -9,11 +9,9 @@ from jaxtyping import PRNGKeyArray
 from numpy.typing import NDArray
 
 from tightbound.evidence.annealing import check_continuous, check_counts, information_schedule
-from tightbound.evidence.rows import CHAIN_ROWS_AT_ONCE, by_chunks
 from tightbound.evidence.hmc import RowChains
 from tightbound.evidence.result import Mean, mean_over_rows
-from tightbound.evidence.rows import posteriors_of, rows_of
-from tightbound.evidence.rows import simulate
+from tightbound.evidence.rows import CHAIN_ROWS_AT_ONCE, by_chunks, posteriors_of, rows_of, simulate
 from tightbound.evidence.weights import logmeanexp
 from tightbound.learn import AbstractInference
 from tightbound.model import GenerativeModel

@@ -9,8 +9,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tightbound.evidence.result import check_same
-from tightbound.evidence.result import Evidence, Mean
+from tightbound.evidence.result import Evidence, Mean, check_same
 
 Numbers = NDArray[np.float64]
 

@@ -1,31 +1,23 @@
 """log p(x) where it is known but for rounding: linear Gaussians, few states, and one or two latents by quadrature."""
 
+import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from numpy.polynomial import Legendre
 from numpy.typing import NDArray
-from tightbound.evidence.rows import Chunk, chunks, joined
+
 from tightbound.evidence.result import Evidence, Method
-from tightbound.evidence.rows import Posteriors, posteriors_of, rows_of
+from tightbound.evidence.rows import Chunk, Posteriors, by_chunks, chunks, joined, posteriors_of, rows_of
 from tightbound.evidence.weights import draw
 from tightbound.learn import AbstractInference, check_linear_gaussian, exact_posterior, plain_prior
 from tightbound.model import MOST_STATES, GenerativeModel, all_states, n_states
 from tightbound.model.compiling import compiled
-import itertools
-from typing import NamedTuple
-import jax
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int
-from numpy.polynomial import Legendre
-from numpy.typing import NDArray
-from tightbound.evidence.rows import by_chunks
-from tightbound.model import GenerativeModel
-from tightbound.model.compiling import compiled
-
 
 FEW_STATES = 2**12
 """Up to so many states a sum over all of them is no dearer than sampling, and is what "auto" does."""

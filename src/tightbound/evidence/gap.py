@@ -9,8 +9,8 @@ from jaxtyping import PRNGKeyArray
 from numpy.typing import NDArray
 
 from tightbound.evidence.automatic import TOLERANCE, log_evidence
-from tightbound.evidence.weights import importance_evidence
 from tightbound.evidence.result import Evidence, Mean, mean_over_rows
+from tightbound.evidence.weights import importance_evidence
 from tightbound.learn import AbstractInference, Refinement
 from tightbound.model import GenerativeModel
 from tightbound.model.streams import Stream

@@ -1,25 +1,21 @@
 """Hamiltonian Monte Carlo over the latents of each row: one move, and runs of many, tempered or not."""
 
-from typing import NamedTuple
-import equinox as eqx
-import jax
-import jax.numpy as jnp
-from jax.scipy.stats import norm
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
-from tightbound.model import AbstractDistribution, FullGaussian, GenerativeModel, Transformed
-from tightbound.model.distributions import Latent, Mask, Scalar
 from typing import Any, NamedTuple, final
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jax.scipy.stats import norm
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from numpy.typing import NDArray
-from tightbound.evidence.rows import Posteriors
-from tightbound.model import DiagonalGaussian, FullGaussian, GenerativeModel
-from tightbound.model.compiling import compiled
-from tightbound.model.streams import Stream
 
+from tightbound.evidence.rows import Posteriors
+from tightbound.model import AbstractDistribution, DiagonalGaussian, FullGaussian, GenerativeModel, Transformed
+from tightbound.model.compiling import compiled
+from tightbound.model.distributions import Latent, Mask, Scalar
+from tightbound.model.streams import Stream
 
 SHORTEST = 0.3
 """Each move takes steps of its own, from this share of the step size to all of it."""

@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 from numpy.typing import NDArray
 
-from tightbound.evidence.rows import by_chunks
-from tightbound.evidence.rows import mask_of
+from tightbound.evidence.rows import by_chunks, mask_of
 from tightbound.learn import AbstractInference
 from tightbound.model import (
     AbstractDistribution,

@@ -1,18 +1,13 @@
 """What is known of log p(x): estimates with errors, how far to trust them, and what they are a density of."""
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-import dataclasses
-from collections.abc import Mapping
-from typing import final
 import dataclasses
 import enum
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, final
-import numpy as np
-from numpy.typing import NDArray
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.floating]
 

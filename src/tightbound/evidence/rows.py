@@ -1,19 +1,17 @@
 """Rows in chunks: how many fit in memory at once, what q is for them, and rows that a model makes."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
-import jax
-import numpy as np
-from numpy.typing import NDArray
-from tightbound.learn.devices import n_devices, on_devices
 import zlib
-from typing import Any, final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, final
+
 import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 from numpy.typing import NDArray
+
 from tightbound.learn import AbstractInference
+from tightbound.learn.source import n_devices, on_devices
 from tightbound.model import (
     AbstractDistribution,
     ColumnsHead,
@@ -24,14 +22,6 @@ from tightbound.model import (
 )
 from tightbound.model.compiling import compiled
 from tightbound.model.streams import Stream
-from typing import Any
-import jax
-import numpy as np
-from jaxtyping import Array, PRNGKeyArray
-from numpy.typing import NDArray
-from tightbound.model import GenerativeModel
-from tightbound.model.compiling import compiled
-
 
 ROWS_AT_ONCE = 256
 """Of what looks at each row once."""

@@ -1,33 +1,24 @@
 """Importance weights of draws of z, and log p(x) from them."""
 
 import math
-from typing import Any, NamedTuple
-import equinox as eqx
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
-from numpy.typing import NDArray
-from tightbound.evidence.result import pareto_khat, tail_length
-from tightbound.model import AbstractDistribution, GenerativeModel
-from tightbound.model.distributions import Latent, Mask, Vector
-from tightbound.model.generative import LogWeight
-from tightbound.model.streams import Stream
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 from numpy.typing import NDArray
-from tightbound.evidence.rows import DRAWS_AT_ONCE, by_chunks, rows_and_samples
-from tightbound.evidence.result import tail_length
-from tightbound.evidence.result import Evidence, Method
-from tightbound.evidence.rows import Posteriors, posteriors_of, rows_of
-from tightbound.learn import AbstractInference
-from tightbound.model import GenerativeModel
-from tightbound.model.compiling import compiled
 
+from tightbound.evidence.result import Evidence, Method, pareto_khat, tail_length
+from tightbound.evidence.rows import DRAWS_AT_ONCE, Posteriors, by_chunks, posteriors_of, rows_and_samples, rows_of
+from tightbound.learn import AbstractInference
+from tightbound.model import AbstractDistribution, GenerativeModel
+from tightbound.model.compiling import compiled
+from tightbound.model.distributions import Latent, Mask, Vector
+from tightbound.model.generative import LogWeight
+from tightbound.model.streams import Stream
 
 _LEAST_LOG_RATIO = -700.0
 """What is further below the largest weight counts as this much."""

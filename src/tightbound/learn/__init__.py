@@ -1,9 +1,7 @@
 """How it is learnt: objectives, gradients, inference, the compiled training loop, checkpoints."""
 
 from tightbound.learn.checkpoint import digest, from_bytes, named_arrays, packed, to_bytes, unpacked, with_arrays
-from tightbound.learn.dataset import Dataset
 from tightbound.learn.epoch import mean_bound, mutual_information
-from tightbound.learn.gradients.control_variates import LearnedBaseline, LeaveOneOut, MovingAverage, NoBaseline
 from tightbound.learn.gradients.pathwise import (
     AbstractGradient,
     DoublyReparameterised,
@@ -18,14 +16,13 @@ from tightbound.learn.gradients.score_function import (
     DisArm,
     Enumeration,
     GumbelSoftmax,
+    LearnedBaseline,
+    LeaveOneOut,
+    MovingAverage,
+    NoBaseline,
     ReweightedWakeSleep,
     ScoreFunction,
     Vimco,
-)
-from tightbound.learn.inference.closed_form import (
-    check_linear_gaussian,
-    exact_posterior,
-    plain_prior,
 )
 from tightbound.learn.inference.members import (
     CONVERGED,
@@ -35,7 +32,10 @@ from tightbound.learn.inference.members import (
     NoInference,
     PerDatum,
     SemiAmortised,
+    check_linear_gaussian,
+    exact_posterior,
     make_inference,
+    plain_prior,
 )
 from tightbound.learn.inference.refinement import Refined, Refinement
 from tightbound.learn.legality import check_pair
@@ -50,7 +50,6 @@ from tightbound.learn.objectives import (
     Renyi,
     draw,
 )
-from tightbound.learn.optimiser import Optimiser
 from tightbound.learn.regularisers import (
     AbstractRegulariser,
     Capacity,
@@ -58,10 +57,8 @@ from tightbound.learn.regularisers import (
     MaximumMeanDiscrepancy,
     TotalCorrelation,
 )
-from tightbound.learn.schedules import Schedule
-from tightbound.learn.source import AbstractSource, Stored, View, batch_shape, binarise
-from tightbound.learn.sparse import sparse_rows
-from tightbound.learn.state import FitState, Pair, TrainingConfig, initial_state, tied
+from tightbound.learn.source import AbstractSource, Dataset, Stored, View, batch_shape, binarise, sparse_rows
+from tightbound.learn.state import FitState, Optimiser, Pair, Schedule, TrainingConfig, initial_state, tied
 
 __all__ = [
     "CONVERGED",

@@ -5,12 +5,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from tightbound.learn.dataset import Dataset
 from tightbound.learn.gradients.pathwise import MaximumLikelihood, Pathwise
 from tightbound.learn.gradients.score_function import DisArm, Enumeration, GumbelSoftmax, ScoreFunction
-from tightbound.learn.inference.closed_form import plain_prior
-from tightbound.learn.inference.members import Amortised, NoInference
+from tightbound.learn.inference.members import Amortised, NoInference, plain_prior
 from tightbound.learn.regularisers import AbstractRegulariser, Capacity, FreeBits
+from tightbound.learn.source import Dataset
 from tightbound.learn.state import Pair, TrainingConfig, tied
 from tightbound.model import (
     AbstractDistribution,

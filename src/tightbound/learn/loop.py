@@ -2,21 +2,41 @@
 
 import dataclasses
 import enum
+import itertools
 import time
-from collections.abc import Callable
-from typing import Any, final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Int, PRNGKeyArray
 
-from tightbound.learn.dataset import Dataset
-from tightbound.learn.devices import everywhere
-from tightbound.learn.diagnosis import describe_non_finite
-from tightbound.learn.epoch import run_epochs
+from tightbound.learn.epoch import (
+    Batch,
+    batch_loss,
+    bounds_of,
+    ended,
+    no_records,
+    noise_of,
+    one_step,
+    run_epochs,
+    search,
+    with_frozen_parts,
+    without_frozen_parts,
+)
 from tightbound.learn.legality import check_pair
-from tightbound.learn.source import AbstractSource, batch_shape
+from tightbound.learn.source import (
+    AbstractSource,
+    Dataset,
+    Stored,
+    View,
+    batch_bounds,
+    batch_shape,
+    everywhere,
+    on_devices,
+)
 from tightbound.learn.state import (
     MOST_EPOCHS_AT_ONCE,
     FitState,
@@ -30,7 +50,133 @@ from tightbound.learn.state import (
     first_place,
     initial_state,
 )
-from tightbound.learn.stepwise import Calls, run_stepwise
+from tightbound.model.compiling import compiled
+
+
+class Calls(NamedTuple):
+    """How steps make calls of a compiled program; it changes no bit, but for the rounding of steps without a loop."""
+
+    n_steps: int
+    in_a_loop: bool = True
+
+
+def run_stepwise(
+    config: TrainingConfig,
+    static: Pair,
+    state: FitState,
+    train: AbstractSource,
+    validation: Dataset | None,
+    place: Place,
+    keys: Keys,
+    attempt: Int[Array, ""],
+    last_epoch: Int[Array, ""],
+    until: Int[Array, ""],
+    patience: Int[Array, ""],
+    *,
+    calls: Calls,
+) -> Outcome:
+    """What `run_epochs` does, with a compiled program for every few steps."""
+    n_batches, _ = batch_shape(train.n_rows, config.batch_size)
+    records, epochs = no_records(config), 0
+    while (
+        bool(place.finite)
+        and int(place.cursor) < min(int(until), n_batches)
+        and int(state.epoch) < int(last_epoch)
+        and int(state.epoch) - int(state.best_epoch) < int(patience)
+        and int(records.count) == epochs < MOST_EPOCHS_AT_ONCE
+    ):
+        first = int(place.cursor)
+        stored = train.minibatches(config.batch_size, first=first, key=jax.random.fold_in(keys.shuffle, state.epoch))
+        noise, (light, rest) = noise_of(keys, state.epoch, attempt), without_frozen_parts(state)
+        for some in _several(itertools.islice(stored, int(until) - first), calls.n_steps):
+            given = (light, place, on_devices(some), train.view, train.n_rows, calls.in_a_loop)
+            light, place = _steps(config, static, *given, key=noise)
+        state = with_frozen_parts(light, rest)
+        state, place, records = _ended(
+            config, static, state, train.some, validation, place, records, keys, attempt, train.n_rows
+        )
+        epochs += 1
+    return Outcome(state, place, records)
+
+
+def _several(batches: Iterable[Stored], n: int) -> Iterator[tuple[Stored, ...]]:
+    waiting = iter(batches)
+    while some := tuple(itertools.islice(waiting, n)):
+        yield some
+
+
+_ended = eqx.filter_jit(ended)
+
+
+@compiled
+def _steps(
+    config: TrainingConfig,
+    static: Pair,
+    state: FitState,
+    place: Place,
+    batches: tuple[Stored, ...],
+    view: View,
+    n_rows: int,
+    in_a_loop: bool,
+    *,
+    key: Array,
+) -> tuple[FitState, Place]:
+    if not in_a_loop:
+        for stored in batches:
+            state, place = one_step(config, static, state, place, stored, view, n_rows, key=key)
+        return state, place
+    # The loop that whole epochs run in, and so its bits: steps in a row would be fused with each other.
+    together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)
+    last = place.cursor + len(batches)
+
+    def step(carry: tuple[FitState, Place]) -> tuple[FitState, Place]:
+        stored = jax.tree.map(lambda leaf: leaf[carry[1].cursor - last + len(batches)], together)
+        return one_step(config, static, *carry, stored, view, n_rows, key=key)
+
+    return jax.lax.while_loop(lambda carry: (carry[1].cursor < last) & carry[1].finite, step, (state, place))
+
+
+def describe_non_finite(
+    config: TrainingConfig,
+    static: Pair,
+    state: FitState,
+    train: AbstractSource,
+    cursor: int,
+    keys: Keys,
+    attempt: int,
+) -> str:
+    """One sentence on the minibatch at `cursor`: rows with a non-finite bound, else parameters with a bad gradient."""
+    key = jax.random.fold_in(keys.shuffle, state.epoch)
+    stored = next(train.minibatches(config.batch_size, first=cursor, key=key))
+    n_batches, _ = batch_shape(train.n_rows, config.batch_size)
+    _, count = batch_bounds(train.n_rows, n_batches, jnp.asarray(cursor))
+    stored = jax.tree.map(lambda a: jnp.asarray(a)[: int(count)], stored)
+    key_rows, key_q = jax.random.split(jax.random.fold_in(noise_of(keys, state.epoch, jnp.asarray(attempt)), cursor))
+    (x, observed), numbers = train.view(stored.x, stored.observed, key=key_rows, dtype=config.dtype), stored.indices
+
+    pair = eqx.combine(state.parameters, static)
+    bounds = np.asarray(jax.jit(lambda k: bounds_of(pair, config, state.estimator, x, observed, key=k))(key_q))
+    bad_rows = np.asarray(numbers)[~np.isfinite(bounds)]
+    if bad_rows.size:
+        return (
+            f"The bound of training row {int(bad_rows[0])} (and {bad_rows.size - 1} more of {x.shape[0]} in its "
+            "minibatch) is not finite; look for extreme values there, or lower learning_rate."
+        )
+    batch = Batch(x, observed, jnp.ones(x.shape[0], x.dtype), numbers, train.n_rows)
+    found = search(pair, state.per_datum, batch, kl_weight=config.kl_weight(state.step, config.dtype), key=key_q)
+    gradient = jax.jit(
+        jax.grad(lambda a: batch_loss(a, static, config, batch, found, state.estimator, state.step, key_q)[0])
+    )(state.parameters)
+    names = non_finite_leaves(gradient)
+    where = f"the gradient of {names[0]} (and {len(names) - 1} more arrays)" if names else "a step"
+    return f"In epoch {int(state.epoch) + 1} {where} is not finite; lower learning_rate or look for extreme values."
+
+
+def non_finite_leaves(tree: object) -> list[str]:
+    """Paths of the arrays in `tree` that hold a NaN or an infinity, such as `p.decoder.network.layers[2].weight`."""
+    leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(tree, eqx.is_inexact_array))
+    return [jax.tree_util.keystr(path).lstrip(".") for path, leaf in leaves if not bool(jnp.all(jnp.isfinite(leaf)))]
+
 
 MAX_RETRIES = 8
 """How often an epoch goes on from a non-finite step, with half the step each time, before it is undone as a whole."""

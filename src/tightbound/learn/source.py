@@ -1,5 +1,6 @@
-"""Where the rows that are learnt from come from: how many, how they are seen, and the minibatches of an epoch."""
+"""Rows to learn from: how they are seen, where they lie (dense or sparse, on which devices), and their minibatches."""
 
+import functools
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any, NamedTuple, final
@@ -8,8 +9,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped, UInt8
 
+from tightbound.model.compiling import compiled
 from tightbound.model.streams import Stream
 
 
@@ -113,3 +116,183 @@ def batch_bounds(n_rows: int, n_batches: int, i: Int[Array, ""]) -> tuple[Int[Ar
     """(first row, number of rows) of batch i; the first n_rows % n_batches batches have one row more than the rest."""
     base, extra = divmod(n_rows, n_batches)
     return i * base + jnp.minimum(i, extra), base + (i < extra)
+
+
+@final
+class SparseRows(eqx.Module):
+    """A table of mostly zeros by rows (compressed sparse rows): `rows[indices]` are dense, (b, d).
+
+    Stands as the `x` of a `Dataset`. Memory: 8 bytes a cell that is not zero, and 4 a row. `sparse_rows` makes one.
+    """
+
+    values: Shaped[Array, " k"]
+    columns: Int[Array, " k"]
+    starts: Int[Array, " n"]
+    lengths: Int[Array, " n"]
+    n_columns: int = eqx.field(static=True)
+    longest: int = eqx.field(static=True)
+    """Most cells that a row has which are not zero."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, d)."""
+        return self.starts.shape[0], self.n_columns
+
+    @property
+    def dtype(self) -> Any:
+        """Of the values."""
+        return self.values.dtype
+
+    def __getitem__(self, indices: Int[Array, " b"]) -> Shaped[Array, "b d"]:
+        """These rows, dense."""
+        offsets = jnp.arange(self.longest, dtype=self.starts.dtype)[None, :]
+        inside = offsets < self.lengths[indices][:, None]
+        places = jnp.where(inside, self.starts[indices][:, None] + offsets, 0)
+        columns = jnp.where(inside, self.columns[places], self.n_columns)  # beyond the last one: dropped
+        rows = jnp.arange(indices.shape[0])[:, None]
+        dense = jnp.zeros((indices.shape[0], self.n_columns), self.dtype)
+        return dense.at[rows, columns].set(self.values[places], mode="drop")
+
+
+def sparse_rows(x: Any, dtype: str = "float32") -> SparseRows:
+    """The rows of a SciPy sparse matrix or array, of any format; cells stored twice are added up, as SciPy does.
+
+    Raises `ValueError` for what is no sparse table, or has more than 2^31 - 1 cells that are not zero.
+    Example: `Dataset(sparse_rows(scipy.sparse.csr_array(counts)))`.
+    """
+    if len(getattr(x, "shape", ())) != 2 or not callable(getattr(x, "tocsr", None)):
+        raise ValueError(
+            f"x must be a SciPy sparse table; got {type(x).__name__}; make one with scipy.sparse.csr_array(x), or use "
+            "the dense rows as they are."
+        )
+    table = x.tocsr(copy=True)
+    table.sum_duplicates()
+    if table.nnz > np.iinfo(np.int32).max:
+        raise ValueError(
+            f"x must have at most 2^31 - 1 cells that are not zero; got {table.nnz}; fit a sample of its rows."
+        )
+    lengths = np.diff(table.indptr)
+    # One that is never looked at, so that a table of zeros has something to gather from.
+    values, columns = (np.append(a, 0) if table.nnz == 0 else a for a in (table.data, table.indices))
+    return SparseRows(
+        jnp.asarray(values.astype(dtype)),
+        jnp.asarray(columns.astype(np.int32)),
+        jnp.asarray(table.indptr[:-1].astype(np.int32)),
+        jnp.asarray(lengths.astype(np.int32)),
+        n_columns=int(table.shape[1]),
+        longest=int(lengths.max(initial=0)),
+    )
+
+
+@final
+class Dataset(AbstractSource):
+    """Rows in memory.
+
+    `x` is (n, d): floats, or 8-bit intensities that are binarised anew each time they are drawn. Of `SparseRows` only
+    those of a minibatch are made dense. `observed` is (n, d), or None when every cell is. For the others see `View`.
+    """
+
+    x: Shaped[Array, "n d"] | SparseRows
+    observed: Bool[Array, "n d"] | None = None
+    hidden: float = eqx.field(static=True, default=0.0)
+    shown: tuple[int, ...] = eqx.field(static=True, default=())
+    noise: Float[Array, " d"] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, d)."""
+        return self.x.shape[0], self.x.shape[1]
+
+    @property
+    def view(self) -> View:
+        """Its last three fields."""
+        return View(self.hidden, self.shown, self.noise)
+
+    @property
+    def resident(self) -> bool:
+        """They are."""
+        return True
+
+    @property
+    def some(self) -> "Dataset":
+        """All of them."""
+        return self
+
+    def minibatches(self, batch_size: int, *, first: int = 0, key: PRNGKeyArray) -> Iterator[Stored]:
+        """Of a random order, fetched on the device."""
+        order = _order(self.n_rows, key)
+        for i in range(first, batch_shape(self.n_rows, batch_size)[0]):
+            yield _fetched(self, order, jnp.int32(i), batch_size)
+
+    def stored(self, indices: Int[Array, " b"]) -> Stored:
+        """The rows with these numbers, as they are."""
+        return Stored(self.x[indices], None if self.observed is None else self.observed[indices], indices)
+
+    def chunk(self, order: Int[Array, " m"], i: Int[Array, ""], most: int) -> Stored:
+        """Minibatch i of an order that `padded` has made: of at most so many rows.
+
+        Some have a row less than others: they are filled up, so that all have one shape.
+        """
+        n_chunks, size = batch_shape(self.n_rows, most)
+        start, _ = batch_bounds(self.n_rows, n_chunks, i)
+        return self.stored(jax.lax.dynamic_slice(order, (start,), (size,)))
+
+    def rows(
+        self, indices: Int[Array, " b"], *, key: PRNGKeyArray, dtype: str
+    ) -> tuple[Float[Array, "b d"], Bool[Array, "b d"] | None]:
+        """The rows with these numbers as floats, with their masks."""
+        stored = self.stored(indices)
+        return self.view(stored.x, stored.observed, key=key, dtype=dtype)
+
+
+def padded(order: Array) -> Array:
+    """One number more, so that the window of the last minibatch stays inside."""
+    return jnp.concatenate([order, order[:1]])
+
+
+@compiled
+def _order(n_rows: int, key: PRNGKeyArray) -> Array:
+    return padded(jax.random.permutation(key, n_rows))
+
+
+@compiled
+def _fetched(data: Dataset, order: Array, i: Array, batch_size: int) -> Stored:
+    return data.chunk(order, i, batch_size)
+
+
+@functools.cache
+def _mesh() -> Mesh | None:
+    """All local devices (None: there is one)."""
+    devices = jax.local_devices()
+    return Mesh(np.array(devices), ("rows",)) if len(devices) > 1 else None
+
+
+def n_devices() -> int:
+    """How many of them rows are shared out over."""
+    return len(jax.local_devices())
+
+
+def on_devices(tree: Any) -> Any:
+    """Arrays of rows on the device, or an even share of them on each where that comes out even."""
+    mesh = _mesh()
+    if mesh is None:
+        return jax.tree.map(jnp.asarray, tree)
+    even = all(len(leaf) % mesh.size == 0 for leaf in jax.tree.leaves(tree))
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec("rows") if even else PartitionSpec()))
+
+
+def everywhere(tree: Any) -> Any:
+    """The arrays of a tree on every device."""
+    mesh = _mesh()
+    if mesh is None:
+        return tree
+    arrays, rest = eqx.partition(tree, lambda leaf: isinstance(leaf, jax.Array))
+    return eqx.combine(jax.device_put(arrays, NamedSharding(mesh, PartitionSpec())), rest)
+
+
+def shared_out(tree: Any) -> Any:
+    """Inside a program: the same rows, each device's share on it."""
+    mesh = _mesh()
+    if mesh is None:
+        return tree
+    return jax.lax.with_sharding_constraint(tree, NamedSharding(mesh, PartitionSpec("rows")))

@@ -14,8 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 from numpy.typing import NDArray
 
-from tightbound.evidence.rows import DRAWS_AT_ONCE, MIN_ROWS_AT_ONCE, rows_and_samples
-from tightbound.evidence.rows import inner_key, row_hashes
+from tightbound.evidence.rows import DRAWS_AT_ONCE, MIN_ROWS_AT_ONCE, inner_key, row_hashes, rows_and_samples
 from tightbound.evidence.weights import draw, odd
 from tightbound.learn import Pair
 from tightbound.model import AbstractDistribution, GenerativeModel

@@ -10,10 +10,17 @@ from numpy.typing import NDArray
 
 from tightbound.evidence.diagnostics.decoder import CellFit, cell_fit, decoder_calibration
 from tightbound.evidence.diagnostics.draws import draw, has_gaussian_cells, log_aggregated, simulate
-from tightbound.evidence.diagnostics.encoder import Calibration, calibration, encoder_calibration, encoder_overfitting
-from tightbound.evidence.diagnostics.findings import Finding, Health, Verdict
-from tightbound.evidence.diagnostics.findings import History, overfitting
-from tightbound.evidence.diagnostics.encoder import Information, collapse, information, prior_match
+from tightbound.evidence.diagnostics.encoder import (
+    Calibration,
+    Information,
+    calibration,
+    collapse,
+    encoder_calibration,
+    encoder_overfitting,
+    information,
+    prior_match,
+)
+from tightbound.evidence.diagnostics.findings import Finding, Health, History, Verdict, overfitting
 from tightbound.evidence.diagnostics.samples import copies, filled, nearest, sample_likeness
 from tightbound.evidence.latents import Latents, encode
 from tightbound.learn import AbstractInference

@@ -2,19 +2,14 @@
 
 import dataclasses
 from typing import Any, final
-import numpy as np
-from numpy.typing import NDArray
-from scipy.special import ndtri
-from tightbound.evidence.diagnostics.findings import STANDARD_ERRORS, Finding, Verdict, unknown
-import dataclasses
-from typing import Any, final
-import numpy as np
-from numpy.typing import NDArray
-from scipy.special import logsumexp
-from tightbound.evidence.diagnostics.draws import MIXTURE_ROWS, Drawn
-from tightbound.evidence.diagnostics.findings import FEWEST_ROWS, Finding, Verdict, unknown
-from tightbound.evidence.latents import Latents
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp, ndtri
+
+from tightbound.evidence.diagnostics.draws import MIXTURE_ROWS, Drawn
+from tightbound.evidence.diagnostics.findings import FEWEST_ROWS, STANDARD_ERRORS, Finding, Verdict, unknown
+from tightbound.evidence.latents import Latents
 
 N_BINS = 20
 NARROW_ABOVE = 1.6

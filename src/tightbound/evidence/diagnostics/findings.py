@@ -3,16 +3,13 @@
 import dataclasses
 import enum
 import textwrap
-from typing import Any, final
-import numpy as np
-from numpy.typing import NDArray
-import dataclasses
 from collections.abc import Sequence
 from typing import Any, final
+
 import numpy as np
 from numpy.typing import NDArray
-from tightbound.learn import EpochRecord
 
+from tightbound.learn import EpochRecord
 
 STANDARD_ERRORS = 3.0
 """A verdict needs an effect above its threshold and this many standard errors from no effect (p about 0.001)."""

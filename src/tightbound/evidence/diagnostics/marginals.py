@@ -1,23 +1,14 @@
 """Columns of samples beside those of the data: one by one, in pairs, and the rows that are closest."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, final
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import ks_2samp, kstwobign
-import dataclasses
-from collections.abc import Sequence
-from typing import Any, final
-import numpy as np
-from numpy.typing import NDArray
-from tightbound.evidence.rows import spread_out
-import dataclasses
-from collections.abc import Sequence
-from typing import Any, final
-import numpy as np
-from numpy.typing import NDArray
-from tightbound.evidence.rows import spread_out
 
+from tightbound.evidence.rows import spread_out
 
 Array = NDArray[Any]
 

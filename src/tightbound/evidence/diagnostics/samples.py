@@ -2,6 +2,7 @@
 
 import dataclasses
 from typing import Any, final
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
@@ -12,12 +13,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from tightbound.evidence.diagnostics.findings import Separation
-from typing import Any
-import numpy as np
-from numpy.typing import NDArray
-from tightbound.evidence.diagnostics.findings import FEWEST_ROWS, STANDARD_ERRORS, Finding, Verdict, unknown
 
+from tightbound.evidence.diagnostics.findings import FEWEST_ROWS, STANDARD_ERRORS, Finding, Separation, Verdict, unknown
 
 N_FOLDS = 3
 MOST_COLUMNS = 64

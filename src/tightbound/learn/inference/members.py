@@ -1,25 +1,31 @@
 """Ways of inference: how the variational parameters of a row are found."""
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from typing import Any, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tightbound.learn.inference.closed_form import exact_posterior, plain_prior
 from tightbound.learn.inference.refinement import Refined, Refinement
 from tightbound.learn.objectives import frozen
 from tightbound.model import (
+    MLP,
     AbstractDistribution,
     AbstractFamily,
     DiagonalGaussianFamily,
     Encoder,
+    FixedScaleGaussianHead,
     FullGaussian,
     GenerativeModel,
+    LearnedPrior,
     Parts,
     Specification,
+    StandardGaussian,
     Tabulated,
     all_states,
     axes,
@@ -28,6 +34,52 @@ from tightbound.model import (
 )
 from tightbound.model.distributions import Mask, Scalar, Vector
 from tightbound.model.streams import Stream
+
+
+def exact_posterior(p: GenerativeModel, x: Vector, observed: Mask = None) -> FullGaussian | Tabulated:
+    """p(z | x_observed) itself.
+
+    Linear-Gaussian, x = W z + mu + noise of scales s: N(M^-1 W' S^-1 (x - mu), M^-1) with M = I + W' S^-1 W and
+    S = diag(s^2) over the observed cells (Tipping and Bishop, 1999; Rubin and Thayer, 1982). Discrete z: the normalised
+    table of p(x, z).
+    Raises `ValueError` for a model that has neither form.
+    """
+    if n_states(plain_prior(p)) is not None:
+        z = all_states(plain_prior(p))
+        return Tabulated(z, jax.vmap(lambda z: p.log_joint(x, z, observed))(z))
+    check_linear_gaussian(p)
+    network: Any = p.decoder.network
+    head: Any = p.decoder.head
+    loadings, mean = network.layers[0].weight, network.layers[0].bias
+    precision = 1 / head.scale**2
+    residual = x - mean
+    if observed is not None:
+        precision = jnp.where(observed, precision, 0)
+        residual = jnp.where(observed, residual, 0)
+    inner = jnp.eye(loadings.shape[0], dtype=loadings.dtype) + (loadings * precision[None, :]) @ loadings.T
+    tril = jnp.linalg.cholesky(inner)
+    loc = cho_solve((tril, True), loadings @ (precision * residual))
+    covariance = cho_solve((tril, True), jnp.eye(loadings.shape[0], dtype=loadings.dtype))
+    return FullGaussian(loc, jnp.linalg.cholesky(covariance))
+
+
+def check_linear_gaussian(p: GenerativeModel) -> None:
+    """Refuse a model whose posterior is not Gaussian in closed form (`ValueError`)."""
+    network, head = p.decoder.network, p.decoder.head
+    linear = isinstance(network, MLP) and len(network.layers) == 1
+    if not (linear and isinstance(head, FixedScaleGaussianHead) and isinstance(p.prior, StandardGaussian)):
+        raise ValueError(
+            "Exact inference must have a linear-Gaussian model (a linear decoder with fixed scales and a standard "
+            f"Gaussian prior) or discrete latents; got a {type(head).__name__} on a {type(network).__name__} of "
+            f"{len(network.layers) if isinstance(network, MLP) else 'unknown'} layers and a {type(p.prior).__name__}; "
+            "use amortised or per-datum inference."
+        )
+
+
+def plain_prior(p: GenerativeModel) -> AbstractDistribution:
+    """The prior as a plain distribution."""
+    return p.prior.member if isinstance(p.prior, LearnedPrior) else p.prior
+
 
 Parameters = Float[Array, " m"]
 Weight = Float[Array, ""] | float
@@ -73,7 +125,7 @@ class AbstractInference(eqx.Module):
         """Refuse (`ValueError`) a posterior of the kind of `q` that cannot be learnt this way."""
         del q
 
-    def refined(self, p: GenerativeModel, loop: Refinement) -> "AbstractInference":
+    def refined(self, p: GenerativeModel, loop: Refinement) -> AbstractInference:
         """This q, bettered for every row by an inner loop, in its own family where it has one."""
         if n_states(plain_prior(p)) is not None:
             return self

@@ -7,9 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tightbound.learn.gradients.control_variates import LeaveOneOut
 from tightbound.learn.gradients.pathwise import AbstractGradient, Problem, StickingTheLanding
-from tightbound.learn.gradients.score_function import DisArm, Enumeration, ScoreFunction
+from tightbound.learn.gradients.score_function import DisArm, Enumeration, LeaveOneOut, ScoreFunction
 from tightbound.learn.objectives import ELBO, frozen
 from tightbound.model import (
     AbstractFamily,
