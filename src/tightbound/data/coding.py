@@ -46,7 +46,7 @@ def coded(
         return _coded_counts(table, schema, unseen=unseen)
     native: Any = table.values if table.native is None else table.native
     if schema is None:
-        schema = infer_schema(native, source=table.source)
+        schema = table.found or infer_schema(native, source=table.source)
         if isinstance(native, np.ndarray) and table.names != schema.names:
             renamed = zip(schema.columns, table.names, strict=True)
             schema = replace(schema, columns=tuple(replace(column, name=name) for column, name in renamed))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import narwhals as nw
 import numpy as np
 import polars as pl
 
+from tightbound.data.cells.text import NumberFormat, distinct, number_format
 from tightbound.data.read.delimited import text_of
 from tightbound.data.table import Table
 from tightbound.data.write import check_place, write_polars
@@ -38,7 +40,7 @@ def filled_text(frame: Any, table: Table, path: str) -> pl.DataFrame:
         column = text[name]
         if name in table.names and name in filled.columns:
             missing = pl.Series(~gaps[:, table.names.index(name)])
-            column = column.zip_with(~missing, _spelled(filled[name]))
+            column = column.zip_with(~missing, _spelled(filled[name], column.filter(~missing)))
         columns.append(column.alias(name))
     return pl.DataFrame(columns)
 
@@ -50,10 +52,20 @@ def _as_polars(frame: Any, names: Sequence[str]) -> Any:
     return native.to_native() if native.implementation.is_polars() else pl.from_pandas(native.to_native())
 
 
-def _spelled(column: pl.Series) -> Any:
-    if column.dtype.is_float():
-        return pl.Series([None if x is None else f"{x:.10g}" for x in column.to_list()], dtype=pl.String)
-    return column.cast(pl.String)
+def _spelled(column: pl.Series, observed: pl.Series) -> pl.Series:
+    """Values as texts: numbers as the observed cells of their column are written."""
+    if not column.dtype.is_float():
+        return column.cast(pl.String)
+    style = number_format(distinct(observed)) or NumberFormat()
+    style = replace(style, places=None, pointed=False)
+    return pl.Series(
+        [None if x is None or x != x else style.spell(_short(x)) for x in column.to_list()], dtype=pl.String
+    )
+
+
+def _short(number: float) -> float:
+    """Ten digits, or all those before the point."""
+    return float(f"{number:.10g}") if abs(number) < 1e10 else float(round(number))
 
 
 def write_frame(

@@ -33,6 +33,8 @@ class Table:
         index: the pandas index to give back, else None.
         aside: columns that the source has beside these, when they have names.
         native: the data frame of these columns as it came, where there is one.
+        found: the schema of the columns of `native`, where reading them took finding it; None where it is still to be
+            inferred.
         coded: the schema whose codes `values` holds (levels as numbers from 0), for a mixed table; None for numbers.
     """
 
@@ -47,6 +49,7 @@ class Table:
     index: Any | None = None
     aside: Aside = NOTHING_ASIDE
     native: Any | None = None
+    found: Schema | None = None
     coded: Schema | None = None
 
     @property

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -16,6 +16,10 @@ from tightbound.data.errors import complain, shorten
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "None", "<NA>", "#N/A")
 
 
+EXACT = 2**53
+"""Whole numbers beyond this have no exact float64, and are codes rather than magnitudes."""
+
+
 def is_number(text: str) -> bool:
     """True when the text spells a number."""
     try:
@@ -26,7 +30,7 @@ def is_number(text: str) -> bool:
 
 
 def numbers_from_text(
-    texts: pl.Series, *, source: str, name: str, where: Callable[[int], str]
+    texts: pl.Series, *, source: str, name: str, where: Callable[[int], str], usual: str = "."
 ) -> tuple[np.ndarray, str]:
     """A column of text as numbers, and the dtype name that fits it.
 
@@ -37,21 +41,41 @@ def numbers_from_text(
         texts: one text a row, None for missing.
         source, name: words for the table and the column.
         where: words for a row number.
+        usual: the decimal mark to assume where the column could be read with either.
 
     Raises:
         DataError: naming the first cell that is not a number.
     """
     column = texts.str.strip_chars()
     column = column.set(column.is_in(MISSING), None)
+    found = _cast(column) if usual == "." else None
+    if found is None:
+        found = _cast(_plain_where_read(column, usual))
+    if found is not None:
+        return found
+    row = int((~most_numerals(column)).arg_max() or 0)
+    raise not_a_number(source, name, where(row), column[row])
+
+
+def _cast(column: pl.Series) -> tuple[np.ndarray, str] | None:
+    """Numbers as programs write them, or `true` and `false`, with their dtype name; None for anything else."""
     for dtype, kind in ((pl.Int64, "int64"), (pl.Float64, "float64")):
         numbers = column.cast(dtype, strict=False)
         if numbers.null_count() == column.null_count() and (kind == "float64" or column.null_count() < len(column)):
             return _with_missing(numbers, kind)
     lower = column.str.to_lowercase()
-    if lower.is_in(["true", "false"]).all():
-        return _with_missing(lower == "true", "bool")
-    row = int((numbers.is_null() & column.is_not_null()).arg_max() or 0)
-    raise not_a_number(source, name, where(row), column[row])
+    return _with_missing(lower == "true", "bool") if lower.is_in(["true", "false"]).all() else None
+
+
+def _plain_where_read(column: pl.Series, usual: str) -> pl.Series:
+    """Numerals of one format, without a unit, as programs write them; any other column as it is."""
+    style = number_format(distinct(column), usual) if column.null_count() < len(column) else None
+    return column if style is None or unit_of(style) else _plainly(column, style)
+
+
+def distinct(texts: pl.Series) -> pl.Series:
+    """The different texts, stripped and in order."""
+    return texts.drop_nulls().str.strip_chars().unique().sort()
 
 
 def _with_missing(numbers: pl.Series, kind: str) -> tuple[np.ndarray, str]:
@@ -110,28 +134,90 @@ class NumberFormat:
         return f"{sign}{self.prefix}{body}{self.suffix}"
 
 
-_BEFORE = r"(?P<sign>[-+−]?)(?P<prefix>(?:[$€£¥₹]|(?:USD|EUR|GBP|CHF|JPY)(?= ))? ?)(?P<inner>[-+−]?)"
-_AFTER = r"(?P<suffix> ?%| ?[$€£¥₹]| (?:USD|EUR|GBP|CHF|JPY))?"
+_SPACE, _APOSTROPHE = "[ \u00a0\u202f]", "['’]"
+_GROUPS = r"[1-9][0-9]{0,2}(?:%s[0-9]{3})+"
+_TEN = r"(?:[eE][-+]?[0-9]+)?"
+_NO_GROUP = r"(?:0|[0-9]{4,})\.[0-9]+|[0-9]+\.(?:[0-9]{1,2}|[0-9]{4,})"
+"""A point that can stand before no group of three digits."""
 
-# Decimal mark, thousands mark, and what may stand between sign and unit. Tried in this order; the first that reads
-# every cell is taken, so that "1,234" is a thousand unless some cell says otherwise ("1,5", "0,123").
+# Decimal mark, thousands mark, and what may stand between sign and unit. Tried in this order, those with the usual
+# decimal mark of the table first; the first that reads every cell is taken, so that "1,234" is a thousand unless some
+# cell of the column ("1,5", "0,123"), or else the rest of the table, says otherwise.
 _STYLES = (
-    (".", "", r"\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|\.\d+"),
-    (".", ",", r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"),
-    (",", "", r"\d+(?:,\d+)?"),
-    (",", ".", r"[1-9]\d{0,2}(?:\.\d{3})+(?:,\d+)?|\d+(?:,\d+)?"),
-    (",", " ", r"[1-9]\d{0,2}(?:[ \u00a0\u202f]\d{3})+(?:,\d+)?|\d+(?:,\d+)?"),
-    (".", " ", r"[1-9]\d{0,2}(?:[ \u00a0\u202f]\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"),
-    (".", "'", r"[1-9]\d{0,2}(?:['’]\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"),
+    (".", "", rf"[0-9]+(?:\.[0-9]*)?{_TEN}|\.[0-9]+{_TEN}"),
+    (".", ",", rf"{_GROUPS % ','}(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?"),
+    (",", "", rf"[0-9]+(?:,[0-9]*)?{_TEN}|,[0-9]+{_TEN}|(?:{_NO_GROUP}){_TEN}"),
+    (",", ".", rf"{_GROUPS % '[.]'}(?:,[0-9]+)?|[0-9]+(?:,[0-9]+)?"),
+    (",", " ", rf"{_GROUPS % _SPACE}(?:,[0-9]+)?|[0-9]+(?:,[0-9]+)?"),
+    (".", " ", rf"{_GROUPS % _SPACE}(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?"),
+    (".", "'", rf"{_GROUPS % _APOSTROPHE}(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?"),
 )
-_PATTERNS = {(mark, group): re.compile(f"{_BEFORE}(?P<body>{body}){_AFTER}") for mark, group, body in _STYLES}
-_DIGIT = re.compile(r"\d")
+_UNITS = r"USD|EUR|GBP|CHF|JPY"
+_BEFORE = rf"^(?P<sign>[-+]?)(?P<prefix>(?:[$€£¥₹] ?|(?:{_UNITS}) )?)(?P<inner>[-+]?)"
+_AFTER = rf"(?P<suffix>(?: ?%| ?[$€£¥₹]| (?:{_UNITS}))?)$"
+_PATTERNS = {(mark, group): f"{_BEFORE}(?P<body>{body}){_AFTER}" for mark, group, body in _STYLES}
+# Cells that only one of the two decimal marks can read.
+_SURELY = {
+    ",": r"(?:^|[^0-9.,])0?,[0-9]|[0-9]{4},[0-9]|[0-9],[0-9]{1,2}(?:[^0-9]|$)|,[0-9]{4}|\.[0-9]{3}[.,]",
+    ".": r"(?:^|[^0-9.,])0?\.[0-9]|[0-9]{4}\.[0-9]|[0-9]\.[0-9]{1,2}(?:[^0-9]|$)|\.[0-9]{4}|,[0-9]{3}[.,]",
+}
+
+
+def usual_decimal(columns: Iterable[pl.Series], semicolons: bool = False) -> str:
+    """The decimal mark of a table's numerals, "." or ",", for columns that could be read either way ("1,234").
+
+    Args:
+        columns: texts, stripped, different and not null.
+        semicolons: whether they came from a file with semicolons between fields, as are written where commas are
+            decimal marks.
+    """
+    numerals = [texts for texts in columns if texts.len() and number_format(texts) is not None]
+    sure = {mark for mark, cells in _SURELY.items() if any(bool(texts.str.contains(cells).any()) for texts in numerals)}
+    commas = any(bool(texts.str.contains(",", literal=True).any()) for texts in numerals)
+    return "," if sure == {","} or (semicolons and not sure and commas) else "."
+
+
+def western(texts: pl.Series) -> pl.Series:
+    """Texts with the digits of all scripts, full-width forms and the minus sign as their ASCII counterparts."""
+    if not bool(texts.str.contains(r"[^\x00-\x7f]").any()):
+        return texts
+    found = {mark: _western(mark) for mark in set("".join(texts.drop_nulls().unique())) if not mark.isascii()}
+    changed = {mark: plain for mark, plain in found.items() if mark != plain}
+    return texts.str.replace_many(changed) if changed else texts
+
+
+def _western(mark: str) -> str:
+    digit = unicodedata.decimal(mark, None)
+    if digit is not None:
+        return str(digit)
+    if mark == "−":
+        return "-"
+    return chr(ord(mark) - 0xFEE0) if "！" <= mark <= "～" else mark
 
 
 def is_code(texts: pl.Series) -> bool:
     """True for digits of one length of which some begin with 0: "007", "01234" are codes, and no numbers."""
     zero = texts.str.contains(r"^0\d+$")
     return bool(zero.any()) and bool(texts.str.contains(r"^\d+$").all()) and texts.str.len_chars().n_unique() == 1
+
+
+def are_codes(series: pl.Series) -> bool:
+    """True for whole numbers that float64 does not hold: digits that begin with 0, and numbers beyond 2^53."""
+    if series.dtype.is_integer():
+        return bool((series.cast(pl.Int128).abs() > EXACT).any())
+    if series.dtype != pl.String:
+        return False
+    texts = distinct(series)
+    texts = texts.filter(~texts.is_in(MISSING))
+    return texts.len() > 0 and (is_code(texts) or beyond_exact(texts))
+
+
+def beyond_exact(texts: pl.Series) -> bool:
+    """True for texts that are whole numbers all, some of them beyond 2^53."""
+    long = texts.filter(texts.str.len_chars() > 15)
+    if not long.len() or not bool(texts.str.contains(r"^[-+]?\d+$").all()):
+        return False
+    return any(abs(int(text)) > EXACT for text in long)
 
 
 def plain_numbers(texts: pl.Series) -> np.ndarray:
@@ -141,33 +227,45 @@ def plain_numbers(texts: pl.Series) -> np.ndarray:
     return np.asarray(numbers.to_numpy())
 
 
-def number_format(texts: pl.Series) -> NumberFormat | None:
-    """The one format in which every text is a number, or None; `texts` are stripped, different and not null."""
-    if is_code(texts):
+def number_format(texts: pl.Series, usual: str = ".") -> NumberFormat | None:
+    """The one format in which every text is a number, or None.
+
+    Args:
+        texts: stripped, different and not null.
+        usual: the decimal mark to assume where every text could be read with either.
+    """
+    texts = western(texts)
+    if is_code(texts) or beyond_exact(texts):
         return None
     if not np.isnan(plain_numbers(texts)).any():
+        if usual == "," and _all_groups(texts):
+            return NumberFormat(",", ".")
         return NumberFormat(places=_places(texts.to_list(), "."), pointed=bool(texts.str.contains(r"\.").all()))
-    words = texts.to_list()
-    if not all(_DIGIT.search(word) for word in words[:20]):
+    if not bool(texts.str.contains("[0-9]").all()):
         return None
-    for mark, group in _PATTERNS:
-        if found := _in_style(words, mark, group):
+    for mark, group in sorted(_PATTERNS, key=lambda style: style[0] != usual):
+        if found := _in_style(texts, mark, group):
             return found
     return None
 
 
-def _in_style(words: Sequence[str], mark: str, group: str) -> NumberFormat | None:
-    prefixes, suffixes, bodies = set(), set(), []
-    for word in words:
-        match = _PATTERNS[mark, group].fullmatch(word)
-        if match is None or (match["sign"] and match["inner"]):
-            return None
-        prefixes.add(match["prefix"] or "")
-        suffixes.add(match["suffix"] or "")
-        bodies.append(match["body"])
-    prefix, suffix = prefixes - {""}, suffixes - {""}
+def _all_groups(texts: pl.Series) -> bool:
+    """Whether every point could stand before a group of three digits."""
+    pointed = texts.filter(texts.str.contains(".", literal=True))
+    return pointed.len() > 0 and bool(pointed.str.contains(rf"^[-+]?{_GROUPS % '[.]'}$").all())
+
+
+def _in_style(texts: pl.Series, mark: str, group: str) -> NumberFormat | None:
+    pattern = _PATTERNS[mark, group]
+    if not bool(texts.str.contains(pattern).all()):
+        return None
+    parts = texts.str.extract_groups(pattern).struct.unnest()
+    if bool(((parts["sign"] != "") & (parts["inner"] != "")).any()):
+        return None
+    prefix, suffix = (set(parts[name].unique()) - {""} for name in ("prefix", "suffix"))
     if len(prefix) > 1 or len(suffix) > 1 or (prefix and suffix):
         return None  # two currencies are two scales
+    bodies = parts["body"].to_list()
     return NumberFormat(mark, group, "".join(prefix), "".join(suffix), _places(bodies, mark), _all_marked(bodies, mark))
 
 
@@ -183,17 +281,40 @@ def _places(words: Sequence[str], mark: str) -> int | None:
 
 def read_numbers(texts: pl.Series, style: NumberFormat) -> np.ndarray:
     """Texts as float64; NaN for null and for what is not spelled so."""
-    text = texts.str.strip_chars()
-    if style.prefix or style.suffix or style.thousands or style.decimal != ".":
-        text = text.str.replace_all("−", "-", literal=True)
-        for unit in (style.prefix.strip(), style.suffix.strip()):
-            text = text.str.replace(unit, "", literal=True) if unit else text
-        text = text.str.replace_all(r"[\s'’]" if style.thousands in (" ", "'") else r"\s", "")
-        if style.thousands in (",", "."):
-            text = text.str.replace_all(style.thousands, "", literal=True)
-        if style.decimal == ",":
-            text = text.str.replace(",", ".", literal=True)
-    return plain_numbers(text)
+    return plain_numbers(_plainly(texts, style))
+
+
+def numbers_like(texts: pl.Series, style: NumberFormat) -> np.ndarray:
+    """Texts as float64 in a style or, where it does not read them all, in the only one that does; NaN for the rest."""
+    numbers = read_numbers(texts, style)
+    if not (np.isnan(numbers) & texts.is_not_null().to_numpy()).any():
+        return numbers
+    one, other = (number_format(distinct(texts), usual) for usual in ".,")
+    if one is None or one != other or unit_of(one) not in ("", unit_of(style)):
+        return numbers
+    return read_numbers(texts, one)
+
+
+def most_numerals(texts: pl.Series) -> pl.Series:
+    """Which texts spell a number in the format that most are in; null where there is no text."""
+    plain = western(texts.str.strip_chars())
+    found = (plain.str.contains(pattern) for pattern in _PATTERNS.values())
+    return max(found, key=lambda spelled: int(spelled.sum() or 0))
+
+
+def _plainly(texts: pl.Series, style: NumberFormat) -> pl.Series:
+    """Numerals as programs write them; null for what is not spelled so."""
+    text = western(texts.str.strip_chars())
+    if style.plain:
+        return text
+    if pattern := _PATTERNS.get((style.decimal, style.thousands)):
+        text = text.set(~text.str.contains(pattern), None)
+    for unit in (style.prefix.strip(), style.suffix.strip()):
+        text = text.str.replace(unit, "", literal=True) if unit else text
+    text = text.str.replace_all(r"[\s'’]" if style.thousands in (" ", "'") else r"\s", "")
+    if style.thousands in (",", "."):
+        text = text.str.replace_all(style.thousands, "", literal=True)
+    return text.str.replace(",", ".", literal=True) if style.decimal == "," else text
 
 
 def unit_of(style: NumberFormat) -> str:

@@ -121,7 +121,8 @@ def _read_frame(place: str, suffix: str, choice: Choice, schema: Schema | None, 
         named=lines.named,
         schema=schema,
         unseen=unseen,
-        as_text=True,
+        text=True,
+        semicolons=lines.semicolons,
     )
 
 

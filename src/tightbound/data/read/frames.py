@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,13 +12,14 @@ import polars as pl
 
 from tightbound.data.cells.objects import is_missing
 from tightbound.data.cells.raw import RawColumn, RawTable, raw_table
-from tightbound.data.cells.text import MISSING, NumberFormat, is_number, numbers_from_text
+from tightbound.data.cells.text import MISSING, NumberFormat, are_codes, most_numerals, numbers_from_text
 from tightbound.data.coding import coded
 from tightbound.data.errors import DataError, listing, row_words
 from tightbound.data.names import NOTHING_ASIDE, Aside, Choice, default_names, require_cells
 from tightbound.data.schema import Schema
 from tightbound.data.table import Table
-from tightbound.data.types.reading import Reading, read_column
+from tightbound.data.types.numbers import is_whole
+from tightbound.data.types.reading import Reading, read_column, usual_mark
 from tightbound.data.types.registry import decide
 
 MOST_CODES = 20
@@ -36,7 +36,8 @@ def table_from_frame(
     named: bool | None = None,
     schema: Schema | None = None,
     unseen: str = "error",
-    as_text: bool = False,
+    text: bool = False,
+    semicolons: bool = False,
 ) -> Table:
     """A narwhals frame as a table: of numbers if all columns are, else coded by a schema.
 
@@ -47,7 +48,8 @@ def table_from_frame(
         where: words for a row number (a file says its line).
         named: whether the names are the user's; by default they are, unless pandas numbered the columns itself.
         schema, unseen: of a mixed table; see `as_table`.
-        as_text: whether numbers may have come as text, as in a file.
+        text: whether the cells are those of a text file, whose numbers are numbers, however it spells them.
+        semicolons: whether semicolons stood between the fields of that file.
 
     Raises:
         DataError: for columns that are not numbers, unknown names, no rows or no columns.
@@ -75,38 +77,51 @@ def table_from_frame(
         aside=aside if named else NOTHING_ASIDE,
         native=raw.native,
     )
-    columns = None if schema is not None else _all_numbers(raw, where)
-    if columns is not None:
-        return replace(table, values=_stack([values for values, _ in columns]), dtypes=tuple(d for _, d in columns))
-    if as_text and schema is None:
-        table = replace(table, native=_typed(raw))
-    return coded(table, schema, unseen=unseen)
+    if schema is not None:
+        return coded(table, schema, unseen=unseen)
+    usual = usual_mark(raw.columns, semicolons=semicolons)
+    columns = _all_numbers(raw, where, usual)
+    if text and any(each.series.dtype == pl.String for each in raw.columns):
+        native, found = _understood(raw, usual)
+        table = replace(table, native=native, found=found)
+    if columns is None:
+        return coded(table, unseen=unseen)
+    return replace(table, values=_stack([values for values, _ in columns]), dtypes=tuple(d for _, d in columns))
 
 
-def _all_numbers(raw: RawTable, where: Callable[[int], str]) -> list[tuple[np.ndarray, str]] | None:
-    """Every column as numbers, with its dtype to give back; None where some are words, categories or dates.
+def _all_numbers(raw: RawTable, where: Callable[[int], str], usual: str) -> list[tuple[np.ndarray, str]] | None:
+    """Every column as numbers, with its dtype to give back; None where some are none that float64 can hold.
 
     Words in a column that is mostly numbers are a mistake, and an error; one sentence names all such columns.
     """
     numbers, errors, mixed = [], {}, False
     for column in raw.columns:
-        if column.categories or column.series.dtype.is_temporal():
-            mixed = True
-        elif column.series.dtype != pl.String:
-            numbers.append(_numbers(column))
-        else:
-            try:
-                numbers.append(numbers_from_text(column.series, source=raw.source, name=column.name, where=where))
-            except DataError as error:
-                mixed = True
-                if _mostly_numbers(column.series):
-                    errors[column.name] = error
+        try:
+            found = _as_numbers(column, raw.source, where, usual)
+        except DataError as error:
+            found = None
+            if _mostly_numbers(column.series):
+                errors[column.name] = error
+        mixed = mixed or found is None
+        numbers += [] if found is None else [found]
     if not errors:
         return None if mixed else numbers
     first, *others = errors
     if not others:
         raise errors[first]
     raise DataError(f"{str(errors[first]).removesuffix('.')}; the same goes for {listing(others, 30)}.") from None
+
+
+def _as_numbers(
+    column: RawColumn, source: str, where: Callable[[int], str], usual: str
+) -> tuple[np.ndarray, str] | None:
+    """The column as numbers, with its dtype to give back; None for categories, dates and codes."""
+    series = column.series
+    if column.categories or series.dtype.is_temporal() or are_codes(series):
+        return None
+    if series.dtype != pl.String:
+        return _numbers(column)
+    return numbers_from_text(series, source=source, name=column.name, where=where, usual=usual)
 
 
 def _numbers(column: RawColumn) -> tuple[np.ndarray, str]:
@@ -128,33 +143,39 @@ def _mostly_numbers(texts: pl.Series) -> bool:
 
     Unless the column has few different cells, and every word is there several times: "9+" is a level, no slip.
     """
-    counts = Counter(word for word in texts.drop_nulls() if word.strip() not in MISSING)
-    words = list(counts)[:1000]
-    numbers = {word for word in words if is_number(word)}
-    if len(counts) <= MOST_CODES and all(n >= OFTEN for word, n in counts.items() if word not in numbers):
+    words = texts.drop_nulls().str.strip_chars()
+    counts = words.filter(~words.is_in(MISSING)).value_counts()
+    spelled = most_numerals(counts[texts.name])
+    if counts.height <= MOST_CODES and bool((spelled | (counts["count"] >= OFTEN)).all()):
         return False
-    return bool(words) and len(numbers) >= 0.5 * len(words)
+    return 2 * int(spelled.sum()) >= counts.height > 0
 
 
-def _typed(raw: RawTable) -> pl.DataFrame:
-    """A frame of texts, with numbers in the columns that hold plain ones: what a file's author meant."""
-    found = []
+def _understood(raw: RawTable, usual: str) -> tuple[pl.DataFrame, Schema]:
+    """A frame of texts with numbers in the columns that hold plain ones, as a file's author meant; and its schema."""
+    series, columns = [], []
     for each in raw.columns:
-        reading = read_column(each, source=raw.source)
-        style, column = reading.format, each.series
-        if reading.words is not None and isinstance(style, NumberFormat) and style.plain and _as_number(reading):
-            column = pl.Series(each.name, reading.numbers).fill_nan(None)
-            whole = not style.pointed and not style.places and bool((reading.observed % 1 == 0).all())
-            if whole and bool((np.abs(reading.observed) < 2**53).all()):
-                column = column.cast(pl.Int64)
-        found.append(column.alias(each.name))
-    return pl.DataFrame(found)
+        text = read_column(each, source=raw.source, usual=usual)
+        reading = _as_typed(text) or text
+        column = decide(reading)
+        if column.type.levelled and reading is not text:
+            as_text = decide(text)
+            if all(isinstance(level, str) for level in as_text.levels or ()):  # each is spelled in one way, and so kept
+                reading, column = text, as_text
+        series.append(reading.raw.series.alias(each.name))
+        columns.append(column)
+    return pl.DataFrame(series), Schema(tuple(columns), raw.container, raw.named)
 
 
-def _as_number(reading: Reading) -> bool:
-    """Whether text that spells numbers is a number, no level."""
-    column = decide(reading)
-    return not column.type.levelled or all(not isinstance(level, str) for level in column.levels or ("",))
+def _as_typed(reading: Reading) -> Reading | None:
+    """Text that spells numbers as programs do as a column of numbers; None for any other."""
+    style = reading.format
+    if reading.words is None or not isinstance(style, NumberFormat) or not style.plain:
+        return None
+    numbers = pl.Series(reading.numbers).fill_nan(None)
+    if not style.pointed and not style.places and is_whole(reading.tally[0]):
+        numbers = numbers.cast(pl.Int64)
+    return read_column(RawColumn(reading.raw.name, numbers, str(numbers.dtype)))
 
 
 def _stack(columns: list[np.ndarray]) -> np.ndarray:

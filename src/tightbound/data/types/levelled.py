@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from tightbound.data.cells.raw import Level, RawColumn, cell, floats
-from tightbound.data.cells.text import read_numbers
+from tightbound.data.cells.text import numbers_like, read_numbers
 from tightbound.data.errors import complain, listing, shorten, suggestion
 from tightbound.data.types.column import Column, ColumnType, not_given
 from tightbound.data.types.numbers import distinct_levels
@@ -154,7 +154,7 @@ def _numbers_looked_up(column: Column, series: pl.Series) -> np.ndarray:
         known = read_numbers(pl.Series(levels, dtype=pl.String), style)
     else:
         known = np.array([float(level) for level in levels])
-    given = read_numbers(series, style) if series.dtype == pl.String else floats(series)
+    given = numbers_like(series, style) if series.dtype == pl.String else floats(series)
     order = np.argsort(known)  # NaN last
     at = np.clip(np.searchsorted(known[order], given), 0, len(known) - 1)
     return np.where(known[order][at] == given, order[at].astype(np.float64), np.nan)

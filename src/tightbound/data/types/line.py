@@ -12,7 +12,7 @@ import polars as pl
 
 from tightbound.data.cells.raw import RawColumn
 from tightbound.data.cells.storage import is_duration, is_text, ticks, unit_in
-from tightbound.data.cells.text import read_numbers
+from tightbound.data.cells.text import numbers_like
 from tightbound.data.errors import complain, shorten
 from tightbound.data.types.column import Column, ColumnType, bad_cell
 from tightbound.data.types.numbers import amount, grid, heavy_tails, point_masses
@@ -146,7 +146,7 @@ class Numeric(Line):
 
     def read_text(self, column: Column, text: pl.Series) -> tuple[np.ndarray, str]:
         """Texts as the column's format spells numbers."""
-        return read_numbers(text, column.number_format), f"hold numbers, since it is {self.word}"
+        return numbers_like(text, column.number_format), f"hold numbers, since it is {self.word}"
 
     def require_support(self, column: Column, numbers: np.ndarray, source: str) -> None:
         """Warns of numbers beyond the column's ends."""

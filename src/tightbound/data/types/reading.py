@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import final
@@ -13,7 +13,16 @@ import polars as pl
 from tightbound.data.cells.dates import date_format, mixed_dates, read_dates
 from tightbound.data.cells.raw import RawColumn, cell, floats
 from tightbound.data.cells.storage import PER_DAY
-from tightbound.data.cells.text import MISSING, NumberFormat, number_format, plain_numbers, read_numbers, unit_of
+from tightbound.data.cells.text import (
+    MISSING,
+    NumberFormat,
+    distinct,
+    most_numerals,
+    number_format,
+    read_numbers,
+    unit_of,
+    usual_decimal,
+)
 from tightbound.data.errors import complain, shorten
 from tightbound.data.types.orders import ordered_levels
 from tightbound.data.types.rules import MISSING_AMONG_NUMBERS, MISSING_ANYWHERE, MIXED_NUMBERS
@@ -82,7 +91,15 @@ class Reading:
         return self.raw.series.len() - self.n
 
 
-def read_column(raw: RawColumn, missing: Sequence[str] = (), source: str = "X", *, strict: bool = True) -> Reading:
+def usual_mark(columns: Iterable[RawColumn], missing: Sequence[str] = (), semicolons: bool = False) -> str:
+    """The decimal mark of a table's texts; see `usual_decimal`."""
+    texts = [each.series for each in columns if each.series.dtype == pl.String and each.declared is None]
+    return usual_decimal((distinct(without_missing(each, missing, doubtful=True)) for each in texts), semicolons)
+
+
+def read_column(
+    raw: RawColumn, missing: Sequence[str] = (), source: str = "X", *, strict: bool = True, usual: str = "."
+) -> Reading:
     """The column as it is understood.
 
     Args:
@@ -90,13 +107,16 @@ def read_column(raw: RawColumn, missing: Sequence[str] = (), source: str = "X", 
         missing: words for missing, beside the usual ones.
         source: words for messages.
         strict: False to take a column of several types or formats as words.
+        usual: the decimal mark to assume where a column could be read with either.
 
     Raises:
         DataError: for dates in several formats, numbers among which single cells are words, and infinite numbers.
     """
     series = raw.series
     if series.dtype == pl.String:
-        return Reading(raw, words=series) if raw.declared is not None else _read_text(raw, missing, source, strict)
+        if raw.declared is not None:
+            return Reading(raw, words=series)
+        return _read_text(raw, missing, source, strict, usual)
     numbers = numbers_of(series)
     require_finite_cells(numbers, raw.name, source)
     return Reading(raw, numbers=numbers, unit="days" if series.dtype.is_temporal() else "", moment=are_moments(series))
@@ -143,10 +163,10 @@ def without_missing(series: pl.Series, missing: Sequence[str], doubtful: bool) -
     return series.set(series.str.strip_chars().is_in(words), None)
 
 
-def _read_text(raw: RawColumn, missing: Sequence[str], source: str, strict: bool) -> Reading:
+def _read_text(raw: RawColumn, missing: Sequence[str], source: str, strict: bool, usual: str) -> Reading:
     plain = without_missing(raw.series, missing, doubtful=False)
     bare = without_missing(raw.series, missing, doubtful=True)
-    texts = bare.drop_nulls().str.strip_chars().unique().sort()
+    texts = distinct(bare)
     if texts.len() == 0:
         return Reading(raw, words=bare)
     if found := date_format(texts):
@@ -154,7 +174,7 @@ def _read_text(raw: RawColumn, missing: Sequence[str], source: str, strict: bool
         notes = ("day and month could be the other way round; day first is assumed",) if ambiguous else ()
         numbers = days_from_ticks(read_dates(bare.str.strip_chars(), style))
         return Reading(raw, bare, numbers, style, "days", True, notes)
-    if numeric := number_format(texts):
+    if numeric := number_format(texts, usual):
         numbers = read_numbers(bare, numeric)
         require_finite_cells(numbers, raw.name, source)
         return Reading(raw, bare, numbers, numeric, unit_of(numeric), False, _notes(numeric, bare, plain))
@@ -188,11 +208,11 @@ def _require_unmixed(words: pl.Series, name: str, source: str) -> None:
     texts = words.str.strip_chars()
     if error := mixed_dates(texts, name, source):
         raise error
-    numbers = pl.Series(plain_numbers(texts)).fill_nan(None)
-    n, count = texts.len() - texts.null_count(), numbers.len() - numbers.null_count()
-    if count * 2 < n or numbers.drop_nulls().n_unique() <= MIXED_NUMBERS or _is_codes(texts):
+    numbers = most_numerals(texts)
+    n, count = texts.len() - texts.null_count(), int(numbers.sum() or 0)
+    if count * 2 < n or count == n or texts.filter(numbers).n_unique() <= MIXED_NUMBERS or _is_codes(texts):
         return
-    row = int((numbers.is_null() & texts.is_not_null()).arg_max() or 0)
+    row = int(numbers.arg_min() or 0)
     raise complain(
         f"Column {name!r} of {source}",
         "hold values of one type",
