@@ -241,7 +241,7 @@ MUTATIONS = (
         "model/test_bijections.py",
     ),
     Mutation(
-        "model/flows/transformers.py",
+        "model/flows/masked.py",
         "jnp.exp(s) * u + raw[:, 1], s",
         "jnp.exp(s) * u + raw[:, 1], -s",
         "model/test_bijections.py",
@@ -284,13 +284,13 @@ MUTATIONS = (
         "model/test_column_likelihoods.py",
     ),
     Mutation(
-        "model/likelihoods/mechanisms.py",
+        "model/likelihoods/missingness.py",
         "jax.lax.stop_gradient(self.factor) * (level - weight @ standard)",
         "(level - jax.lax.stop_gradient(self.factor) * weight @ standard)",
         "model/test_missingness.py",
     ),
     Mutation(
-        "model/likelihoods/mechanisms.py",
+        "model/likelihoods/missingness.py",
         "log_odds, -log_odds)))",
         "log_odds, log_odds)))",
         "model/test_missingness.py",

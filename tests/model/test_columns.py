@@ -36,7 +36,7 @@ from tightbound.model import (
     build,
     columns_head,
 )
-from tightbound.model.networks.output import PartlyConstant
+from tightbound.model.networks.dense import PartlyConstant
 
 RNG = np.random.default_rng(6)
 KEY = jax.random.key(2)

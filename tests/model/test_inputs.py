@@ -18,8 +18,7 @@ from tightbound.model import (
     build,
     moments_of,
 )
-from tightbound.model.networks.inputs import LEAST_SD_OF_COUNTS, as_numbers
-from tightbound.model.networks.sets import set_inputs
+from tightbound.model.networks.inputs import LEAST_SD_OF_COUNTS, as_numbers, set_inputs
 
 KEY = jax.random.key(3)
 

@@ -28,13 +28,15 @@ from tightbound.model import (
     StudentTLikelihood,
 )
 from tightbound.model.families import inverse_positive
-from tightbound.model.likelihoods.mechanisms import AbstractMechanism, logistic, self_masking
 from tightbound.model.likelihoods.missingness import (
+    AbstractMechanism,
     NoiseOfMissing,
     Selected,
     SelectedHead,
+    logistic,
     selected_decoder,
     selected_encoder,
+    self_masking,
     with_strength,
 )
 from tightbound.model.networks.inputs import CentredInputs

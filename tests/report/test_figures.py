@@ -10,13 +10,11 @@ from report_results import TRAIN, VALIDATION, evidence_of, history, training
 from tightbound.estimator.formatting import with_error
 from tightbound.evidence.diagnostics.marginals import correlation
 from tightbound.evidence.rows import spread_out
-from tightbound.report.choose import telling_columns, view_limits
-from tightbound.report.images import as_pictures, intensity_range, mosaic
 from tightbound.report.sections import kl, latent, learning, log_evidence, lowest, reconstructions, samples
 from tightbound.report.sections.latent import is_scale, label_groups
 from tightbound.report.sections.lowest import robust_scores
 from tightbound.report.sections.reconstructions import r_squared
-from tightbound.report.style import to_png
+from tightbound.report.style import as_pictures, intensity_range, mosaic, telling_columns, to_png, view_limits
 
 FIGURES = {
     "learning curves": lambda found: learning.figure(found.training),

@@ -18,8 +18,7 @@ from report_results import changed
 
 from tightbound.estimator.evaluation import EvidenceRow
 from tightbound.report import render
-from tightbound.report.markup import paragraph
-from tightbound.report.section import Section
+from tightbound.report.page import Section, paragraph
 from tightbound.report.sections import OF_EVALUATION, evidence
 
 OPTIONAL = {
@@ -252,7 +251,7 @@ def test_a_section_is_added_by_one_line_in_the_list(case, monkeypatch):
     added = Section(
         "rows", "How many rows", lambda found: found.evidence, lambda evidence: paragraph(str(evidence.n_rows))
     )
-    monkeypatch.setattr("tightbound.report.page.OF_EVALUATION", (*OF_EVALUATION, added))
+    monkeypatch.setattr("tightbound.report.OF_EVALUATION", (*OF_EVALUATION, added))
     text = render(case("plain"), "A table")
     assert '<section id="rows"><h2>How many rows</h2>\n<p>60</p></section>' in text
     assert '<a href="#rows">How many rows</a>' in text

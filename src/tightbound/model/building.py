@@ -15,19 +15,14 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from tightbound.model import axes
 from tightbound.model.axes import networks
-from tightbound.model.decoders import Decoder
 from tightbound.model.distributions import AbstractDistribution, StandardGaussian
-from tightbound.model.encoders import Encoder
 from tightbound.model.families import AbstractFamily, cast, make_family
-from tightbound.model.generative import GenerativeModel
+from tightbound.model.generative import Decoder, Encoder, GenerativeModel
 from tightbound.model.likelihoods.covariates import TOTAL, conditioned_decoder
 from tightbound.model.likelihoods.heads import AbstractHead, Modelled
-from tightbound.model.likelihoods.mechanisms import self_masking
-from tightbound.model.likelihoods.missingness import selected_decoder, selected_encoder
-from tightbound.model.networks.dense import MLP, Network
-from tightbound.model.networks.inputs import AbstractInputs, CentredInputs, ColumnsInputs
-from tightbound.model.networks.output import PartlyConstant, with_output_layer
-from tightbound.model.networks.sets import set_inputs
+from tightbound.model.likelihoods.missingness import selected_decoder, selected_encoder, self_masking
+from tightbound.model.networks.dense import MLP, Network, PartlyConstant, with_output_layer
+from tightbound.model.networks.inputs import AbstractInputs, CentredInputs, ColumnsInputs, set_inputs
 from tightbound.model.priors import make_prior
 from tightbound.model.specification import SELF_MASKING, Specification
 from tightbound.model.streams import Stream

@@ -1,4 +1,4 @@
-"""The generative model p(x, z) = p(z) p(x | z)."""
+"""The generative model p(x, z) = p(z) p(x | z) with its decoder, and the encoder q(z | x)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,55 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from tightbound.model.decoders import Decoder
 from tightbound.model.distributions import AbstractDistribution, Latent, Mask, Scalar, Vector
+from tightbound.model.families import AbstractFamily
+from tightbound.model.likelihoods.heads import AbstractHead
+from tightbound.model.networks.dense import Network, check_size, dtype_of
+from tightbound.model.networks.inputs import AbstractInputs
+
+
+@final
+class Decoder(eqx.Module):
+    """p(x | z) = head(network(z)).
+
+    Raises `ValueError` when the network does not return the numbers that the head needs.
+    """
+
+    network: Network
+    head: AbstractHead
+    latent_dim: int = eqx.field(static=True)
+
+    def __check_init__(self) -> None:
+        self.head.check_network(self.network, self.latent_dim, dtype_of(self))
+
+    def __call__(self, z: Latent) -> AbstractDistribution:
+        """p(x | z) for one latent vector."""
+        return self.head(self.network(z))
+
+
+@final
+class Encoder(eqx.Module):
+    """q(z | x_observed) = family(network(inputs(x, observed))).
+
+    Raises `ValueError` when the network's output does not have the family's number of parameters.
+    """
+
+    network: Network
+    family: AbstractFamily
+    inputs: AbstractInputs
+
+    def __check_init__(self) -> None:
+        sizes = self.inputs.size, self.family.n_parameters
+        needed_by = f"a {type(self.family).__name__} of dimension {self.family.dim}"
+        check_size(self.network, sizes, dtype_of(self.inputs), "encoder", needed_by)
+
+    def __call__(self, x: Vector, observed: Mask = None) -> AbstractDistribution:
+        """The posterior approximation for one row (`observed` None: every cell is)."""
+        return self.family(self.parameters(x, observed))
+
+    def parameters(self, x: Vector, observed: Mask = None) -> Float[Array, " m"]:
+        """The numbers that the family makes it from, (n_parameters,)."""
+        return self.network(self.inputs(x, observed))
 
 
 class LogWeight(NamedTuple):

@@ -1,7 +1,6 @@
 """The public names of this room, fetched when the first of them is used (`tightbound.model`)."""
 
 from tightbound.model.building import Parts, Start, build
-from tightbound.model.decoders import Decoder
 from tightbound.model.discrete import MOST_STATES, Categorical, Tabulated, all_states, check_enumerable, n_states
 from tightbound.model.distributions import (
     AbstractDistribution,
@@ -12,7 +11,6 @@ from tightbound.model.distributions import (
     StandardGaussian,
 )
 from tightbound.model.divergences import has_closed_form_kl, has_kl_terms, kl_divergence, kl_per_dimension, kl_terms
-from tightbound.model.encoders import Encoder
 from tightbound.model.families import (
     POSTERIORS,
     AbstractFamily,
@@ -26,7 +24,7 @@ from tightbound.model.families import (
     make_family,
 )
 from tightbound.model.flows.transformed import Transformed
-from tightbound.model.generative import GenerativeModel
+from tightbound.model.generative import Decoder, Encoder, GenerativeModel
 from tightbound.model.likelihoods import (
     AbstractColumnLikelihood,
     BernoulliLikelihood,

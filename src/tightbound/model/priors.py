@@ -9,8 +9,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from tightbound.model import axes
 from tightbound.model.distributions import AbstractDistribution, Mask, Scalar, StandardGaussian, Vector
-from tightbound.model.encoders import Encoder
 from tightbound.model.families import AbstractFamily, Making, MixtureFamily, first_parameters, made
+from tightbound.model.generative import Encoder
 
 
 @final

@@ -30,8 +30,7 @@ from tightbound.model import (
 from tightbound.model.compiling import compiled
 from tightbound.model.distributions import Mask, Scalar, Vector
 from tightbound.model.flows.masked import checked_order
-from tightbound.model.networks.dense import ACTIVATIONS, MLP
-from tightbound.model.networks.output import Linear
+from tightbound.model.networks.dense import ACTIVATIONS, MLP, Linear
 
 ROWS_AT_ONCE = 500
 

@@ -16,8 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tightbound.model.distributions import Latent, Scalar
-from tightbound.model.flows.masked import MaskedMLP
-from tightbound.model.flows.transformers import AbstractTransformer, Affine, RationalQuadraticSpline
+from tightbound.model.flows.masked import AbstractTransformer, Affine, MaskedMLP, RationalQuadraticSpline
 from tightbound.model.networks.dense import MLP, Network
 
 __all__ = [

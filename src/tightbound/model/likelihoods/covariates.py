@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from numpy.typing import ArrayLike, NDArray
 
-from tightbound.model.decoders import Decoder
 from tightbound.model.distributions import AbstractDistribution, Column, Latent, Mask, Scalar, Vector
+from tightbound.model.generative import Decoder
 from tightbound.model.likelihoods.heads import AbstractHead
 from tightbound.model.networks.dense import Network, dtype_of
 from tightbound.model.networks.inputs import AbstractInputs, log_total_of

@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tightbound.model.distributions import AbstractDistribution
 from tightbound.model.likelihoods.column_specification import ColumnSpecification
-from tightbound.model.networks.dense import Network, check_size
-from tightbound.model.networks.output import AbstractOutput
+from tightbound.model.networks.dense import AbstractOutput, Network, check_size
 
 _QUIET = 0.1
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from tightbound.estimator.evaluation import Evaluation
 from tightbound.evidence import Comparison
-from tightbound.report.section import Section
+from tightbound.report.page import Section
 from tightbound.report.sections import (
     anomalies,
     associations,

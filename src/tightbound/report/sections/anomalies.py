@@ -8,8 +8,7 @@ from tightbound.estimator.detection import AnomalousCell
 from tightbound.estimator.evaluation import Evaluation
 from tightbound.estimator.formatting import nats, plural
 from tightbound.estimator.reproduction import AnomalousRow, AnomalousRows, ColumnChecks
-from tightbound.report.markup import Markup, cell, element, heading, paragraph, table, text
-from tightbound.report.section import Section
+from tightbound.report.page import Markup, Section, cell, element, heading, paragraph, table, text
 from tightbound.report.sections.columns import value_of
 from tightbound.report.style import label_text
 

@@ -11,10 +11,21 @@ from matplotlib.ticker import MaxNLocator
 from tightbound.estimator.evaluation import Evaluation
 from tightbound.estimator.formatting import plural
 from tightbound.evidence.diagnostics.marginals import Associations
-from tightbound.report.choose import Array, Limits, finite
-from tightbound.report.markup import Markup, Words, picture
-from tightbound.report.section import Section
-from tightbound.report.style import DATA, DATA_LIGHT, INK, MODEL, WIDTH, label_text, middle_text, new_figure, styled
+from tightbound.report.page import Markup, Section, Words, picture
+from tightbound.report.style import (
+    DATA,
+    DATA_LIGHT,
+    INK,
+    MODEL,
+    WIDTH,
+    Array,
+    Limits,
+    finite,
+    label_text,
+    middle_text,
+    new_figure,
+    styled,
+)
 
 MOST_WITH_NUMBERS = 8
 MOST_NAMED = 3

@@ -13,10 +13,8 @@ from tightbound.estimator.evaluation import Evaluation
 from tightbound.estimator.formatting import nats, plural, plus_minus
 from tightbound.evidence import Bracket, Mean
 from tightbound.evidence.rows import spread_out
-from tightbound.report.choose import Array, finite, view_limits
-from tightbound.report.markup import Markup, Words, picture
-from tightbound.report.section import Section
-from tightbound.report.style import DATA, INK, MODEL, MUTED, PRIOR, grid, new_figure, styled
+from tightbound.report.page import Markup, Section, Words, picture
+from tightbound.report.style import DATA, INK, MODEL, MUTED, PRIOR, Array, finite, grid, new_figure, styled, view_limits
 
 MOST_BRACKETS = 400
 FEW_BRACKETS = 60

@@ -12,10 +12,21 @@ from scipy.stats import binom, chi2
 from tightbound.estimator.evaluation import Evaluation
 from tightbound.estimator.formatting import plural
 from tightbound.evidence import Health
-from tightbound.report.choose import Array, Limits
-from tightbound.report.markup import Markup, Words, element, join, paragraph, picture, text
-from tightbound.report.section import Section
-from tightbound.report.style import DATA, DATA_LIGHT, INK, MODEL, MUTED, WIDTH, grid, label_text, new_figure, styled
+from tightbound.report.page import Markup, Section, Words, element, join, paragraph, picture, text
+from tightbound.report.style import (
+    DATA,
+    DATA_LIGHT,
+    INK,
+    MODEL,
+    MUTED,
+    WIDTH,
+    Array,
+    Limits,
+    grid,
+    label_text,
+    new_figure,
+    styled,
+)
 
 MOST_DIMENSIONS = 8
 MOST_COVERED = 20

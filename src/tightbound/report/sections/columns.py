@@ -12,10 +12,22 @@ from tightbound.estimator.evaluation import Evaluation
 from tightbound.estimator.formatting import plural, short, words
 from tightbound.estimator.reproduction import Reproduction
 from tightbound.evidence.diagnostics.marginals import Marginal, shares
-from tightbound.report.choose import Array, Limits, bins, finite, view_limits
-from tightbound.report.markup import Markup, breakable, cell, element, heading, table, text
-from tightbound.report.section import Section
-from tightbound.report.style import DATA, DATA_LIGHT, MODEL, inline_svg, label_text, new_figure, share_text, styled
+from tightbound.report.page import Markup, Section, breakable, cell, element, heading, table, text
+from tightbound.report.style import (
+    DATA,
+    DATA_LIGHT,
+    MODEL,
+    Array,
+    Limits,
+    bins,
+    finite,
+    inline_svg,
+    label_text,
+    new_figure,
+    share_text,
+    styled,
+    view_limits,
+)
 
 MOST_COLUMNS = 40
 MOST_LEVELS = 12

@@ -7,10 +7,9 @@ from matplotlib.ticker import MaxNLocator
 
 from tightbound.estimator.formatting import nats, plural, value_text
 from tightbound.evidence import Comparison, Difference
-from tightbound.report.choose import Array, bins, count_outside, finite, view_limits
-from tightbound.report.forest import arrows, draw_forest, told
-from tightbound.report.markup import (
+from tightbound.report.page import (
     Markup,
+    Section,
     Words,
     cell,
     element,
@@ -22,8 +21,24 @@ from tightbound.report.markup import (
     table,
     text,
 )
-from tightbound.report.section import Section
-from tightbound.report.style import DATA, DATA_LIGHT, INK, WIDTH, grid, label_text, new_figure, styled
+from tightbound.report.style import (
+    DATA,
+    DATA_LIGHT,
+    INK,
+    WIDTH,
+    Array,
+    arrows,
+    bins,
+    count_outside,
+    draw_forest,
+    finite,
+    grid,
+    label_text,
+    new_figure,
+    styled,
+    told,
+    view_limits,
+)
 
 MOST_HISTOGRAMS = 9
 

@@ -11,8 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from tightbound.estimator.evaluation import Evaluation
 from tightbound.estimator.formatting import plural
 from tightbound.evidence.diagnostics.marginals import ClosestRows
-from tightbound.report.markup import Markup, Words, picture
-from tightbound.report.section import Section
+from tightbound.report.page import Markup, Section, Words, picture
 from tightbound.report.style import DATA, DATA_LIGHT, MODEL, MUTED, PERCENT, grid, new_figure, styled
 
 

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from tightbound.estimator.evaluation import Evaluation, EvidenceRow
 from tightbound.estimator.formatting import with_error
-from tightbound.report.markup import Markup, cell, element, heading, table, text
-from tightbound.report.section import Section
+from tightbound.report.page import Markup, Section, cell, element, heading, table, text
 
 CAPTION = (
     "± is one standard error. A lower bound cannot exceed the true value except by its error, an upper bound "

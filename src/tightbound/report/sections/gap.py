@@ -12,11 +12,21 @@ from matplotlib.lines import Line2D
 from tightbound.estimator.evaluation import Evaluation
 from tightbound.estimator.formatting import plural, plus_minus, value_text
 from tightbound.evidence import Gap, Mean
-from tightbound.report.choose import Limits
-from tightbound.report.markup import Markup, Words, cell, element, heading, join, measured, paragraph, picture, table
-from tightbound.report.markup import text as escaped
-from tightbound.report.section import Section
-from tightbound.report.style import DATA, INK, MODEL, grid, label_text, new_figure, styled
+from tightbound.report.page import (
+    Markup,
+    Section,
+    Words,
+    cell,
+    element,
+    heading,
+    join,
+    measured,
+    paragraph,
+    picture,
+    table,
+)
+from tightbound.report.page import text as escaped
+from tightbound.report.style import DATA, INK, MODEL, Limits, grid, label_text, new_figure, styled
 
 
 @final

@@ -8,8 +8,7 @@ import numpy as np
 from tightbound.estimator.evaluation import Evaluation
 from tightbound.estimator.formatting import plural, short, words
 from tightbound.evidence import Finding, Health, Verdict
-from tightbound.report.markup import Markup, cell, element, heading, join, paragraph, table, text
-from tightbound.report.section import Section
+from tightbound.report.page import Markup, Section, cell, element, heading, join, paragraph, table, text
 
 MARKS = (("▲ Problem", "problem"), ("? Unknown", "unknown"), ("✓ Fine", "fine"))
 

@@ -5,8 +5,7 @@ import numpy as np
 from tightbound.estimator.evaluation import Evaluation
 from tightbound.estimator.formatting import plural
 from tightbound.estimator.reproduction import HiddenCells, HiddenColumn
-from tightbound.report.markup import Markup, breakable, cell, element, heading, join, paragraph, table, text
-from tightbound.report.section import Section
+from tightbound.report.page import Markup, Section, breakable, cell, element, heading, join, paragraph, table, text
 from tightbound.report.style import label_text
 
 MOST_COLUMNS = 40

@@ -6,10 +6,8 @@ from matplotlib.figure import Figure
 from tightbound.estimator.evaluation import Evaluation
 from tightbound.estimator.formatting import nats, plural
 from tightbound.evidence import Latents
-from tightbound.report.choose import largest_first
-from tightbound.report.markup import Markup, Words, picture
-from tightbound.report.section import Section
-from tightbound.report.style import DATA, PRIOR, WIDTH, dimension_ticks, grid, new_figure, styled
+from tightbound.report.page import Markup, Section, Words, picture
+from tightbound.report.style import DATA, PRIOR, WIDTH, dimension_ticks, grid, largest_first, new_figure, styled
 
 MOST_BARS = 64
 

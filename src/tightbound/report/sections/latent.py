@@ -15,9 +15,7 @@ from tightbound.estimator.formatting import nats, plural, short
 from tightbound.estimator.reproduction import Reproduction
 from tightbound.evidence import Latents
 from tightbound.evidence.rows import spread_out
-from tightbound.report.choose import Array, bins, finite, largest_first, mean_and_spread, view_limits
-from tightbound.report.markup import Markup, Words, join, picture
-from tightbound.report.section import Section
+from tightbound.report.page import Markup, Section, Words, join, picture
 from tightbound.report.style import (
     CATEGORIES,
     DATA,
@@ -26,11 +24,17 @@ from tightbound.report.style import (
     MUTED,
     PRIOR,
     WIDTH,
+    Array,
+    bins,
     dimension_ticks,
+    finite,
     grid,
     label_text,
+    largest_first,
+    mean_and_spread,
     new_figure,
     styled,
+    view_limits,
 )
 
 MOST_LABELS = 12

@@ -8,10 +8,8 @@ from matplotlib.ticker import MaxNLocator
 from tightbound.estimator.evaluation import Evaluation
 from tightbound.estimator.fitted import TrainingSummary
 from tightbound.estimator.formatting import nats, plural
-from tightbound.report.choose import Array, Limits, finite
-from tightbound.report.markup import Markup, Words, picture
-from tightbound.report.section import Section
-from tightbound.report.style import DATA, INK, MODEL, MUTED, grid, new_figure, styled
+from tightbound.report.page import Markup, Section, Words, picture
+from tightbound.report.style import DATA, INK, MODEL, MUTED, Array, Limits, finite, grid, new_figure, styled
 
 COLOURS = {"training": DATA, "validation": MODEL}
 

@@ -9,10 +9,19 @@ from matplotlib.ticker import MaxNLocator
 from tightbound.estimator.evaluation import Evaluation
 from tightbound.estimator.formatting import nats, plural
 from tightbound.evidence import Evidence
-from tightbound.report.choose import bins, count_outside, finite, view_limits
-from tightbound.report.markup import Markup, Words, picture
-from tightbound.report.section import Section
-from tightbound.report.style import DATA, DATA_LIGHT, MODEL, grid, new_figure, styled
+from tightbound.report.page import Markup, Section, Words, picture
+from tightbound.report.style import (
+    DATA,
+    DATA_LIGHT,
+    MODEL,
+    bins,
+    count_outside,
+    finite,
+    grid,
+    new_figure,
+    styled,
+    view_limits,
+)
 
 
 @styled

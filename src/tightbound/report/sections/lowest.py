@@ -6,11 +6,18 @@ from matplotlib.figure import Figure
 from tightbound.estimator.evaluation import Evaluation
 from tightbound.estimator.formatting import nats, plural, short
 from tightbound.estimator.reproduction import Reproduction, lowest_rows
-from tightbound.report.choose import Array, finite
-from tightbound.report.images import as_pictures, intensity_range, show_picture
-from tightbound.report.markup import Markup, Words, cell, element, heading, paragraph, picture, table, text
-from tightbound.report.section import Section
-from tightbound.report.style import WIDTH, label_text, new_figure, styled
+from tightbound.report.page import Markup, Section, Words, cell, element, heading, paragraph, picture, table, text
+from tightbound.report.style import (
+    WIDTH,
+    Array,
+    as_pictures,
+    finite,
+    intensity_range,
+    label_text,
+    new_figure,
+    show_picture,
+    styled,
+)
 
 MOST_ROWS = 12
 MOST_IMAGES = 16

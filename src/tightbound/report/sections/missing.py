@@ -11,14 +11,13 @@ from tightbound.estimator.evaluation import Evaluation
 from tightbound.estimator.formatting import plural
 from tightbound.estimator.reproduction import Reproduction
 from tightbound.evidence.diagnostics.missing_cells import Patterns, missing_patterns, missing_together
-from tightbound.report.choose import Array
-from tightbound.report.markup import Markup, Words, picture
-from tightbound.report.section import Section
+from tightbound.report.page import Markup, Section, Words, picture
 from tightbound.report.style import (
     MODEL,
     PERCENT,
     RULE,
     WIDTH,
+    Array,
     grid,
     label_text,
     middle_text,

@@ -8,12 +8,27 @@ from matplotlib.ticker import MaxNLocator
 from tightbound.estimator.formatting import plural, short
 from tightbound.estimator.reproduction import Reproduction
 from tightbound.evidence.rows import spread_out
-from tightbound.report.choose import Array, finite, telling_columns, view_limits, which_columns
-from tightbound.report.images import as_pictures, intensity_range, missing_pixels, mosaic, show_picture
-from tightbound.report.markup import Markup, Words, picture
-from tightbound.report.section import Section
+from tightbound.report.page import Markup, Section, Words, picture
 from tightbound.report.sections.samples import numbers_of
-from tightbound.report.style import DATA, MODEL, MUTED, WIDTH, label_text, new_figure, styled
+from tightbound.report.style import (
+    DATA,
+    MODEL,
+    MUTED,
+    WIDTH,
+    Array,
+    as_pictures,
+    finite,
+    intensity_range,
+    label_text,
+    missing_pixels,
+    mosaic,
+    new_figure,
+    show_picture,
+    styled,
+    telling_columns,
+    view_limits,
+    which_columns,
+)
 
 MOST_IMAGES = 24
 MOST_COLUMNS = 6

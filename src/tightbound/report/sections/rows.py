@@ -13,10 +13,24 @@ from tightbound.estimator.formatting import plural, short
 from tightbound.estimator.formatting import words as as_words
 from tightbound.evidence import Evidence, Reliability
 from tightbound.evidence.rows import spread_out
-from tightbound.report.choose import Array, Limits, count_outside, finite, view_limits
-from tightbound.report.markup import Markup, Words, cell, element, heading, join, picture, table, text
-from tightbound.report.section import Section
-from tightbound.report.style import CATEGORIES, DATA, INK, MARKERS, MUTED, RULE, grid, label_text, new_figure, styled
+from tightbound.report.page import Markup, Section, Words, cell, element, heading, join, picture, table, text
+from tightbound.report.style import (
+    CATEGORIES,
+    DATA,
+    INK,
+    MARKERS,
+    MUTED,
+    RULE,
+    Array,
+    Limits,
+    count_outside,
+    finite,
+    grid,
+    label_text,
+    new_figure,
+    styled,
+    view_limits,
+)
 
 MOST_POINTS = 4000
 MANY_ROWS = 300

@@ -13,21 +13,31 @@ from tightbound.estimator.formatting import plural, short
 from tightbound.estimator.reproduction import Reproduction
 from tightbound.evidence.diagnostics.marginals import correlation
 from tightbound.evidence.rows import spread_out
-from tightbound.report.choose import (
+from tightbound.report.page import Markup, Section, Words, picture
+from tightbound.report.style import (
+    DATA,
+    DATA_LIGHT,
+    MODEL,
+    WIDTH,
     Array,
     Limits,
+    as_pictures,
     bins,
     count_outside,
     finite,
+    grid,
+    intensity_range,
+    label_text,
     mean_and_spread,
+    missing_pixels,
+    mosaic,
+    new_figure,
+    show_picture,
+    styled,
     telling_columns,
     view_limits,
     which_columns,
 )
-from tightbound.report.images import as_pictures, intensity_range, missing_pixels, mosaic, show_picture
-from tightbound.report.markup import Markup, Words, picture
-from tightbound.report.section import Section
-from tightbound.report.style import DATA, DATA_LIGHT, MODEL, WIDTH, grid, label_text, new_figure, styled
 
 MOST_IMAGES = 64
 MOST_PAIRED = 5

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 
 from tightbound.estimator.evaluation import Evaluation
-from tightbound.report.markup import Markup, cell, element, heading, table, text
-from tightbound.report.section import Section
+from tightbound.report.page import Markup, Section, cell, element, heading, table, text
 
 
 def body(settings: Mapping[str, str]) -> Markup:

@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 from tightbound.estimator.evaluation import THIS_MODEL, Evaluation
 from tightbound.estimator.formatting import plural
 from tightbound.evidence import Comparison, Difference
-from tightbound.report.forest import arrows, draw_forest, told
-from tightbound.report.markup import (
+from tightbound.report.page import (
     Markup,
+    Section,
     Words,
     cell,
     element,
@@ -21,8 +21,7 @@ from tightbound.report.markup import (
     table,
     text,
 )
-from tightbound.report.section import Section
-from tightbound.report.style import new_figure, styled
+from tightbound.report.style import arrows, draw_forest, new_figure, styled, told
 
 
 def ranking(ranked: Comparison) -> list[Difference]:
