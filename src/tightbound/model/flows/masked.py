@@ -1,4 +1,4 @@
-"""Masked networks, whose i-th outputs see only the inputs before the i-th, and the maps of one number that they feed."""
+"""Masked networks, whose i-th outputs see only the inputs before the i-th, and maps of one number that they feed."""
 
 import math
 from abc import abstractmethod
