@@ -21,6 +21,7 @@ from tiny import MODEL, run
 
 from tightbound import VAE, load
 from tightbound.data import read_table
+from tightbound.estimator.folder import sealed
 
 X = tiny.numbers().to_numpy()
 WITH_INFINITY = X.copy()
@@ -296,7 +297,7 @@ def edited(path: list[str], value: Any) -> Callable[[Path], None]:
             del inner[path[-1]]
         else:
             inner[path[-1]] = value
-        (model / "model.json").write_text(json.dumps(values))
+        (model / "model.json").write_bytes(sealed(values))
 
     return edit
 
@@ -313,7 +314,7 @@ def zipped(model: Path) -> None:
 
 DAMAGE = {
     "newer": (edited(["format_version"], 99), ("format version", "99", "install that version")),
-    "of no version": (edited(["format_version"], None), ("format version", "install")),
+    "of no version": (edited(["format_version"], None), ("format version", "restore it")),
     "foreign": (edited(["format"], "another program's model"), ("something else", "check the path")),
     "another program's JSON": (lambda model: put(model / "model.json", "[1, 2]"), ("something else", "check the path")),
     "JSON cut short": (cut("model.json", 400), ("model.json", "damaged or incomplete", "restore it")),

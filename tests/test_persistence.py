@@ -21,11 +21,11 @@ from safetensors.numpy import load, save
 from small_fits import CASES, SMALL, whole
 
 from tightbound import learn
-from tightbound.data import DataError, as_table
+from tightbound.data import DataError, as_table, atomic
 from tightbound.estimator import folder as persistence
 from tightbound.estimator.fit import fit_table
 from tightbound.estimator.fitted import FittedModel
-from tightbound.estimator.folder import MODEL_FILE, WEIGHTS_FILE, check_target, load_model, save_model
+from tightbound.estimator.folder import MODEL_FILE, WEIGHTS_FILE, check_target, load_model, save_model, sealed
 from tightbound.estimator.settings import Settings
 from tightbound.model import Start, build
 from tightbound.model.axes.networks import Custom, Residual
@@ -153,7 +153,7 @@ def test_the_folder_holds_plain_json_and_plain_arrays(folder: Path) -> None:
     text = (folder / MODEL_FILE).read_text()
     description = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert description["format"] == "tightbound model"
-    assert description["format_version"] == 3
+    assert description["format_version"] == 4
     arrays = load((folder / WEIGHTS_FILE).read_bytes())
     assert "p.decoder.network.layers[0].weight" in arrays
     assert folder.stat().st_mode & 0o777 == 0o755
@@ -233,6 +233,11 @@ FAILURES = {
 }
 
 
+def without_exchange(patch: pytest.MonkeyPatch) -> None:
+    """As where a system cannot exchange two folders in one step."""
+    patch.setattr(atomic, "_exchange", lambda one, other: False)
+
+
 @pytest.mark.parametrize("failure", FAILURES)
 def test_an_existing_model_survives_a_save_that_fails(
     failure: str, folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -240,10 +245,13 @@ def test_an_existing_model_survives_a_save_that_fails(
     before = snapshot(folder.parent)
     name, call, error = FAILURES[failure]
     with monkeypatch.context() as patch:
+        without_exchange(patch)
         failing(patch, name, call, error)
-        with pytest.raises(type(error)):
+        with pytest.raises((DataError, KeyboardInterrupt)) as caught:
             save_model(folder, whole(BINARISED), overwrite=True)
     assert snapshot(folder.parent) == before
+    if isinstance(error, OSError):
+        assert str(folder) in str(caught.value) and str(error) in str(caught.value)
 
 
 @pytest.mark.parametrize(("name", "call"), [("fsync", 1), ("fsync", 2), ("rename", 1)])
@@ -252,13 +260,14 @@ def test_a_first_save_that_fails_leaves_nothing(
 ) -> None:
     with monkeypatch.context() as patch:
         failing(patch, name, call, DiskFullError("no space"))
-        with pytest.raises(DiskFullError):
+        with pytest.raises(DataError, match="the system says: no space"):
             save_model(tmp_path / "model", model)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_old_model_that_cannot_be_put_back_is_not_deleted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = set(snapshot(folder).values())
+    """It stays in sight, and the next save puts it back before anything else."""
+    before = snapshot(folder)
     inner, calls = os.rename, []
 
     def only_once(*args: Any) -> None:
@@ -268,22 +277,65 @@ def test_an_old_model_that_cannot_be_put_back_is_not_deleted(folder: Path, monke
         inner(*args)
 
     with monkeypatch.context() as patch:
+        without_exchange(patch)
         patch.setattr(os, "rename", only_once)
-        with pytest.raises(OSError, match="no"):
+        with pytest.raises(DataError, match="no"):
             save_model(folder, whole(BINARISED), overwrite=True)
-    assert before <= set(snapshot(folder.parent).values())
+    (kept,) = folder.parent.iterdir()
+    assert kept.name.startswith("model.before-") and snapshot(kept) == before
+    with pytest.raises(DataError, match=f"{kept} holds the model that it was to replace"):
+        load_model(folder)
+    atomic.sweep(folder)
+    assert snapshot(folder) == before and list(folder.parent.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("exchanging", [True, False])
+@pytest.mark.parametrize("moment", [1, 2])
+def test_a_save_killed_while_it_replaces_a_model_leaves_one_in_its_place(
+    exchanging: bool, moment: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of what a killed process would have done afterwards is done: neither putting back nor sweeping."""
+    before = snapshot(folder)
+    with monkeypatch.context() as patch:
+        if not exchanging:
+            without_exchange(patch)
+        patch.setattr(atomic, "_remove", lambda place: None)
+        patch.setattr(os, "rename", _dying_at(moment))
+        if exchanging:
+            save_model(folder, whole(BINARISED), overwrite=True)
+        else:
+            with pytest.raises(SystemExit):
+                save_model(folder, whole(BINARISED), overwrite=True)
+    assert len(list(folder.parent.iterdir())) > 1
+    atomic.sweep(folder)
+    assert list(folder.parent.iterdir()) == [folder]
+    assert exchanging or snapshot(folder) == before
+    load_model(folder)
+
+
+def _dying_at(moment: int) -> Callable[..., None]:
+    """An `os.rename` before whose so many-th call the process ends; it does not come to put anything back."""
+    inner, calls = os.rename, []
+
+    def rename(*args: Any) -> None:
+        calls.append(args)
+        if len(calls) >= moment:
+            raise SystemExit
+        inner(*args)
+
+    return rename
 
 
 # What is no model, or no longer one.
 
 
 def edited(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
-    """Damage: a change of what model.json says."""
+    """Damage: a change of what model.json says, by someone who seals it again."""
 
     def damage(folder: Path) -> None:
         description = json.loads((folder / MODEL_FILE).read_text())
         change(description)
-        (folder / MODEL_FILE).write_text(json.dumps(description))
+        (folder / MODEL_FILE).write_bytes(sealed(description))
 
     return damage
 
@@ -308,6 +360,26 @@ def rewritten(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], N
     return damage
 
 
+def retyped(folder: Path, dtype: str) -> None:
+    """Damage: arrays of another type, in a header that is whole."""
+    data = (folder / WEIGHTS_FILE).read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = data[8 : 8 + length].replace(b'"F32"', f'"{dtype}"'.encode())
+    (folder / WEIGHTS_FILE).write_bytes(len(header).to_bytes(8, "little") + header + data[8 + length :])
+
+
+def piped(place: Path) -> None:
+    """Damage: a pipe that nobody writes to."""
+    place.unlink()
+    os.mkfifo(place)
+
+
+def linked(place: Path, to: str) -> None:
+    """Damage: a link."""
+    place.unlink()
+    place.symlink_to(to)
+
+
 WEIGHT = "p.decoder.network.layers[0].weight"
 DAMAGED = f"{MODEL_FILE} must be as tightbound saved it, but it is damaged or incomplete"
 BAD_WEIGHTS = f"{WEIGHTS_FILE} must be as tightbound saved it, but it is damaged or incomplete"
@@ -321,10 +393,27 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "json number": (rewritten(MODEL_FILE, lambda b: b"3"), FOREIGN),
     "no json": (lambda f: (f / MODEL_FILE).unlink(), f"it has no readable {MODEL_FILE}"),
     "newer": (
-        edited(lambda d: d.update(format_version=4, tightbound_version="9.1")),
-        "it has 4, written by tightbound 9.1",
+        edited(lambda d: d.update(format_version=5, tightbound_version="9.1")),
+        "it has 5, written by tightbound 9.1",
     ),
-    "no version": (edited(lambda d: d.pop("format_version")), "it has None"),
+    "older": (edited(lambda d: d.update(format_version=3)), "it has 3, written by .* install that version"),
+    "no version": (edited(lambda d: d.pop("format_version")), f"{DAMAGED}.*its format version is None"),
+    "a negative version": (edited(lambda d: d.update(format_version=-5)), f"{DAMAGED}.*its format version is -5"),
+    "a version that is true": (
+        edited(lambda d: d.update(format_version=True)),
+        f"{DAMAGED}.*its format version is True",
+    ),
+    "settings are null": (edited(lambda d: d["training"].update(settings=None)), DAMAGED),
+    "a latent_dim of 4,000 digits": (
+        edited(lambda d: d["specification"].update(latent_dim=10**4000)),
+        f"{DAMAGED}.*latent_dim must be",
+    ),
+    "weights of a type that is not ours": (lambda f: retyped(f, "BF16"), f"{BAD_WEIGHTS}.*found 'BF16'"),
+    "weights of eight bits": (lambda f: retyped(f, "F8_E4M3"), f"{BAD_WEIGHTS}.*found 'F8_E4M3'"),
+    "weights that are a pipe": (lambda f: piped(f / WEIGHTS_FILE), f"{BAD_WEIGHTS}.*it is no regular file"),
+    "weights without end": (lambda f: linked(f / WEIGHTS_FILE, "/dev/zero"), f"{BAD_WEIGHTS}.*it is no regular file"),
+    "json that is a pipe": (lambda f: piped(f / MODEL_FILE), f"{DAMAGED}.*it is no regular file"),
+    "far more weights": (rewritten(WEIGHTS_FILE, lambda b: b + bytes(2**22)), f"{BAD_WEIGHTS}.*would be plenty"),
     "no specification": (edited(lambda d: d.pop("specification")), DAMAGED),
     "no encoding": (edited(lambda d: d.pop("encoding")), DAMAGED),
     "no training": (edited(lambda d: d.pop("training")), DAMAGED),

@@ -15,6 +15,7 @@ from tiny import run
 import tightbound
 from tightbound.estimator.evaluate import CHECKS
 from tightbound.estimator.evaluation import THIS_MODEL
+from tightbound.estimator.folder import sealed
 from tightbound.estimator.resume import Keeper
 from tightbound.evidence import Method, Reliability
 
@@ -193,7 +194,7 @@ def test_a_model_from_before_a_setting_was_added_can_be_scored(place):
     older = place / "older"
     shutil.copytree(place / "m", older)
     del known["training"]["settings"]["scoring_method"], known["training"]["settings"]["tolerance"]
-    (older / "model.json").write_text(json.dumps(known))
+    (older / "model.json").write_bytes(sealed(known))
     command = ("score", place / "new.csv", "-o", place / "older.csv", "-q")
     assert run(command[0], older, *command[1:]).status == 0
     np.testing.assert_array_equal(

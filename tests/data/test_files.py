@@ -1,8 +1,8 @@
 """Files of every kind: read, written, and refused in one sentence."""
 
+import fcntl
 import gzip
 import io
-import os
 import sys
 
 import numpy as np
@@ -360,13 +360,16 @@ def test_the_name_appears_only_when_all_is_written(tmp_path):
 
 
 def test_what_killed_runs_left_is_swept_and_what_runs_is_not(tmp_path):
-    old, young, other = (tmp_path / f".{name}.part" for name in ("t.bin.1a2b", "t.bin.3c4d", "u.bin.1a2b"))
-    for place in (old, young, other):
+    """Of this name alone, and only what no living process holds."""
+    left, running, other = (tmp_path / f".{name}.part" for name in ("t.bin.1a2b", "t.bin.3c4d", "u.bin.1a2b"))
+    for place in (left, running, other):
         place.write_bytes(b"half")
-    os.utime(old, (0, 0))
-    os.utime(other, (0, 0))
+    with running.open("rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        atomic_write(tmp_path / "t.bin", b"whole")
+        assert not left.exists() and running.exists() and other.exists()
     atomic_write(tmp_path / "t.bin", b"whole")
-    assert not old.exists() and young.exists() and other.exists() and (tmp_path / "t.bin").read_bytes() == b"whole"
+    assert not running.exists() and (tmp_path / "t.bin").read_bytes() == b"whole"
 
 
 def test_a_folder_takes_the_place_of_another(tmp_path):

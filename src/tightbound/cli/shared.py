@@ -1,9 +1,9 @@
 """What several commands do: load a model, print JSON, write a page or rows like the data."""
 
-import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tightbound.model.strict_json import dumps_plain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,24 +27,12 @@ def write_bytes(path: str, data: bytes) -> None:
     """A file, whole or not at all."""
     from tightbound.data import atomic_write
 
-    def write(stream: Any) -> None:
-        stream.write(data)
-
-    atomic_write(path, write)
+    atomic_write(path, data)
 
 
 def print_json(value: dict[str, Any]) -> None:
     """One object on standard output."""
-    print(json.dumps(_finite(value), indent=1, allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    # JSON knows neither NaN nor infinity: they become null.
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    print(dumps_plain(value))
 
 
 def write_like_data(output: str, model: "FittedModel", values: "np.ndarray", *, rounded: bool) -> None:

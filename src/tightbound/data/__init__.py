@@ -6,6 +6,7 @@ from tightbound.data.errors import DataError
 from tightbound.data.split import split
 
 if TYPE_CHECKING:
+    from tightbound.data.atomic import atomic_folder, atomic_write, check_apart, reserved, set_aside
     from tightbound.data.block import BlockEncoding, make_encoding
     from tightbound.data.choosing import encoding_from_json, preprocess
     from tightbound.data.coding import coded, counted
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from tightbound.data.support import first_outside
     from tightbound.data.table import Table
     from tightbound.data.types import Column
-    from tightbound.data.write import atomic_folder, atomic_write, check_place, write_polars, write_table
+    from tightbound.data.write import check_place, write_polars, write_table
 
 __all__ = [
     "Aside",
@@ -42,6 +43,7 @@ __all__ = [
     "as_table",
     "atomic_folder",
     "atomic_write",
+    "check_apart",
     "check_place",
     "coded",
     "column_position",
@@ -54,6 +56,8 @@ __all__ = [
     "make_encoding",
     "preprocess",
     "read_table",
+    "reserved",
+    "set_aside",
     "split",
     "summarised",
     "write_frame",
@@ -62,6 +66,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "atomic": ("atomic_folder", "atomic_write", "check_apart", "reserved", "set_aside"),
     "block": ("BlockEncoding", "make_encoding"),
     "choosing": ("encoding_from_json", "preprocess"),
     "coding": ("coded", "counted"),
@@ -78,7 +83,7 @@ _HOMES = {
     "sparse": ("SparseMatrix",),
     "table": ("Table",),
     "types": ("Column",),
-    "write": ("atomic_folder", "atomic_write", "check_place", "write_polars", "write_table"),
+    "write": ("check_place", "write_polars", "write_table"),
 }
 
 

@@ -1,141 +1,25 @@
-"""Tables into files; a file or a folder appears whole or not at all."""
+"""Tables into files."""
 
 from __future__ import annotations
 
-import glob
 import gzip
 import io
 import os
-import secrets
-import shutil
 import sys
-import tempfile
-import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import polars as pl
 
+from tightbound.data.atomic import atomic_write
 from tightbound.data.errors import complain
 from tightbound.data.names import default_names
 
 ARRAYS = (".npy", ".npz")
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", *ARRAYS)
-
-
-DAY = 86_400
-"""A temporary file of this many seconds is what a killed run left behind."""
-
-
-def atomic_write(path: str | os.PathLike[str], contents: bytes | Callable[[BinaryIO], object]) -> None:
-    """Writes a file so that it appears whole or not at all.
-
-    The bytes go to a temporary file in the same folder, are forced to the disk, and take the name in one step; an
-    earlier file of that name stays as it was until then. A device or a pipe is written directly.
-
-    Args:
-        path: where the file shall be.
-        contents: the bytes, or what writes them to the open file it is given.
-
-    Raises:
-        DataError: when the system refuses (no such folder, no right, no space).
-    """
-    target = Path(os.path.realpath(path))
-    try:
-        if target.exists() and not target.is_file() and not target.is_dir():
-            with target.open("wb") as stream:
-                _put(stream, contents)
-            return
-        if target.is_dir():
-            raise IsADirectoryError(21, "it is a folder")
-        with _aside(target) as temporary:
-            with temporary.open("xb") as stream:
-                _put(stream, contents)
-                _force(stream)
-            os.replace(temporary, target)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise complain(
-            os.fspath(path),
-            "be a file that can be written",
-            f"the system says: {reason}",
-            "choose another place, or make that folder or room on the disk first",
-        ) from error
-
-
-def atomic_folder(target: Path, files: Mapping[str, bytes]) -> None:
-    """Writes a folder of files, in place of an earlier one; it appears whole or not at all. The system may refuse."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _aside(target) as staging:
-        staging.mkdir()
-        for name, data in files.items():
-            with (staging / name).open("xb") as stream:
-                stream.write(data)
-                _force(stream)
-        _swap(staging, target)
-
-
-def _put(stream: BinaryIO, contents: bytes | Callable[[BinaryIO], object]) -> None:
-    if isinstance(contents, bytes):
-        stream.write(contents)
-    else:
-        contents(stream)
-
-
-def _force(stream: BinaryIO) -> None:
-    stream.flush()
-    os.fsync(stream.fileno())
-
-
-@contextmanager
-def _aside(target: Path) -> Iterator[Path]:
-    """A name beside the target for what is to take its place; whatever bears it at the end is removed."""
-    for left in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
-        with suppress(OSError):
-            if time.time() - left.stat().st_mtime > DAY:
-                _remove(left)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
-        yield temporary
-    finally:
-        _remove(temporary)
-    # So that the new name itself survives a power cut; not every file system lets a folder be opened.
-    with suppress(OSError):
-        handle = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def _remove(place: Path) -> None:
-    if place.is_dir():
-        shutil.rmtree(place, ignore_errors=True)
-    else:
-        place.unlink(missing_ok=True)
-
-
-def _swap(staging: Path, target: Path) -> None:
-    # A folder cannot replace a non-empty one in a single step: the old one steps aside first, and back on failure.
-    if not target.exists():
-        os.rename(staging, target)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    try:
-        os.rename(target, aside / "model")
-        try:
-            os.rename(staging, target)
-        except BaseException:
-            os.rename(aside / "model", target)
-            raise
-        shutil.rmtree(aside / "model", ignore_errors=True)
-    finally:
-        with suppress(OSError):
-            aside.rmdir()  # refused while it holds something: what could not be put back is never deleted
 
 
 def check_place(path: str | os.PathLike[str], suffixes: Sequence[str] = SUFFIXES) -> None:

@@ -1,28 +1,28 @@
 """A model is a folder: model.json (what it is) and weights.safetensors (its numbers). Loading executes nothing."""
 
 import dataclasses
-import json
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 import equinox as eqx
 import jax
 from jaxtyping import PRNGKeyArray
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from tightbound import learn
-from tightbound.data import DataError, Encoding, atomic_folder, encoding_from_json
+from tightbound.data import DataError, Encoding, atomic_folder, encoding_from_json, set_aside
 from tightbound.estimator.fitted import FittedModel, TrainingSummary, precision
 from tightbound.estimator.settings import Settings
-from tightbound.model import Specification, Start, axes, build
+from tightbound.estimator.untrusted import REFUSED, read_arrays, read_json, with_nan
+from tightbound.model import Specification, Start, axes, build, strict_json
 
 FORMAT = "tightbound model"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
+DIGEST = "digest"
 OWN = ("network", "prior", "posterior")
 """Axes of which a model may have members of the user's own making."""
 
@@ -43,30 +43,38 @@ def save_model(
         extra: further JSON values for model.json ("estimator").
         files: further files for the folder (the report).
 
-    Raises `ValueError` for a path that is taken, `OSError` where the disk refuses.
+    Raises `ValueError` for a path that is taken, and where the disk refuses.
     """
     target = Path(path)
     check_target(target, overwrite)
     _check_own_q(model)
     arrays = learn.named_arrays(eqx.filter(model.pair, eqx.is_array))
-    description = {**_description(model, extra or {}), "weights_digest": learn.digest(arrays)}
     contents = {
-        MODEL_FILE: json.dumps(description, indent=1, allow_nan=False).encode(),
+        MODEL_FILE: sealed(_description(model, arrays, extra or {})),
         WEIGHTS_FILE: save_arrays(arrays),
         **(files or {}),
     }
     atomic_folder(target, contents)
 
 
-def check_target(path: str | os.PathLike[str], overwrite: bool) -> None:
-    """Refuse a place where saving would lose something (`ValueError`); ask before a long fit, not after."""
+def sealed(description: dict[str, Any]) -> bytes:
+    """What model.json says, with a digest of all of it."""
+    open_part = {name: value for name, value in description.items() if name != DIGEST}
+    return strict_json.dumps({**open_part, DIGEST: strict_json.digest(open_part)}, indent=1).encode()
+
+
+def check_target(path: str | os.PathLike[str], overwrite: bool, option: str = "overwrite=True") -> None:
+    """Refuse a place where saving would lose something (`ValueError`); ask before a long fit, not after.
+
+    `option` is what says that it may be overwritten, in the words of the face that was used.
+    """
     target = Path(path)
     if not target.exists():
         return
     if not overwrite:
         raise ValueError(
             f"The model's folder {target} must not exist yet, but it does; choose another name, or overwrite it "
-            "(--overwrite)."
+            f"({option})."
         )
     if not (target.is_dir() and (target / MODEL_FILE).exists()):
         raise ValueError(
@@ -84,27 +92,40 @@ def load_model(path: str | os.PathLike[str], **own: Any) -> tuple[FittedModel, d
     folder = Path(path)
     description = _read_description(folder)
     try:
-        spec = Specification.from_json(description["specification"])
-        encoding = encoding_from_json(description["encoding"])
-        summary = _summary_from_json(description["training"])
-        if spec.n_features != encoding.n_features or spec.likelihood.word != encoding.likelihood:
-            raise ValueError("specification and encoding do not belong together")
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        spec, encoding, summary = _parts(description)
+    except REFUSED as error:
         raise _damaged(folder / MODEL_FILE, error) from error
     spec = _with_own(spec, own, folder)
     with precision(spec.dtype):
         try:
             template, static = _template(spec, encoding)
-        except ValueError as error:
+        except REFUSED as error:
             raise _damaged(folder / MODEL_FILE, error) from error
         try:
-            arrays = load_arrays((folder / WEIGHTS_FILE).read_bytes())
+            arrays = read_arrays(folder / WEIGHTS_FILE, learn.named_leaves(template))
             pair = eqx.combine(learn.with_arrays(template, arrays), static)
             if description.get("weights_digest") != learn.digest(arrays):
                 raise ValueError(f"its numbers are not those that {MODEL_FILE} was written with")
-        except (SafetensorError, ValueError, OSError) as error:
+        except (ValueError, OSError) as error:
             raise _damaged(folder / WEIGHTS_FILE, error) from error
+    if bad := with_nan(arrays):
+        warnings.warn(
+            f"The model in {folder} must have numbers as weights, but {bad[0]} holds NaN, and so will all that comes "
+            "of it; fit again.",
+            UserWarning,
+            stacklevel=3,
+        )
     return FittedModel(pair, spec, encoding, summary), description.get("extra", {})
+
+
+def _parts(description: dict[str, Any]) -> tuple[Specification, Encoding, TrainingSummary]:
+    """What model.json says, each part checked by itself and with the others."""
+    spec = Specification.from_json(description["specification"])
+    encoding = encoding_from_json(description["encoding"])
+    summary = _summary_from_json(description["training"])
+    if spec.n_features != encoding.n_features or spec.likelihood.word != encoding.likelihood:
+        raise ValueError("specification and encoding do not belong together")
+    return spec, encoding, summary
 
 
 def _with_own(spec: Specification, own: dict[str, Any], folder: Path) -> Specification:
@@ -141,15 +162,13 @@ def _check_own_q(model: FittedModel) -> None:
         )
 
 
-def _description(model: FittedModel, extra: dict[str, Any]) -> dict[str, Any]:
+def _description(model: FittedModel, arrays: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
     from tightbound import __version__
 
     fields = dataclasses.fields(model.summary)
     summary = {each.name: getattr(model.summary, each.name) for each in fields}
     summary["settings"] = model.summary.settings.to_json()
-    history = [dataclasses.astuple(record) for record in model.summary.history]
-    # JSON has no NaN: an epoch without validation has a null there.
-    summary["history"] = [[None if v != v else v for v in record] for record in history]
+    summary["history"] = [dataclasses.astuple(record) for record in model.summary.history]
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -158,15 +177,15 @@ def _description(model: FittedModel, extra: dict[str, Any]) -> dict[str, Any]:
         "encoding": model.encoding.to_json(),
         "training": summary,
         "extra": extra,
+        "weights_digest": learn.digest(arrays),
     }
 
 
 def _summary_from_json(values: dict[str, Any]) -> TrainingSummary:
-    records: list[list[Any]] = [[float("nan") if v is None else v for v in record] for record in values["history"]]
     return TrainingSummary(
         **{
             **values,
-            "history": tuple(learn.EpochRecord(*record) for record in records),
+            "history": tuple(learn.EpochRecord(*record) for record in values["history"]),
             "messages": tuple(values["messages"]),
             "settings": Settings.from_json(values["settings"]),
             "reference": tuple(float(score) for score in values.get("reference", ())),
@@ -175,30 +194,35 @@ def _summary_from_json(values: dict[str, Any]) -> TrainingSummary:
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
+    place = folder / MODEL_FILE
     try:
-        text = (folder / MODEL_FILE).read_text(encoding="utf-8")
+        description = read_json(place)
     except OSError as error:
-        reason = "it does not exist" if not folder.exists() else f"it has no readable {MODEL_FILE}"
+        reason = _absence(folder) if not folder.exists() else f"it has no readable {MODEL_FILE}"
         raise DataError(
             f"The model's folder {folder} must be one that tightbound has saved, but {reason}; check the path."
         ) from error
-    except UnicodeDecodeError as error:
-        raise _damaged(folder / MODEL_FILE, error) from error
-    try:
-        description = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _damaged(folder / MODEL_FILE, error) from error
+    except REFUSED as error:
+        raise _damaged(place, error) from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise DataError(
-            f"{folder / MODEL_FILE} must describe a tightbound model, but it is something else; check the path."
-        )
+        raise DataError(f"{place} must describe a tightbound model, but it is something else; check the path.")
     version = description.get("format_version")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise _damaged(place, ValueError(f"its format version is {version!r}"))
     if version != FORMAT_VERSION:
         raise DataError(
-            f"The model in {folder} must have format version {FORMAT_VERSION}; it has {version!r}, written by "
+            f"The model in {folder} must have format version {FORMAT_VERSION}; it has {version}, written by "
             f"tightbound {description.get('tightbound_version')}; install that version."
         )
+    open_part = {name: value for name, value in description.items() if name != DIGEST}
+    if description.get(DIGEST) != strict_json.digest(open_part):
+        raise _damaged(place, ValueError("it does not have the digest that was written with it"))
     return description
+
+
+def _absence(folder: Path) -> str:
+    earlier = set_aside(folder)
+    return f"{earlier[0]} holds the model that it was to replace" if earlier else "it does not exist"
 
 
 def _damaged(path: Path, error: Exception) -> DataError:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from tightbound.data import Table, atomic_write
 from tightbound.estimator.fitted import FittedModel
 from tightbound.estimator.settings import PARAMETERS, SCORING, Settings
 from tightbound.evidence import Partial
+from tightbound.model import strict_json
 
 T = TypeVar("T")
 
@@ -74,13 +74,8 @@ class Keeper:
             self._write()
 
     def _write(self) -> None:
-        data = self._pack(*self._unsaved or ())
-        atomic_write(self._path, lambda stream: _put(stream, data))
+        atomic_write(self._path, self._pack(*self._unsaved or ()))
         self._last, self._unsaved = time.monotonic(), None
-
-
-def _put(stream: Any, data: bytes) -> None:
-    stream.write(data)
 
 
 def kept(path: Path, unpack: Callable[[bytes], T], must: str) -> T | None:
@@ -102,7 +97,7 @@ def scoring_identity(model: FittedModel, table: Table, options: Mapping[str, Any
     """Identifies model, rows and options, so that no scoring is gone on with by another."""
     digest = hashlib.sha256(fingerprint((table,), model.summary.settings, model.summary.seed).encode())
     digest.update(learn.digest(learn.named_arrays(eqx.filter(model.pair, eqx.is_array))).encode())
-    digest.update(json.dumps([dict(options), model.refined_by], sort_keys=True).encode())
+    digest.update(strict_json.digest([dict(options), model.refined_by]).encode())
     return digest.hexdigest()
 
 
@@ -121,15 +116,15 @@ def fingerprint(tables: Sequence[Table], settings: Settings, seed: int) -> str:
     """Identifies data (validation rows included), settings and seed, so that a fit is never resumed with others."""
     digest = _digest_of(tables)
     relevant = {name: value for name, value in settings.to_json().items() if PARAMETERS[name].group != SCORING}
-    digest.update(json.dumps([relevant, seed], sort_keys=True).encode())
+    digest.update(strict_json.digest([relevant, seed]).encode())
     return digest.hexdigest()
 
 
 def _digest_of(tables: Sequence[Table]) -> Any:
     digest = hashlib.sha256()
     for table in tables:
-        digest.update(json.dumps([list(table.names), str(table.values.dtype), table.n_rows]).encode())
+        digest.update(strict_json.digest([list(table.names), str(table.values.dtype), table.n_rows]).encode())
         digest.update(np.ascontiguousarray(table.values).tobytes())
         if table.coded is not None:
-            digest.update(json.dumps(table.coded.to_json(), sort_keys=True).encode())
+            digest.update(strict_json.digest(table.coded.to_json()).encode())
     return digest

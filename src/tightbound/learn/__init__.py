@@ -1,6 +1,16 @@
 """How it is learnt: objectives, gradients, inference, the compiled training loop, checkpoints."""
 
-from tightbound.learn.checkpoint import digest, from_bytes, named_arrays, packed, to_bytes, unpacked, with_arrays
+from tightbound.learn.checkpoint import (
+    digest,
+    from_bytes,
+    header_of,
+    named_arrays,
+    named_leaves,
+    packed,
+    to_bytes,
+    unpacked,
+    with_arrays,
+)
 from tightbound.learn.epoch import mean_bound, mutual_information
 from tightbound.learn.gradients.pathwise import (
     AbstractGradient,
@@ -121,11 +131,13 @@ __all__ = [
     "exact_posterior",
     "fit",
     "from_bytes",
+    "header_of",
     "initial_state",
     "make_inference",
     "mean_bound",
     "mutual_information",
     "named_arrays",
+    "named_leaves",
     "packed",
     "plain_prior",
     "sparse_rows",

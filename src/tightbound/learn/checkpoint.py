@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 from typing import Any
 
 import jax
@@ -13,14 +12,19 @@ from safetensors.numpy import load, save
 
 from tightbound.learn.loop import EpochRecord
 from tightbound.learn.state import FitState
+from tightbound.model import strict_json
 
-_FORMAT = "tightbound checkpoint 3"
+_FORMAT = "tightbound checkpoint 4"
+
+
+def named_leaves(tree: Any) -> dict[str, Any]:
+    """The leaves of a tree by path, such as `p.decoder.network.layers[0].weight`."""
+    return {jax.tree_util.keystr(path).lstrip("."): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def named_arrays(tree: Any) -> dict[str, np.ndarray]:
-    """The arrays of a tree by path, such as `p.decoder.network.layers[0].weight`."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path).lstrip("."): np.asarray(leaf) for path, leaf in leaves}
+    """The same, as NumPy's arrays."""
+    return {name: np.asarray(leaf) for name, leaf in named_leaves(tree).items()}
 
 
 def with_arrays(template: Any, arrays: dict[str, np.ndarray]) -> Any:
@@ -42,34 +46,53 @@ def with_arrays(template: Any, arrays: dict[str, np.ndarray]) -> Any:
 
 
 def packed(arrays: dict[str, np.ndarray], identity: str, **words: str) -> bytes:
-    """Arrays and words as bytes; `identity` says which work they belong to."""
-    header = {"format": _FORMAT, "identity": identity, "digest": digest(arrays), **words}
-    return save(arrays, metadata=header)
+    """Arrays and words as bytes; `identity` says which work they belong to, a digest of all that they are whole."""
+    from tightbound import __version__
+
+    words = {"format": _FORMAT, "version": __version__, "identity": identity, **words}
+    return save(arrays, metadata={**words, "digest": _digest_of_all(arrays, words)})
 
 
 def unpacked(data: bytes, identity: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays and words of `packed`.
 
-    Raises `ValueError` for bytes that are no checkpoint, are damaged, or belong to other work.
+    Raises `ValueError` for bytes that are no checkpoint, are damaged, or belong to other work or another version.
     """
+    from tightbound import __version__
+
     try:
-        length = int.from_bytes(data[:8], "little")
-        header: dict[str, str] = json.loads(data[8 : 8 + length])["__metadata__"]
+        words = header_of(data)["__metadata__"]
         arrays = load(data)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        known = words.pop("digest")
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"it is no checkpoint or is damaged ({error})") from error
-    if header.get("format") != _FORMAT:
-        raise ValueError(f"its format must be {_FORMAT!r}; it is {header.get('format')!r}")
-    if header.get("digest") != digest(arrays):
-        raise ValueError("it is damaged (its numbers do not have the digest that was written with them)")
-    if header.get("identity") != identity:
+    if words.get("format") != _FORMAT:
+        raise ValueError(f"its format must be {_FORMAT!r}; it is {words.get('format')!r}")
+    if known != _digest_of_all(arrays, words):
+        raise ValueError("it is damaged (its contents do not have the digest that was written with them)")
+    if words["version"] != __version__:
+        raise ValueError(f"tightbound {words['version']} wrote it, and this is {__version__}")
+    if words["identity"] != identity:
         raise ValueError("it belongs to other data or other settings")
-    return arrays, header
+    return arrays, words
+
+
+def header_of(data: bytes) -> dict[str, Any]:
+    """What a file of arrays says of itself: their types and shapes by name, and words under `__metadata__`."""
+    length = int.from_bytes(data[:8], "little")
+    header = strict_json.loads(data[8 : 8 + length])
+    if not isinstance(header, dict):
+        raise ValueError("its header is no mapping")
+    return header
+
+
+def _digest_of_all(arrays: dict[str, np.ndarray], words: dict[str, str]) -> str:
+    return strict_json.digest([words, digest(arrays)])
 
 
 def to_bytes(state: FitState, history: tuple[EpochRecord, ...], identity: str) -> bytes:
     """The state and the history of a fit; `identity` identifies the data and the settings they belong to."""
-    records = json.dumps([dataclasses.astuple(record) for record in history])
+    records = strict_json.dumps([dataclasses.astuple(record) for record in history])
     return packed(named_arrays(state), identity, history=records)
 
 
@@ -77,7 +100,7 @@ def from_bytes(data: bytes, template: FitState, identity: str) -> tuple[FitState
     """The inverse of `to_bytes`, with its errors and those of `with_arrays`."""
     arrays, words = unpacked(data, identity)
     try:
-        history = tuple(EpochRecord(*record) for record in json.loads(words["history"]))
+        history = tuple(EpochRecord(*record) for record in strict_json.loads(words["history"]))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"it is no checkpoint or is damaged ({error})") from error
     return with_arrays(template, arrays), history

@@ -7,7 +7,7 @@ from typing import Any, final
 
 from tightbound.model.axes import as_member, from_json
 from tightbound.model.axes.likelihoods import MEMBERS as _LIKELIHOODS
-from tightbound.model.axes.parameters import check_choice
+from tightbound.model.axes.parameters import MOST_LATENTS, check_choice, check_number
 from tightbound.model.axes.priors import MEMBERS as _PRIORS
 from tightbound.model.discrete import MOST_STATES
 from tightbound.model.likelihoods import ColumnSpecification
@@ -64,8 +64,7 @@ class Specification:
             )
         for name, legal in _LEGAL.items():
             check_choice(name, getattr(self, name), legal)
-        if self.latent_dim < 1:
-            raise ValueError(f"latent_dim must be at least 1; got {self.latent_dim}; 2 to 50 is usual.")
+        check_number("latent_dim", self.latent_dim, 1, MOST_LATENTS, "2 to 50 is usual")
         _check_latents(self)
         if self.missingness != "random":
             _check_missingness(self)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -185,7 +184,7 @@ def _check_free(output: str, checkpoint: Path, resume: bool, overwrite: bool) ->
             f"--resume must find an interrupted fit, but there is no {checkpoint} and {output} exists: that fit has "
             "ended; use it as it is, or choose another name."
         )
-    check_target(output, overwrite)
+    check_target(output, overwrite, "--overwrite")
     if checkpoint.exists() and not (resume or overwrite):
         raise ValueError(
             f"{checkpoint} holds an interrupted fit, which a new one would overwrite; "
@@ -203,10 +202,11 @@ def _read_validation(reading: ReadOptions, path: str, fitted: "Table", beside: t
 def _read_schema(path: str) -> "Schema":
     """A schema that a person may have edited."""
     from tightbound.data import DataError, Schema
+    from tightbound.model.strict_json import loads
 
     try:
         with open(path, encoding="utf-8") as stream:
-            values = json.load(stream)
+            values = loads(stream.read())
     except OSError as error:
         raise DataError(
             f"The schema {path} must be a file that can be read; the system says {error.strerror}; check the path."

@@ -1,12 +1,12 @@
 """`tightbound schema`, which needs neither JAX nor a model, and is quick to start."""
 
-import json
 from typing import Annotated, Any
 
 import typer
 
 from tightbound.cli.options import Data, Json, ReadOptions
 from tightbound.cli.shared import write_bytes
+from tightbound.model.strict_json import dumps
 
 
 def schema(
@@ -24,7 +24,7 @@ def schema(
         check_place(output, (".json",))
     table = reading.read(data)
     found: Any = coded(table, table.coded).coded
-    text = json.dumps(found.to_json(), indent=1)
+    text = dumps(found.to_json(), indent=1)
     if output is not None:
         write_bytes(output, text.encode())
     if as_json:

@@ -6,6 +6,10 @@ import numbers
 from collections.abc import Iterable
 from typing import Any, final
 
+MOST = 10**6
+"""No whole number that is a parameter is sensibly larger, where none is named."""
+MOST_LATENTS = 10**4
+
 
 @final
 @dataclasses.dataclass(frozen=True)
@@ -62,11 +66,17 @@ def check_flag(name: str, value: Any) -> None:
 
 def check_number(name: str, value: Any, least: float, most: float, advice: str, whole: bool = True) -> None:
     """Refuse a value that is not a (whole) number between `least` and `most` (`ValueError`)."""
-    number = isinstance(value, numbers.Real) and value is not True and value is not False and math.isfinite(value)
+    number = isinstance(value, numbers.Real) and value is not True and value is not False
+    number = number and -math.inf < value < math.inf  # a whole number may be too large to be asked whether it is finite
     if not (number and least <= value <= most and (not whole or value == int(value))):
         kind = "a whole number" if whole else "a number"
         span = f"between {least:.10g} and {most:.10g}" if most != math.inf else f"of at least {least:.10g}"
-        raise ValueError(f"{name} must be {kind} {span}; got {value!r}; {advice}.")
+        raise ValueError(f"{name} must be {kind} {span}; got {_brief(value)}; {advice}.")
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
 
 
 def check_sizes(name: str, sizes: Any) -> None:
