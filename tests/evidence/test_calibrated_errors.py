@@ -66,3 +66,10 @@ def test_errors_are_neither_too_small_nor_too_large(method: str, gaps: bool) -> 
         assert_spread_of_one((found.log_evidence - truth) / found.standard_error)
     bound = truth - kl_from_posterior(Q, x, observed)
     assert_spread_of_one((found.elbo - bound) / found.elbo_standard_error)
+
+
+def test_groups_are_what_is_independent() -> None:
+    """From a q so wide that chains resample again and again: 24 groups of eight, not 192 chains, give the error."""
+    x = MODEL.sample(np.random.default_rng(6), N_ROWS)
+    found = annealed_evidence(MODEL.p(), MODEL.q(stretch=3.0), x, key=KEY, **METHODS["resampled"][1])
+    assert_spread_of_one((found.log_evidence - MODEL.log_p(x)) / found.standard_error)
