@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tightbound.estimator.compiler import use_cache
-    from tightbound.estimator.conditional import Conditional
     from tightbound.estimator.detection import Detection
     from tightbound.estimator.detector import VAEOutlierDetector
     from tightbound.estimator.evaluation import Evaluation
+    from tightbound.estimator.given import Conditional
     from tightbound.estimator.imputation import Imputation
     from tightbound.estimator.imputer import VAEImputer
     from tightbound.estimator.loading import load
@@ -44,7 +44,7 @@ _HOMES = {
     "VAE": "tightbound.estimator.vae",
     "VAEImputer": "tightbound.estimator.imputer",
     "VAEOutlierDetector": "tightbound.estimator.detector",
-    "Conditional": "tightbound.estimator.conditional",
+    "Conditional": "tightbound.estimator.given",
     "Detection": "tightbound.estimator.detection",
     "Imputation": "tightbound.estimator.imputation",
     "load": "tightbound.estimator.loading",

@@ -8,7 +8,7 @@ import pytest
 from mixed_table import SIZES, complete, fitted, holes, pandas_frame
 
 from tightbound.data import DataError
-from tightbound.estimator.conditional import Conditional
+from tightbound.estimator.given import Conditional
 
 
 @pytest.fixture(scope="module")

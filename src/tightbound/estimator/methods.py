@@ -9,7 +9,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from tightbound.data import Table
 from tightbound.estimator.arguments import check_draws, seed_of
-from tightbound.estimator.conditional import Conditional, condition
 from tightbound.estimator.detection import (
     Detection,
     Judge,
@@ -17,7 +16,7 @@ from tightbound.estimator.detection import (
     detect,
 )
 from tightbound.estimator.fitted import FittedModel
-from tightbound.estimator.given import sample_given
+from tightbound.estimator.given import Conditional, condition, sample_given
 from tightbound.estimator.imputation import Imputation, impute
 from tightbound.model.axes.parameters import check_number
 
