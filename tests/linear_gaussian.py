@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from scipy import stats
 
 from tightbound.learn import AbstractInference
+from tightbound.learn.inference.members import Row
 from tightbound.model import (
     MLP,
     AbstractDistribution,
@@ -58,17 +59,8 @@ class GivenPosterior(AbstractInference):
     ) -> None:
         return None
 
-    def learning(
-        self,
-        p: GenerativeModel,
-        x: jax.Array,
-        observed: jax.Array | None,
-        found: None,
-        *,
-        kl_weight: jax.Array,
-        key: jax.Array,
-    ) -> tuple[AbstractDistribution, jax.Array]:
-        return self(p, x, observed, key=key), jnp.zeros((), x.dtype)
+    def learning(self, row: Row, found: None, *, key: jax.Array) -> tuple[AbstractDistribution, jax.Array]:
+        return self(row.p, row.x, row.observed, key=key), row.nothing
 
 
 @dataclass(frozen=True)

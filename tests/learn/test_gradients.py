@@ -17,6 +17,7 @@ from tightbound.learn import (
     Problem,
     draw,
 )
+from tightbound.learn.inference.members import Row
 from tightbound.model import (
     AbstractDistribution,
     Bernoulli,
@@ -194,17 +195,8 @@ class Foreign(AbstractInference):
     ) -> None:
         return None
 
-    def learning(
-        self,
-        p: GenerativeModel,
-        x: jax.Array,
-        observed: jax.Array | None,
-        found: None,
-        *,
-        kl_weight: jax.Array,
-        key: jax.Array,
-    ) -> tuple[AbstractDistribution, jax.Array]:
-        return TWO, jnp.zeros((), x.dtype)
+    def learning(self, row: Row, found: None, *, key: jax.Array) -> tuple[AbstractDistribution, jax.Array]:
+        return TWO, row.nothing
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,6 @@ from tightbound.model import (
     kl_divergence,
     kl_terms,
     make_family,
-    n_states,
 )
 from tightbound.model.building import prior_of
 from tightbound.model.networks.dense import MLP
@@ -155,9 +154,9 @@ def mean_within(values: np.ndarray, expected: Any) -> bool:
 @each_case
 def test_all_probability_is_one(name: str) -> None:
     distribution = CASES[name].distribution
-    if n_states(distribution) is not None:
+    if distribution.n_states is not None:
         states = all_states(distribution)
-        assert len(np.unique(states, axis=0)) == n_states(distribution)
+        assert len(np.unique(states, axis=0)) == distribution.n_states
         assert float(jnp.sum(jnp.exp(log_densities(distribution, states)))) == pytest.approx(1, abs=1e-12)
         return
     side = np.linspace(-14, 14, 281)
@@ -236,7 +235,7 @@ def test_closed_form_divergences_are_their_definition(name: str) -> None:
     assert has_closed_form_kl(q, p)
     found = float(kl_divergence(q, p))
     assert found > 0.05
-    if n_states(q) is not None:
+    if q.n_states is not None:
         log_q, log_p = (log_densities(d, all_states(q)) for d in (q, p))
         assert found == pytest.approx(float(jnp.exp(log_q) @ (log_q - log_p)), rel=1e-12)
     else:

@@ -11,8 +11,8 @@ from tightbound.evidence.hmc import GROUP, N_ADAPTATION_CHAINS, N_LEAPFROG, RowC
 from tightbound.evidence.result import Evidence, Method
 from tightbound.evidence.rows import CHAIN_ROWS_AT_ONCE, by_chunks, posteriors_of, rows_of, simulate
 from tightbound.evidence.weights import ess_and_khat, logmeanexp
-from tightbound.learn import AbstractInference, plain_prior
-from tightbound.model import GenerativeModel, n_states
+from tightbound.learn import AbstractInference
+from tightbound.model import GenerativeModel
 from tightbound.model.streams import Stream
 
 CHAINS_AT_ONCE = 2000
@@ -178,7 +178,7 @@ def summarised(
 
 def check_continuous(p: GenerativeModel) -> None:
     """Refuse discrete latents (`ValueError`): there is no gradient to follow."""
-    if n_states(plain_prior(p)) is not None:
+    if p.prior.plain.n_states is not None:
         raise ValueError(
             "Annealing must have continuous latents, for its moves follow gradients; this model's are discrete; use "
             "method exact where they can be enumerated, else importance."

@@ -22,8 +22,8 @@ from tightbound.evidence.hmc import FULL_UP_TO, N_ADAPTATION_CHAINS
 from tightbound.evidence.result import CAREFUL_KHAT, CAREFUL_SLOPE, PER_ROW, Evidence, Method, Reliability
 from tightbound.evidence.rows import CHAIN_ROWS_AT_ONCE, ROWS_AT_ONCE
 from tightbound.evidence.weights import importance_evidence
-from tightbound.learn import CONVERGED, AbstractInference, PerDatum, Refinement, plain_prior
-from tightbound.model import DiagonalGaussianFamily, FullGaussianFamily, GenerativeModel, n_states
+from tightbound.learn import CONVERGED, AbstractInference, PerDatum, Refinement
+from tightbound.model import DiagonalGaussianFamily, FullGaussianFamily, GenerativeModel
 from tightbound.model.streams import Stream
 
 METHODS = ("auto", "adaptive", "importance", "defensive", "refined", "annealed", "exact")
@@ -171,7 +171,7 @@ def refined(p: GenerativeModel, q: AbstractInference, steps: int = REFINING_STEP
 def closer_q(p: GenerativeModel, q: AbstractInference) -> AbstractInference:
     """`refined`, but where q is Gaussian with few latents, with a full covariance: mean-field q leave heavy tails."""
     gaussian = q.own_family is None or isinstance(q.own_family, DiagonalGaussianFamily | FullGaussianFamily)
-    if not gaussian or n_states(plain_prior(p)) is not None or p.prior.dim > FULL_UP_TO:
+    if not gaussian or p.prior.plain.n_states is not None or p.prior.dim > FULL_UP_TO:
         return refined(p, q)
     # With fewer draws than latents the gradient of a covariance has a low rank, and its noise makes q worse.
     loop = Refinement(REFINING_STEPS, n_samples=max(_LEAST_DRAWS, p.prior.dim), tolerance=CONVERGED)
@@ -200,7 +200,7 @@ def stages_of(
     if better is q:
         return stages
     stages.append(Stage("refining q", closer(n_samples, 2), ROWS_AT_ONCE, _nothing_known))
-    if n_states(plain_prior(p)) is not None:
+    if p.prior.plain.n_states is not None:
         words = f"{more:,} importance samples of a refined q"
         return [*stages, Stage(words, closer(more, 3), ROWS_AT_ONCE, _with_more_samples)]
     length: list[NDArray[np.float64]] = []
@@ -338,7 +338,7 @@ def _cheaply_exact(p: GenerativeModel) -> bool:
     method = exact_method(p)
     if method is Method.QUADRATURE:  # in two dimensions it takes ten times as long as 1,000 samples
         return p.prior.dim == 1
-    return method is not None and (method is not Method.ENUMERATION or (n_states(plain_prior(p)) or 0) <= FEW_STATES)
+    return method is not None and (method is not Method.ENUMERATION or (p.prior.plain.n_states or 0) <= FEW_STATES)
 
 
 def _by_quadrature(p: GenerativeModel, q: AbstractInference, *, key: PRNGKeyArray) -> Stage:

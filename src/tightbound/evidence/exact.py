@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from tightbound.evidence.result import Evidence, Method
 from tightbound.evidence.rows import Chunk, Posteriors, by_chunks, chunks, joined, posteriors_of, rows_of
 from tightbound.evidence.weights import draw
-from tightbound.learn import AbstractInference, check_linear_gaussian, exact_posterior, plain_prior
-from tightbound.model import MOST_STATES, GenerativeModel, all_states, n_states
+from tightbound.learn import AbstractInference, check_linear_gaussian, exact_posterior
+from tightbound.model import MOST_STATES, GenerativeModel, all_states
 from tightbound.model.compiling import compiled
 
 FEW_STATES = 2**12
@@ -28,7 +28,7 @@ _ROWS_AT_ONCE = 64
 
 def exact_method(p: GenerativeModel) -> Method | None:
     """How log p(x) of this model can be had without a draw (None: it cannot)."""
-    states = n_states(plain_prior(p))
+    states = p.prior.plain.n_states
     if states is not None:
         return Method.ENUMERATION if states <= MOST_STATES else None
     try:
@@ -92,12 +92,12 @@ def _exactly(
         return [*quadrature(p, *_middle_of_q(p, posteriors), x, observed, chunk.size), *bound]
     function = _summed if method is Method.ENUMERATION else _closed_form
     values = np.asarray(chunk.own(function(p, x, observed)), float)
-    work = np.full(chunk.size, n_states(plain_prior(p)) or 1)
+    work = np.full(chunk.size, p.prior.plain.n_states or 1)
     return [values, np.zeros(chunk.size), work, np.zeros(chunk.size, np.int64), *bound]
 
 
 def _latents(p: GenerativeModel) -> str:
-    states = n_states(plain_prior(p))
+    states = p.prior.plain.n_states
     return f"{p.prior.dim} continuous ones" if states is None else f"{states:,} states, above {MOST_STATES:,}"
 
 
@@ -112,7 +112,7 @@ def _closed_form(p: GenerativeModel, x: Float[Array, "n d"], observed: Bool[Arra
 
 @compiled
 def _summed(p: GenerativeModel, x: Float[Array, "n d"], observed: Bool[Array, "n d"] | None) -> Array:
-    states = all_states(plain_prior(p))
+    states = all_states(p.prior.plain)
     at_once = min(_STATES_AT_ONCE, len(states))
     missing = -len(states) % at_once
     counts = jnp.arange(len(states) + missing) < len(states)

@@ -45,7 +45,6 @@ from tightbound.learn.inference.members import (
     check_linear_gaussian,
     exact_posterior,
     make_inference,
-    plain_prior,
 )
 from tightbound.learn.inference.refinement import Refined, Refinement
 from tightbound.learn.legality import check_pair
@@ -139,7 +138,6 @@ __all__ = [
     "named_arrays",
     "named_leaves",
     "packed",
-    "plain_prior",
     "sparse_rows",
     "tied",
     "to_bytes",

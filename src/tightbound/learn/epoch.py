@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from tightbound.learn.gradients.pathwise import Estimate, Problem
+from tightbound.learn.inference.members import Row
 from tightbound.learn.regularisers import Minibatch
 from tightbound.learn.source import Dataset, Stored, View, batch_bounds, batch_shape, padded, shared_out
 from tightbound.learn.state import (
@@ -24,7 +25,6 @@ from tightbound.learn.state import (
     first_place,
     tied,
 )
-from tightbound.model import GenerativeModel
 from tightbound.model.compiling import compiled
 from tightbound.model.streams import Stream
 
@@ -54,7 +54,7 @@ def search(pair: Pair, per_datum: Array | None, batch: Batch, *, kl_weight: Arra
     pair = tied(pair)
 
     def one(x: Array, observed: Array | None, own: Array | None, key: PRNGKeyArray) -> Any:
-        return pair.q.search(pair.p, x, observed, own, kl_weight=kl_weight, key=key)
+        return pair.q.search(Row(pair.p, x, observed, kl_weight), own, key=key)
 
     own = None if per_datum is None else per_datum[batch.indices]
     keys = jax.random.split(Stream.INNER_LOOP.of(key), batch.x.shape[0])
@@ -80,7 +80,7 @@ def batch_loss(
     def one(x: Array, observed: Array | None, found: Any, key: PRNGKeyArray) -> tuple[Any, Estimate, Array]:
         # A key of its own: q must not be a function of the noise that it is scored on.
         own = Stream.INNER_LOOP.of(key)
-        q, term = pair.q.learning(pair.p, x, observed, found, kl_weight=weight, key=own)
+        q, term = pair.q.learning(Row(pair.p, x, observed, weight), found, key=own)
         problem = Problem(config.objective, pair.p, q, x, observed, q_weight)
         return (q if regularised else None), config.gradient.estimate(problem, estimator, key=key), term
 
@@ -157,7 +157,7 @@ def bounds_of(
 
     def one(x: Array, observed: Array | None, key: PRNGKeyArray) -> Array:
         own = Stream.INNER_LOOP.of(key)
-        q: Any = pair.q(pair.p, x, observed, key=own) if isinstance(pair.p, GenerativeModel) else None
+        q: Any = pair.q(pair.p, x, observed, key=own) if pair.has_latents else None
         problem = Problem(config.objective, pair.p, q, x, observed, 1.0)
         return config.gradient.estimate(problem, estimator, key=key).bound
 

@@ -5,41 +5,35 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from tightbound.learn.gradients.pathwise import MaximumLikelihood, Pathwise
-from tightbound.learn.gradients.score_function import DisArm, Enumeration, GumbelSoftmax, ScoreFunction
-from tightbound.learn.inference.members import Amortised, NoInference, plain_prior
-from tightbound.learn.regularisers import AbstractRegulariser, Capacity, FreeBits
+from tightbound.learn.regularisers import AbstractRegulariser
 from tightbound.learn.source import Dataset
 from tightbound.learn.state import Pair, TrainingConfig, tied
 from tightbound.model import (
     AbstractDistribution,
-    GenerativeModel,
-    Tabulated,
     has_closed_form_kl,
-    n_states,
 )
 
 
 def check_pair(pair: Pair, config: TrainingConfig, train: Dataset) -> None:
     """Refuse a pair and a config that cannot be learnt together (`ValueError`)."""
-    if not isinstance(pair.p, GenerativeModel) or isinstance(pair.q, NoInference):
+    if not (pair.has_latents and pair.q.of_latents):
         _check_exact_likelihood(pair, config)
         return
     pair = tied(pair)
     q = posterior_shape(pair, train, config.dtype)
-    prior = plain_prior(pair.p)
-    if (n_states(q) is None) != (n_states(prior) is None):
+    prior = pair.p.prior.plain
+    if (q.n_states is None) != (prior.n_states is None):
         raise ValueError(
             f"Prior and posterior must both be continuous or both discrete; got {type(prior).__name__} and "
             f"{type(q).__name__}; use prior='auto'."
         )
-    if isinstance(q, Tabulated) and not isinstance(config.gradient, Enumeration):
+    if q.tabulated and not config.gradient.sums_states:
         raise ValueError(
             f"Exact inference of discrete latents must have the objective elbo and the gradient enumerate; got "
             f"{type(config.objective).__name__} and {type(config.gradient).__name__}; use objective='elbo' and "
             "gradient='auto'."
         )
-    if config.encoder_steps > 1 and not isinstance(pair.q, Amortised):
+    if config.encoder_steps > 1 and not pair.q.is_network:
         raise ValueError(
             f"encoder_steps above 1 must have amortised inference (a network alone); got {type(pair.q).__name__}; use "
             "encoder_steps=1, or inference='aggressive'."
@@ -61,10 +55,8 @@ def _check_regulariser(
 ) -> None:
     """Its own gradient passes through q's draws, or through a KL in closed form."""
     regulariser.check(q, prior)
-    scores = (Enumeration, ScoreFunction, DisArm, GumbelSoftmax)
-    known = has_closed_form_kl(q, prior) and isinstance(regulariser, Capacity | FreeBits)
-    fits = isinstance(config.gradient, Pathwise) or (isinstance(config.gradient, scores) and known)
-    if not config.objective.is_mean or not fits:
+    known = regulariser.of_kl and has_closed_form_kl(q, prior)
+    if not (config.objective.is_mean and config.gradient.carries(in_closed_form=known)):
         raise ValueError(
             f"{type(regulariser).__name__} must have the ELBO and the gradient pathwise (or a score function, where "
             f"the KL has a closed form); got {type(config.objective).__name__} and {type(config.gradient).__name__}; "
@@ -84,8 +76,7 @@ def posterior_shape(pair: Pair, data: Dataset, dtype: str) -> AbstractDistributi
 
 
 def _check_exact_likelihood(pair: Pair, config: TrainingConfig) -> None:
-    both = isinstance(pair.p, GenerativeModel), isinstance(pair.q, NoInference)
-    if both != (False, True) or not isinstance(config.gradient, MaximumLikelihood):
+    if pair.has_latents or pair.q.of_latents or not config.gradient.of_likelihood:
         raise ValueError(
             "A model without latents must have NoInference and the gradient MaximumLikelihood, and only such a model; "
             f"got a {type(pair.p).__name__} with {type(pair.q).__name__} and {type(config.gradient).__name__}."

@@ -1,7 +1,7 @@
 """What stands in for the KL term while learning: functions of a whole minibatch, never part of a reported bound."""
 
 from abc import abstractmethod
-from typing import Any, NamedTuple, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import equinox as eqx
 import jax
@@ -36,6 +36,9 @@ class Minibatch(NamedTuple):
 class AbstractRegulariser(eqx.Module):
     """A penalty in nats a row that takes the place of the mean KL."""
 
+    of_kl: ClassVar[bool] = False
+    """Whether it is a function of the KL alone, and so has a closed form where that has one."""
+
     @abstractmethod
     def check(self, q: AbstractDistribution, prior: AbstractDistribution) -> None:
         """Raise `ValueError` for a q or a prior that it cannot handle."""
@@ -52,6 +55,7 @@ class Capacity(AbstractRegulariser):
     Source: Burgess et al. (2018).
     """
 
+    of_kl: ClassVar[bool] = True
     capacity: float = eqx.field(static=True)
     beta: float = eqx.field(static=True, default=1.0)
     steps: int = eqx.field(static=True, default=0)
@@ -73,6 +77,7 @@ class FreeBits(AbstractRegulariser):
     Source: Kingma et al. (2016), appendix C.
     """
 
+    of_kl: ClassVar[bool] = True
     nats: float = eqx.field(static=True, default=0.5)
     group_size: int = eqx.field(static=True, default=1)
 

@@ -130,10 +130,15 @@ class Pair(eqx.Module):
     """A `GenerativeModel`, or an `AbstractDistribution` over rows."""
     q: AbstractInference
 
+    @property
+    def has_latents(self) -> bool:
+        """Whether there is a z."""
+        return isinstance(self.p, GenerativeModel)
+
 
 def tied(pair: Pair) -> Pair:
     """The pair with a VampPrior made of the posteriors that it stands for; any other pair as it is."""
-    if not (isinstance(pair.p, GenerativeModel) and isinstance(pair.p.prior, VampPrior)):
+    if not (pair.has_latents and isinstance(pair.p.prior, VampPrior)):
         return pair
     if not isinstance(pair.q, Amortised | SemiAmortised):
         raise ValueError(

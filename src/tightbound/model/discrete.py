@@ -63,6 +63,7 @@ class Tabulated(AbstractDistribution):
     """A distribution over listed states z_s with probabilities softmax(logits): an exact posterior, for one."""
 
     reparameterised: ClassVar[bool] = False
+    tabulated: ClassVar[bool] = True
     states: Float[Array, "s d"]
     logits: Float[Array, " s"]
 
@@ -111,11 +112,6 @@ def check_enumerable(q: AbstractDistribution) -> None:
             f"Enumeration must have at most 2^16 = {MOST_STATES} latent states; got {count}; use fewer latents, or the "
             "gradient leave_one_out, disarm or vimco."
         )
-
-
-def n_states(q: AbstractDistribution) -> int | None:
-    """How many values a draw can have; None for a continuous distribution."""
-    return q.n_states
 
 
 def all_states(q: AbstractDistribution) -> Float[Array, "s d"]:

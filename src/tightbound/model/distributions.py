@@ -35,6 +35,8 @@ class AbstractDistribution(eqx.Module):
 
     reparameterised: eqx.AbstractClassVar[bool]
     """Whether draws are differentiable in the parameters."""
+    tabulated: ClassVar[bool] = False
+    """Whether its numbers are the logits of all its states, in their order."""
 
     @property
     @abstractmethod

@@ -1,7 +1,7 @@
 """The public names of this room, fetched when the first of them is used (`tightbound.model`)."""
 
 from tightbound.model.building import Parts, Start, build
-from tightbound.model.discrete import MOST_STATES, Categorical, Tabulated, all_states, check_enumerable, n_states
+from tightbound.model.discrete import MOST_STATES, Categorical, Tabulated, all_states, check_enumerable
 from tightbound.model.distributions import (
     AbstractDistribution,
     Bernoulli,
@@ -148,6 +148,5 @@ __all__ = [
     "make_family",
     "make_prior",
     "moments_of",
-    "n_states",
     "with_strength",
 ]

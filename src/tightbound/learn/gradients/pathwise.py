@@ -4,7 +4,7 @@ The bound is reported; the surrogate is differentiated and never reported.
 """
 
 from abc import abstractmethod
-from typing import Any, NamedTuple, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import equinox as eqx
 import jax
@@ -56,9 +56,19 @@ class Estimate(NamedTuple):
 class AbstractGradient(eqx.Module):
     """How the gradient of an objective is estimated."""
 
+    sums_states: ClassVar[bool] = False
+    """Whether it looks at every state of z."""
+    of_likelihood: ClassVar[bool] = False
+    """Whether it is that of a likelihood that is known, of a model without latents."""
+
     @abstractmethod
     def check(self, objective: AbstractObjective, q: AbstractDistribution) -> None:
         """Raise `ValueError`, naming what can be used instead, for an objective or q that this cannot handle."""
+
+    def carries(self, *, in_closed_form: bool) -> bool:
+        """Whether the gradient of a term on q reaches q: through its draws, or through the term's closed form."""
+        del in_closed_form
+        return False
 
     def initial_state(self, n_features: int, dtype: str) -> Any:
         """What the estimator remembers from step to step (None: nothing)."""
@@ -95,6 +105,10 @@ class Pathwise(AbstractGradient):
     def check(self, objective: AbstractObjective, q: AbstractDistribution) -> None:
         """Needs a family whose draws are differentiable in its parameters."""
         check_reparameterised("pathwise", q)
+
+    def carries(self, *, in_closed_form: bool) -> bool:
+        """Through its draws."""
+        return True
 
     def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
         """Surrogate = weighted objective, bound = objective, from the same draws."""
@@ -194,6 +208,8 @@ class Resampled(AbstractGradient):
 @final
 class MaximumLikelihood(AbstractGradient):
     """The gradient of log p(x) itself, for a model that has one: no latents, no q, no bound."""
+
+    of_likelihood: ClassVar[bool] = True
 
     def check(self, objective: AbstractObjective, q: AbstractDistribution) -> None:
         """Nothing to refuse: there is no q."""

@@ -1,7 +1,7 @@
 """Gradient estimators that need no differentiable draws: score function, VIMCO, DisARM, Gumbel-softmax, enumeration."""
 
 from abc import abstractmethod
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import equinox as eqx
 import jax
@@ -17,7 +17,7 @@ from tightbound.learn.objectives import (
     frozen,
     weigh,
 )
-from tightbound.model import MLP, AbstractDistribution, Bernoulli, Categorical, Tabulated, all_states, check_enumerable
+from tightbound.model import MLP, AbstractDistribution, Bernoulli, Categorical, all_states, check_enumerable
 from tightbound.model.distributions import Scalar, Vector
 
 _DECAY = 0.99
@@ -173,6 +173,10 @@ class ScoreFunction(AbstractGradient):
         """The baseline's."""
         return self.baseline.initial_state(n_features, dtype)
 
+    def carries(self, *, in_closed_form: bool) -> bool:
+        """Through the closed form alone."""
+        return in_closed_form
+
     def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
         """Surrogate = objective at fixed draws + sum of (signal - baseline) log q(z)."""
         draws = _fixed_draws(problem, key=key)
@@ -242,6 +246,10 @@ class DisArm(AbstractGradient):
                 f"{type(objective).__name__} with {objective.n_draws}; set n_samples to 2."
             )
 
+    def carries(self, *, in_closed_form: bool) -> bool:
+        """Through the closed form alone."""
+        return in_closed_form
+
     def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
         """Surrogate = objective at fixed draws + derivative times logits."""
         q: Any = problem.q
@@ -287,6 +295,10 @@ class GumbelSoftmax(AbstractGradient):
                 f"The gradient gumbel must have the objective elbo; got {type(objective).__name__}; use vimco for iwae."
             )
 
+    def carries(self, *, in_closed_form: bool) -> bool:
+        """Through the closed form alone."""
+        return in_closed_form
+
     def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
         """Surrogate = objective at relaxed draws; bound = objective at the discrete draws of the same noise."""
         keys = jax.random.split(key, problem.objective.n_draws)
@@ -304,6 +316,8 @@ class GumbelSoftmax(AbstractGradient):
 class Enumeration(AbstractGradient):
     """The exact ELBO and its exact gradient, as a sum over all states of discrete latents (at most 2^16)."""
 
+    sums_states: ClassVar[bool] = True
+
     def check(self, objective: AbstractObjective, q: AbstractDistribution) -> None:
         """Needs few enough states, and the ELBO."""
         check_enumerable(q)
@@ -313,11 +327,16 @@ class Enumeration(AbstractGradient):
                 "objective='elbo', or for iwae the gradient vimco with a network for q."
             )
 
+    def carries(self, *, in_closed_form: bool) -> bool:
+        """Through the closed form alone."""
+        return in_closed_form
+
     def estimate(self, problem: Problem, state: Any, *, key: PRNGKeyArray) -> Estimate:
         """Surrogate = sum_z q(z) (log p(x | z) + weight (log p(z) - log q(z))); the draws are all states."""
-        z, q = all_states(problem.q), problem.q
+        q: Any = problem.q
+        z = all_states(q)
         # A table is already in the order of its states; looking each of them up would take the square of their number.
-        log_q = jax.nn.log_softmax(q.logits) if isinstance(q, Tabulated) else jax.vmap(q.log_prob)(z)
+        log_q = jax.nn.log_softmax(q.logits) if q.tabulated else jax.vmap(q.log_prob)(z)
         draws = weigh(problem.p, q, problem.x, problem.observed, z, log_q)
 
         def value(weight: Any) -> Scalar:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import equinox as eqx
 import jax
@@ -22,7 +22,6 @@ from tightbound.model import (
     FixedScaleGaussianHead,
     FullGaussian,
     GenerativeModel,
-    LearnedPrior,
     Parts,
     Specification,
     StandardGaussian,
@@ -30,7 +29,6 @@ from tightbound.model import (
     all_states,
     axes,
     first_parameters,
-    n_states,
 )
 from tightbound.model.distributions import Mask, Scalar, Vector
 from tightbound.model.streams import Stream
@@ -44,8 +42,8 @@ def exact_posterior(p: GenerativeModel, x: Vector, observed: Mask = None) -> Ful
     table of p(x, z).
     Raises `ValueError` for a model that has neither form.
     """
-    if n_states(plain_prior(p)) is not None:
-        z = all_states(plain_prior(p))
+    if p.prior.plain.n_states is not None:
+        z = all_states(p.prior.plain)
         return Tabulated(z, jax.vmap(lambda z: p.log_joint(x, z, observed))(z))
     check_linear_gaussian(p)
     network: Any = p.decoder.network
@@ -76,17 +74,27 @@ def check_linear_gaussian(p: GenerativeModel) -> None:
         )
 
 
-def plain_prior(p: GenerativeModel) -> AbstractDistribution:
-    """The prior as a plain distribution."""
-    return p.prior.member if isinstance(p.prior, LearnedPrior) else p.prior
-
-
 Parameters = Float[Array, " m"]
 Weight = Float[Array, ""] | float
 
 
 CONVERGED = 0.01
 """Nats that an inner loop must still promise a row for it to go on."""
+
+
+class Row(NamedTuple):
+    """One training row, and the model that a step sees it under."""
+
+    p: Any
+    x: Vector
+    observed: Mask
+    kl_weight: Weight
+    """That of the KL in this step."""
+
+    @property
+    def nothing(self) -> Scalar:
+        """The term of a q that adds none to the surrogate."""
+        return jnp.zeros((), self.x.dtype)
 
 
 class AbstractInference(eqx.Module):
@@ -121,13 +129,21 @@ class AbstractInference(eqx.Module):
         """Whether q is found before a training step, so that the step's gradient does not reach it."""
         return False
 
+    of_latents: ClassVar[bool] = True
+    """Whether there is a z to infer."""
+
+    @property
+    def is_network(self) -> bool:
+        """Whether one network is all there is, so that it can take steps of its own."""
+        return False
+
     def check(self, q: AbstractDistribution) -> None:
         """Refuse (`ValueError`) a posterior of the kind of `q` that cannot be learnt this way."""
         del q
 
     def refined(self, p: GenerativeModel, loop: Refinement) -> AbstractInference:
         """This q, bettered for every row by an inner loop, in its own family where it has one."""
-        if n_states(plain_prior(p)) is not None:
+        if p.prior.plain.n_states is not None:
             return self
         return PerDatum(DiagonalGaussianFamily(p.prior.dim), loop, self)
 
@@ -135,16 +151,7 @@ class AbstractInference(eqx.Module):
         """What is kept of every training row from epoch to epoch, as it starts (None: nothing)."""
         return None
 
-    def search(
-        self,
-        p: Any,
-        x: Vector,
-        observed: Mask,
-        per_datum: Parameters | None,
-        *,
-        kl_weight: Weight,
-        key: PRNGKeyArray,
-    ) -> Refined | None:
+    def search(self, row: Row, per_datum: Parameters | None, *, key: PRNGKeyArray) -> Refined | None:
         """The inner loop of a training step, before the step on the networks (None: there is none).
 
         It ascends the bound whose KL has the weight that the step has; no gradient passes through it.
@@ -152,16 +159,7 @@ class AbstractInference(eqx.Module):
         return None
 
     @abstractmethod
-    def learning(
-        self,
-        p: GenerativeModel,
-        x: Vector,
-        observed: Mask,
-        found: Refined | None,
-        *,
-        kl_weight: Weight,
-        key: PRNGKeyArray,
-    ) -> tuple[AbstractDistribution, Scalar]:
+    def learning(self, row: Row, found: Refined | None, *, key: PRNGKeyArray) -> tuple[AbstractDistribution, Scalar]:
         """q for a training step, and a term to add to its surrogate (a number whose gradient trains the encoder)."""
 
 
@@ -179,6 +177,11 @@ class Amortised(AbstractInference):
         """The encoder's."""
         return self.encoder.family
 
+    @property
+    def is_network(self) -> bool:
+        """It is."""
+        return True
+
     def refined(self, p: GenerativeModel, loop: Refinement) -> AbstractInference:
         """The network proposes, the loop refines."""
         return SemiAmortised(self.encoder, loop)
@@ -191,18 +194,9 @@ class Amortised(AbstractInference):
         """The encoder's family."""
         return self.encoder.family(parameters)
 
-    def learning(
-        self,
-        p: GenerativeModel,
-        x: Vector,
-        observed: Mask,
-        found: Refined | None,
-        *,
-        kl_weight: Weight,
-        key: PRNGKeyArray,
-    ) -> tuple[AbstractDistribution, Scalar]:
+    def learning(self, row: Row, found: Refined | None, *, key: PRNGKeyArray) -> tuple[AbstractDistribution, Scalar]:
         """The encoder's answer."""
-        return self.encoder(x, observed), jnp.zeros((), x.dtype)
+        return self.encoder(row.x, row.observed), row.nothing
 
 
 @final
@@ -263,34 +257,15 @@ class PerDatum(AbstractInference):
         """The parameters of every row: near the prior."""
         return jnp.tile(first_parameters(self.family, dtype), (n_rows, 1))
 
-    def search(
-        self,
-        p: GenerativeModel,
-        x: Vector,
-        observed: Mask,
-        per_datum: Parameters | None,
-        *,
-        kl_weight: Weight,
-        key: PRNGKeyArray,
-    ) -> Refined | None:
+    def search(self, row: Row, per_datum: Parameters | None, *, key: PRNGKeyArray) -> Refined | None:
         """On from what was kept."""
         loop = self.while_learning or self.refinement
-        first = first_parameters(self.family, x.dtype.name) if per_datum is None else per_datum
-        return loop(p, self.family, first, x, observed, kl_weight=kl_weight, key=key)
+        first = first_parameters(self.family, row.x.dtype.name) if per_datum is None else per_datum
+        return loop(row.p, self.family, first, row.x, row.observed, kl_weight=row.kl_weight, key=key)
 
-    def learning(
-        self,
-        p: GenerativeModel,
-        x: Vector,
-        observed: Mask,
-        found: Refined | None,
-        *,
-        kl_weight: Weight,
-        key: PRNGKeyArray,
-    ) -> tuple[AbstractDistribution, Scalar]:
+    def learning(self, row: Row, found: Refined | None, *, key: PRNGKeyArray) -> tuple[AbstractDistribution, Scalar]:
         """What was found, held; a flow's networks, which all rows share, still learn."""
-        found = _needed(found)
-        return self.family(jax.lax.stop_gradient(found.parameters)), jnp.zeros((), x.dtype)
+        return self.family(jax.lax.stop_gradient(_needed(found).parameters)), row.nothing
 
 
 @final
@@ -344,38 +319,20 @@ class SemiAmortised(AbstractInference):
         """The encoder's family."""
         return self.encoder.family(parameters)
 
-    def search(
-        self,
-        p: GenerativeModel,
-        x: Vector,
-        observed: Mask,
-        per_datum: Parameters | None,
-        *,
-        kl_weight: Weight,
-        key: PRNGKeyArray,
-    ) -> Refined | None:
+    def search(self, row: Row, per_datum: Parameters | None, *, key: PRNGKeyArray) -> Refined | None:
         """On from the proposal."""
         if self.through:
             return None
-        start, loop = self.encoder.parameters(x, observed), self.while_learning or self.refinement
-        return loop(p, self.encoder.family, start, x, observed, kl_weight=kl_weight, key=key)
+        start, loop = self.encoder.parameters(row.x, row.observed), self.while_learning or self.refinement
+        return loop(row.p, self.encoder.family, start, row.x, row.observed, kl_weight=row.kl_weight, key=key)
 
-    def learning(
-        self,
-        p: GenerativeModel,
-        x: Vector,
-        observed: Mask,
-        found: Refined | None,
-        *,
-        kl_weight: Weight,
-        key: PRNGKeyArray,
-    ) -> tuple[AbstractDistribution, Scalar]:
+    def learning(self, row: Row, found: Refined | None, *, key: PRNGKeyArray) -> tuple[AbstractDistribution, Scalar]:
         """The refined q, and the term that trains the encoder."""
-        start, family = self.encoder.parameters(x, observed), self.encoder.family
+        start, family = self.encoder.parameters(row.x, row.observed), self.encoder.family
         if self.through:
-            loop = self.while_learning or self.refinement
-            refined = loop.unrolled(frozen(p), family, start, x, observed, kl_weight=kl_weight, key=key)
-            return family(refined), jnp.zeros((), x.dtype)
+            loop, p = self.while_learning or self.refinement, frozen(row.p)
+            refined = loop.unrolled(p, family, start, row.x, row.observed, kl_weight=row.kl_weight, key=key)
+            return family(refined), row.nothing
         found = _needed(found)
         return family(jax.lax.stop_gradient(found.parameters)), jax.lax.stop_gradient(found.ascent) @ start
 
@@ -405,29 +362,22 @@ class Exact(AbstractInference):
 
     def distribution(self, p: GenerativeModel, parameters: Parameters) -> AbstractDistribution:
         """The posterior that has these."""
-        prior = plain_prior(p)
-        if n_states(prior) is not None:
+        prior = p.prior.plain
+        if prior.n_states is not None:
             return Tabulated(all_states(prior), parameters)
         loc, tril = jnp.split(parameters, [prior.dim])
         return FullGaussian(loc, tril.reshape(prior.dim, prior.dim))
 
-    def learning(
-        self,
-        p: GenerativeModel,
-        x: Vector,
-        observed: Mask,
-        found: Refined | None,
-        *,
-        kl_weight: Weight,
-        key: PRNGKeyArray,
-    ) -> tuple[AbstractDistribution, Scalar]:
+    def learning(self, row: Row, found: Refined | None, *, key: PRNGKeyArray) -> tuple[AbstractDistribution, Scalar]:
         """The posterior, held (the E step); the bound's gradient is then that of log p(x)."""
-        return frozen(exact_posterior(p, x, observed)), jnp.zeros((), x.dtype)
+        return frozen(exact_posterior(row.p, row.x, row.observed)), row.nothing
 
 
 @final
 class NoInference(AbstractInference):
     """For models that have no latents: an `AbstractDistribution` in p's place."""
+
+    of_latents: ClassVar[bool] = False
 
     def parameters(self, p: Any, x: Vector, observed: Mask = None, *, key: PRNGKeyArray) -> Parameters:
         """Refused."""
@@ -437,18 +387,9 @@ class NoInference(AbstractInference):
         """Refused."""
         raise TypeError(_NO_POSTERIOR)
 
-    def learning(
-        self,
-        p: Any,
-        x: Vector,
-        observed: Mask,
-        found: Refined | None,
-        *,
-        kl_weight: Weight,
-        key: PRNGKeyArray,
-    ) -> tuple[Any, Scalar]:
+    def learning(self, row: Row, found: Refined | None, *, key: PRNGKeyArray) -> tuple[Any, Scalar]:
         """Nothing."""
-        return None, jnp.zeros((), x.dtype)
+        return None, row.nothing
 
 
 def make_inference(spec: Specification, parts: Parts) -> AbstractInference:

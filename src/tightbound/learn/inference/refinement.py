@@ -17,7 +17,6 @@ from tightbound.model import (
     FlowFamily,
     FullGaussianFamily,
     GenerativeModel,
-    n_states,
 )
 from tightbound.model.distributions import Mask, Scalar, Vector
 from tightbound.model.families import first_parameters, lower_triangle, positive
@@ -204,7 +203,7 @@ def inner_rule(family: AbstractFamily, n_samples: int) -> tuple[ELBO, AbstractGr
     q = jax.eval_shape(lambda: family(first_parameters(family)))
     if q.reparameterised:
         return ELBO(n_samples, closed_form_kl=False), StickingTheLanding()
-    if (n_states(q) or _FEW_STATES + 1) <= _FEW_STATES:
+    if (q.n_states or _FEW_STATES + 1) <= _FEW_STATES:
         return ELBO(), Enumeration()
     even = max(2, n_samples + n_samples % 2)
     return ELBO(even), DisArm() if isinstance(family, BernoulliFamily) else ScoreFunction(LeaveOneOut())
