@@ -211,7 +211,7 @@ def test_probabilities_of_all_bags_of_a_length_add_up_to_one(likelihood: str) ->
         ({"exposure": "batch"}, FRAME, "it has levels"),
         ({"exposure": "dose"}, FRAME, "must have a column of counts for the exposure 'dose'"),
         ({"exposure": "total"}, np.full((20, 2), 0.5), "hold counts"),
-        ({"exposure": "total", "likelihood": "gaussian"}, FRAME, "must hold numbers alone"),
+        ({"exposure": "total", "likelihood": "gaussian"}, FRAME, "'batch' of X must be a number for the likelihood"),
         ({"likelihood": "multinomial"}, FRAME, "hold counts for the likelihood 'multinomial'"),
         ({"likelihood": "multinomial", "exposure": 2}, COUNTS, "exposure must be 'total'"),
         ({"likelihood": "multinomial", "hide_cells": 0.5}, COUNTS, "hide_cells must be 0 for the likelihood"),

@@ -30,8 +30,10 @@ MIXED = pl.DataFrame(
 COUNTS = scipy.sparse.csr_matrix(RNG.poisson(0.4, (N, 30)))
 
 CASES: dict[str, tuple[Any, Preprocessing]] = {
-    "gaussian": (NUMBERS, Preprocessing()),
+    "gaussian": (NUMBERS, Preprocessing(likelihood="gaussian")),
+    "gaussian block": (NUMBERS.to_numpy(), Preprocessing()),
     "gaussian as it is": (NUMBERS, Preprocessing(scaling="none")),
+    "columns of a frame of numbers": (NUMBERS, Preprocessing()),
     "bernoulli": (BITS, Preprocessing()),
     "binarised images": (IMAGES, Preprocessing(binarize=True)),
     "gaussian images": (IMAGES, Preprocessing()),

@@ -39,7 +39,7 @@ def write_like_data(output: str, model: "FittedModel", values: "np.ndarray", *, 
     """Rows of the model in the columns of the data."""
     from tightbound.data import write_table
 
-    if model.specification.columns:
+    if not model.encoding.schema.block:
         write_frame(output, model, model.encoding.give_back(values, container="polars"))
         return
     schema: Any = model.encoding.schema

@@ -8,7 +8,7 @@ from tightbound.data.split import split
 if TYPE_CHECKING:
     from tightbound.data.atomic import atomic_folder, atomic_write, check_apart, reserved, set_aside
     from tightbound.data.block import BlockEncoding, make_encoding
-    from tightbound.data.choosing import encoding_from_json, preprocess
+    from tightbound.data.choosing import encoding_from_json, how_modelled, preprocess
     from tightbound.data.coding import coded, counted
     from tightbound.data.columns import ColumnPlan, ColumnwiseEncoding, make_columns_encoding
     from tightbound.data.encoding import Encoding, Numbers, Rows
@@ -51,6 +51,7 @@ __all__ = [
     "encoding_from_json",
     "filled_text",
     "first_outside",
+    "how_modelled",
     "infer_schema",
     "make_columns_encoding",
     "make_encoding",
@@ -68,7 +69,7 @@ __all__ = [
 _HOMES = {
     "atomic": ("atomic_folder", "atomic_write", "check_apart", "reserved", "set_aside"),
     "block": ("BlockEncoding", "make_encoding"),
-    "choosing": ("encoding_from_json", "preprocess"),
+    "choosing": ("encoding_from_json", "how_modelled", "preprocess"),
     "coding": ("coded", "counted"),
     "columns": ("ColumnPlan", "ColumnwiseEncoding", "make_columns_encoding"),
     "encoding": ("Encoding", "Numbers", "Rows"),

@@ -15,7 +15,7 @@ from tightbound.data.encoding import Encoding, Numbers, Rows
 from tightbound.data.errors import complain, listing
 from tightbound.data.saved import damaged, restored
 from tightbound.data.schema import Schema
-from tightbound.data.summary import Summary, require_finite, rounding, summarised
+from tightbound.data.summary import Summary, blank_rows, require_finite, rounding, summarised
 from tightbound.data.support import first_outside, not_binary, not_intensity
 from tightbound.data.table import Table
 from tightbound.data.types import Binary, Column, Real
@@ -70,9 +70,9 @@ class BlockEncoding(Encoding):
         """See `Encoding.encode`; values outside of the likelihood's support and infinite ones are refused."""
         table = self.check(table, expected_by=expected_by)
         require_finite(table)
-        self._warn_left_out(table)
+        self._warn_empty(table)
         observed = self._observed(table)
-        jacobian = self._log_jacobian(table.n_rows, observed)
+        jacobian = self._log_jacobian(table.n_rows, observed) + self._log_departures(table)
         if self.likelihood == "gaussian":
             return Rows(self._standardised(table, dtype), observed, jacobian, False)
         if first_outside(table, "binary") is None:
@@ -223,21 +223,24 @@ class BlockEncoding(Encoding):
             x[rows] = (rng.random(values.shape) * 255 < intensity)[:, self.kept]
         return x
 
-    def _warn_left_out(self, table: Table) -> None:
-        for j in self._left_out.tolist():
-            column, values = self.schema.columns[j], table.values[:, j]
-            if column.constant is None:
-                different = table.observed[:, j]
-                words, fate = "had no value in the fitted data", "is not modelled and counts for nothing"
-            else:
+    def departures(self, table: Table) -> dict[str, NDArray[np.bool_]]:
+        found = {}
+        for j, column in enumerate(self.schema.columns):
+            if column.dropped and column.constant is not None:
                 constant = float(column.constant)
-                different = np.abs(values.astype(np.float64) - constant) > rounding(column.storage, abs(constant))
-                words, fate = f"was always {constant:g} in the fitted data", "is not modelled and adds 0 nats"
-            if different.any():
-                row = int(different.argmax())
+                off = np.abs(table.values[:, j].astype(np.float64) - constant)
+                found[column.name] = off > rounding(column.storage, abs(constant))
+        return found
+
+    def _warn_empty(self, table: Table) -> None:
+        for j in self._left_out.tolist():
+            column, here = self.schema.columns[j], table.observed[:, j]
+            if column.constant is None and here.any():
+                row = int(here.argmax())
                 warnings.warn(
-                    f"Column {column.name!r} of {table.source} {words}, but {table.cell(row, j)} holds "
-                    f"{values[row]:g}: the column {fate}, so look at such rows yourself.",
+                    f"Column {column.name!r} of {table.source} had no value in the fitted data, but "
+                    f"{table.cell(row, j)} holds {table.values[row, j]:g}: the column is not modelled and counts for "
+                    "nothing, so look at such rows yourself.",
                     UserWarning,
                     stacklevel=3,
                 )
@@ -298,18 +301,13 @@ def _messages(table: Table, schema: Schema, kept: NDArray[np.intp]) -> tuple[str
     messages = []
     if constant:
         messages.append(
-            f"{len(constant)} constant column(s) of {table.source} are left out of the model and add 0 nats: "
-            f"{listing(constant)}."
+            f"{len(constant)} constant column(s) of {table.source} are left out of the model as point masses, which "
+            f"add 0 nats: {listing(constant)}."
         )
     if empty:
         messages.append(f"{len(empty)} column(s) of {table.source} without any value are left out: {listing(empty)}.")
     if any(column.n_missing for column in schema.columns):
-        blank = np.flatnonzero(~table.observed[:, kept].any(axis=1))
-        if len(blank):
-            messages.append(
-                f"{len(blank)} row(s) of {table.source} have no value in any modelled column, the first of them row "
-                f"{blank[0]} (counting from 0); they are kept, with log p(nothing) = 0 nats."
-            )
+        messages += blank_rows(table.observed[:, kept], table.source)
     return tuple(messages)
 
 

@@ -15,7 +15,8 @@ from tightbound.data.encoding import Encoding
 from tightbound.data.errors import DataError, complain, listing
 from tightbound.data.names import column_position
 from tightbound.data.preprocessing import MULTINOMIALS, TOTAL, Preprocessing
-from tightbound.data.summary import Summary, summarised
+from tightbound.data.schema import infer_schema
+from tightbound.data.summary import Summary, require_finite, require_rows, summarised
 from tightbound.data.support import first_outside, not_binary, not_intensity
 from tightbound.data.table import Table
 from tightbound.data.types.line import COUNTS
@@ -37,24 +38,85 @@ def preprocess(table: Table, wanted: Preprocessing) -> tuple[Table, Encoding, st
     """
     counts = wanted.likelihood == "auto" and not wanted.binarize and is_sparse_of_counts(table)
     if table.coded is None and not (wanted.by_columns or counts):
-        return _of_numbers(table.dense(), wanted)
+        if table.native is None or wanted.binarize or wanted.scaling != "standard":
+            return _of_numbers(table.dense(), wanted)
+        table = by_its_types(table, wanted.likelihood)
     _check(table, wanted)
     table, names = _with_names(table, wanted)
     schema: Any = table.coded
     n = len(wanted.condition)
     wanted = replace(wanted, condition=tuple(names[:n]), exposure=names[n] if names[n:] else wanted.exposure)
+    if wanted.likelihood == "auto" and not wanted.by_columns:
+        wanted = replace(wanted, likelihood=_of_row(schema))
     encoding = make_columns_encoding(table, schema, wanted)
     if wanted.exposure is not None:
         _check_exposure(encoding, wanted.exposure, table)
+    return replace(table, coded=encoding.schema), encoding, _sentence(table, encoding, wanted)
+
+
+def _sentence(table: Table, encoding: ColumnwiseEncoding, wanted: Preprocessing) -> str:
+    if encoding.likelihood == "gaussian" and not wanted.given:
+        return _gaussian_sentence(table, binary=first_outside(table, "binary") is None)
+    if encoding.likelihood == "bernoulli" and not wanted.given:
+        return _bernoulli_sentence(binarize=False)
     by_total = wanted.exposure == TOTAL or wanted.likelihood in MULTINOMIALS
     under = " Counts are under the total of their row, which is given too." if by_total else ""
-    return replace(table, coded=encoding.schema), encoding, encoding.sentence + under
+    return encoding.sentence + under
+
+
+def by_its_types(table: Table, likelihood: str) -> Table:
+    """A frame of numbers coded as its schema says, without levels where a joint Gaussian is asked for; an array as it
+    is."""
+    if table.native is None or table.coded is not None:
+        return table
+    _require_likelihood(likelihood)
+    require_finite(table)
+    require_rows(table)
+    if likelihood == "bernoulli" and first_outside(table, "binary") is not None:
+        raise not_binary(table)
+    seen = coded(table)
+    schema: Any = seen.coded
+    real = {column.name: "real" for column in schema.modelled if column.type.levelled and likelihood == "gaussian"}
+    return coded(table, infer_schema(table.native, types=real, source=table.source)) if real else seen
+
+
+def on_a_line(table: Table) -> bool:
+    """Whether it is an array, or a frame whose schema finds nothing but numbers: no levels, no dates."""
+    if table.coded is not None or table.native is None:
+        return table.coded is None
+    schema: Any = coded(table).coded
+    return not any(column.type.levelled or column.type.moments for column in schema.modelled)
+
+
+def _of_row(schema: Any) -> str:
+    """The likelihood of columns: that of a whole row where none says more than number, or 0 and 1."""
+    columns = schema.modelled
+    if all(column.levels is not None and {*column.levels} == {0, 1} and not column.family for column in columns):
+        return "bernoulli"
+    plain = all(column.type.any_number and not (column.point_masses or column.family) for column in columns)
+    return "gaussian" if plain else "columns"
+
+
+def _require_likelihood(word: str) -> None:
+    if word not in OF_NUMBERS:
+        raise complain("likelihood", f"be one of {listing(OF_NUMBERS)}", f"it is {word!r}", "choose one of these")
+
+
+def how_modelled(table: Table) -> str:
+    """One sentence: whether a fit takes a table column by column."""
+    if table.coded is None and table.native is None:
+        return "A fit takes an array as one block of numbers; with this schema it models each column by its type."
+    told = {
+        "gaussian": "A fit takes these columns, real numbers all, as one Gaussian vector.",
+        "bernoulli": "A fit takes these columns, zeros and ones all, as one Bernoulli vector.",
+        "columns": "A fit models each column by its type.",
+    }
+    return told[_of_row(coded(table, table.coded).coded)]
 
 
 def _of_numbers(table: Table, wanted: Preprocessing) -> tuple[Table, Encoding, str]:
     likelihood, binarize = wanted.likelihood, wanted.binarize
-    if likelihood not in OF_NUMBERS:
-        raise complain("likelihood", f"be one of {listing(OF_NUMBERS)}", f"it is {likelihood!r}", "choose one of these")
+    _require_likelihood(likelihood)
     facts, binary = summarised(table), first_outside(table, "binary") is None
     if binarize and likelihood == "gaussian":
         raise complain(
@@ -79,10 +141,9 @@ def _check(table: Table, wanted: Preprocessing) -> None:
             f"exposure must be {TOTAL!r} (or nothing) for the likelihood {wanted.likelihood!r}, which is that of "
             f"counts given their sum; got {wanted.exposure!r}; leave it out."
         )
-    if wanted.binarize or (wanted.likelihood in ("gaussian", "bernoulli") and not wanted.given):
-        asked = "binarize" if wanted.binarize else f"likelihood {wanted.likelihood!r}"
+    if wanted.binarize:
         raise DataError(
-            f"{table.source} must hold numbers alone, without exposure and conditions, for the {asked}; leave one of "
+            f"{table.source} must hold numbers alone, without exposure and conditions, for the binarize; leave one of "
             "the two out, or drop the columns that are no numbers."
         )
 

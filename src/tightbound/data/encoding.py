@@ -5,6 +5,7 @@ Standardisation is part of the model: log p(x) = log p(u) + log |du/dx|, so that
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightbound.data.coding import coded
-from tightbound.data.errors import DataError
+from tightbound.data.errors import DataError, shorten
 from tightbound.data.names import Aside
 from tightbound.data.saved import plain
 from tightbound.data.schema import Schema
 from tightbound.data.table import Table
 
 Numbers = NDArray[np.float64]
+LEAST = float(np.log(np.finfo(np.float64).tiny))
+"""log p of what was never seen of a column that had one value: the least probability that a float64 holds, so that all
+is still as good as 1 for that value."""
 
 
 @final
@@ -168,6 +172,37 @@ class Encoding(ABC):
         Raises:
             DataError: as `check`, and for values that the likelihood excludes or `dtype` cannot hold.
         """
+
+    @abstractmethod
+    def departures(self, table: Table) -> dict[str, NDArray[np.bool_]]:
+        """For each column that had one value when the model was fitted, by name: (n,) which cells hold another.
+
+        Such a column is a point mass, of which the model knows nothing but the value: each cell that departs from it
+        adds `LEAST` to log p(x), the others nothing.
+        """
+
+    def _log_departures(self, table: Table) -> Numbers:
+        """(n,) what the columns that had one value add to log p(x); says where that is not nothing."""
+        added = np.zeros(table.n_rows)
+        for name, other in self.departures(table).items():
+            if not other.any():
+                continue
+            added += LEAST * other
+            row = int(other.argmax())
+            warnings.warn(
+                f"Column {name!r} of {table.source} was always {shorten(self._constant(name))} in the fitted data, but "
+                f"{int(other.sum())} of its cells hold another value, row {row} (counting from 0) the first: to the "
+                f"model nothing is less likely ({LEAST:.0f} nats each).",
+                UserWarning,
+                stacklevel=4,
+            )
+        return added
+
+    def _constant(self, name: str) -> Any:
+        """The one value of a column, as a person writes it."""
+        column = self.schema[name]
+        value = column.constant
+        return column.type.written(column, value) if isinstance(value, float) else value
 
     @abstractmethod
     def modelled(self, table: Table) -> Any:

@@ -12,7 +12,7 @@ import narwhals as nw
 import numpy as np
 import polars as pl
 
-from tightbound.data.cells.text import NumberFormat, distinct, number_format
+from tightbound.data.cells.text import MISSING, NumberFormat, distinct, number_format
 from tightbound.data.read.delimited import text_of
 from tightbound.data.table import Table
 from tightbound.data.write import check_place, write_polars
@@ -38,8 +38,10 @@ def filled_text(frame: Any, table: Table, path: str) -> pl.DataFrame:
     gaps, columns = table.observed, []
     for name in text.columns:
         column = text[name]
-        if name in table.names and name in filled.columns:
-            missing = pl.Series(~gaps[:, table.names.index(name)])
+        if name in filled.columns:
+            # A column that had one value is none of the model's.
+            own = name in table.names
+            missing = pl.Series(~gaps[:, table.names.index(name)]) if own else column.str.strip_chars().is_in(MISSING)
             column = column.zip_with(~missing, _spelled(filled[name], column.filter(~missing)))
         columns.append(column.alias(name))
     return pl.DataFrame(columns)

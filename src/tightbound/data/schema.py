@@ -144,7 +144,7 @@ class Schema:
         """
         return self._codes(raw_table(X, source), unseen)
 
-    def values(self, codes: np.ndarray, *, like: Any | None = None) -> Any:
+    def values(self, codes: np.ndarray, *, like: Any | None = None, fill_constants: bool = False) -> Any:
         """The columns that a matrix of codes stands for, in the container and types of the fitted table.
 
         Whole numbers are rounded to their type. Constant columns are filled in; other dropped columns are left out.
@@ -155,6 +155,8 @@ class Schema:
             like: the table that the codes came from. Then every cell whose code has not changed, and every dropped
                 column, comes back as it was there, bit for bit, whatever its spelling; so do index and types.
 
+            fill_constants: whether gaps of `like` in columns that had one value get that value.
+
         Raises:
             DataError: for a matrix of another shape, and codes of no level.
         """
@@ -164,9 +166,23 @@ class Schema:
         if raw is None:
             return assemble(self.columns, matrix, self.container, self.named)
         before = self._codes(raw, "missing")
-        changed = ~((matrix == before) | (np.isnan(matrix) & np.isnan(before)))
-        given = [column for _, column in self._matched(raw)]
-        return assemble(self.columns, matrix, raw.container, raw.named, raw, given, changed)
+        differs = ~((matrix == before) | (np.isnan(matrix) & np.isnan(before)))
+        changed = {column.name: differs[:, j] for j, column in enumerate(self.modelled)}
+        matched = self._matched(raw)
+        for column, came in matched if fill_constants else ():
+            if column.constant is not None and came is not None:
+                changed[column.name] = column.type.gaps(came, self.missing)
+        return assemble(self.columns, matrix, raw.container, raw.named, raw, [came for _, came in matched], changed)
+
+    def departures(self, X: Any, *, source: str = "X") -> dict[str, np.ndarray]:
+        """For each column that had one value alone, by name: (n,) bool, which cells of a table hold another."""
+        if not any(column.constant is not None for column in self.columns):
+            return {}
+        return {
+            column.name: column.type.departs(column, given, self.missing)
+            for column, given in self._matched(raw_table(X, source))
+            if column.constant is not None and given is not None
+        }
 
     def _codes(self, raw: RawTable, unseen: str) -> np.ndarray:
         if unseen not in ("error", "missing"):

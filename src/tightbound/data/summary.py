@@ -8,7 +8,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from tightbound.data.errors import complain
+from tightbound.data.errors import DataError, complain
 from tightbound.data.names import require_cells, require_unique
 from tightbound.data.table import Table
 
@@ -56,6 +56,27 @@ def summarised(table: Table) -> Summary:
     require_cells(table.values.shape, table.source)
     require_unique(table.names, table.source)
     require_finite(table)
+    require_rows(table)
+    columns = [_facts(table.values[:, j], dtype) for j, dtype in enumerate(table.dtypes)]
+    n_missing, low, high, mean, sd, grid, constant = (np.array(fact) for fact in zip(*columns, strict=True))
+    summary = Summary(n_missing, low, high, mean, sd, grid, constant)
+    if (summary.empty | constant).all():
+        raise nothing_varies(table.source)
+    return summary
+
+
+def nothing_varies(source: str) -> DataError:
+    """The error for a table without a column to learn from."""
+    return complain(
+        source,
+        "have a column whose values differ",
+        "every column is constant or missing",
+        "give columns that vary over the rows",
+    )
+
+
+def require_rows(table: Table) -> None:
+    """Refuses a single row."""
     if table.n_rows == 1:
         raise complain(
             table.source,
@@ -63,17 +84,6 @@ def summarised(table: Table) -> Summary:
             "it has 1 sample (n_samples = 1)",
             "give more rows (one row can be scored, not fitted)",
         )
-    columns = [_facts(table.values[:, j], dtype) for j, dtype in enumerate(table.dtypes)]
-    n_missing, low, high, mean, sd, grid, constant = (np.array(fact) for fact in zip(*columns, strict=True))
-    summary = Summary(n_missing, low, high, mean, sd, grid, constant)
-    if (summary.empty | constant).all():
-        raise complain(
-            table.source,
-            "have a column whose values differ",
-            "every column is constant or missing",
-            "give columns that vary over the rows",
-        )
-    return summary
 
 
 def require_finite(table: Table) -> None:
@@ -89,6 +99,17 @@ def require_finite(table: Table) -> None:
             f"{table.cell(int(row), int(column))} holds infinity",
             "correct it, or make it missing (NaN, an empty cell)",
         )
+
+
+def blank_rows(observed: NDArray[np.bool_], source: str) -> list[str]:
+    """What to say of rows without a value in any modelled column: nothing, or one sentence."""
+    blank = np.flatnonzero(~observed.any(axis=1))
+    if not len(blank):
+        return []
+    return [
+        f"{len(blank)} row(s) of {source} have no value in any modelled column, the first of them row {blank[0]} "
+        "(counting from 0); they are kept, with log p(nothing) = 0 nats."
+    ]
 
 
 def rounding(dtype: str, largest: float) -> float:

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from tightbound.data import Table, as_table, coded, first_outside, split
-from tightbound.data.choosing import is_sparse_of_counts
+from tightbound.data.choosing import by_its_types, is_sparse_of_counts, on_a_line
 from tightbound.estimator.arguments import seed_of
 from tightbound.estimator.detection import (
     FEWEST_REFERENCES,
@@ -86,11 +86,12 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
                 raise ValueError(f"{name} must be a share between 0 and 1; got {value!r}; 0.1 is usual.")
         seed = seed_of(self.random_state)
         table = as_table(X)
-        usual = _of_numbers(table) if table.coded is None else {}
+        usual = _of_numbers(table) if on_a_line(table) else {}
         vae = configured(self.model, seed if self.model is None else self.random_state, **usual)
-        numbers = table.coded is None and as_member("likelihood", vae.likelihood).word != "columns"
-        # Kinds and levels are read from all rows: a level among the rows held back alone is nothing anomalous.
-        table = table if numbers else coded(table, table.coded)
+        word = as_member("likelihood", vae.likelihood).word
+        numbers = table.coded is None and word != "columns"
+        # Types and levels are read from all rows: a level among the rows held back alone is no surprise.
+        table = by_its_types(table, word) if numbers else coded(table, table.coded)
         self.vaes_, self.references_ = [], []
         for k, (fitted, held) in enumerate(self._parts(table, numbers, seed)):
             own = vae if k == 0 else clone(vae).set_params(random_state=(seed_of(vae.random_state) + k) % LARGEST_SEED)

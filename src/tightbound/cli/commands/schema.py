@@ -18,7 +18,7 @@ def schema(
     as_json: Json = False,
 ) -> None:
     """Say what each column of DATA holds, and why; the file it writes can be edited and given to fit --schema."""
-    from tightbound.data import check_place, coded
+    from tightbound.data import check_place, coded, how_modelled
 
     if output is not None:
         check_place(output, (".json",))
@@ -31,5 +31,6 @@ def schema(
         print(text)
         return
     print(found)
+    print(how_modelled(table))
     if output is not None:
         print(f"Wrote {output}; edit it, and fit with --schema {output}.")

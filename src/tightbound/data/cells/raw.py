@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, cast, final
 
 import narwhals as nw
@@ -15,6 +16,8 @@ from tightbound.data.errors import DataError, complain
 from tightbound.data.names import default_names, require_cells, require_unique
 
 Level = str | int | float | bool
+DECIMALS = "object[Decimal]"
+"""The type of a pandas column of Python's decimal numbers, which pandas calls object."""
 
 
 @final
@@ -248,7 +251,8 @@ def _from_pandas(column: Any, name: str, source: str) -> RawColumn:
         return RawColumn(name, _pandas_times(column, name), words)
     if words.split("[")[0] in ("object", "str", "string", "large_string", "date32", "decimal128", "time64"):
         cells = [None if gap else value for value, gap in zip(column.tolist(), gaps, strict=True)]
-        return RawColumn(name, series_from_objects(cells, name, source), words)
+        exact = words == "object" and any(isinstance(value, Decimal) for value in cells)
+        return RawColumn(name, series_from_objects(cells, name, source), DECIMALS if exact else words)
     if words == "decimal" or words.startswith("decimal"):
         return RawColumn(name, _pandas_numbers(column.astype("float64"), "f", gaps, name), words)
     raise unsupported(name, source, words)

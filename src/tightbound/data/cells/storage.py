@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
-from tightbound.data.cells.raw import Level, RawColumn, floats
+from tightbound.data.cells.raw import DECIMALS, Level, RawColumn, floats
 from tightbound.data.errors import complain
 
 PER_DAY = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
@@ -139,6 +140,8 @@ def _objects(series: pl.Series) -> np.ndarray:
 def _as_pandas(series: pl.Series, levels: Sequence[Level], storage: str) -> Any:
     if storage.startswith("category"):
         return _pandas_categories(series, levels, storage)
+    if storage == DECIMALS:
+        return _pandas(_objects(pl.Series([None if x is None else Decimal(repr(x)) for x in series], dtype=pl.Object)))
     if storage.startswith(("datetime64", "timestamp")):
         return _pandas_moments(series, storage)
     if series.dtype.is_temporal():

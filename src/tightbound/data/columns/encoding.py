@@ -10,15 +10,19 @@ from typing import Any, final
 
 import numpy as np
 
-from tightbound.data.columns.plan import ColumnPlan, plan_column, plan_exposure
+from tightbound.data.columns.plan import ColumnPlan, plan_column, plan_exposure, plan_of_vector
 from tightbound.data.columns.scales import Affine
 from tightbound.data.encoding import Encoding, Numbers, Rows
 from tightbound.data.errors import DataError, complain
 from tightbound.data.preprocessing import Preprocessing
 from tightbound.data.saved import damaged, field, restored
 from tightbound.data.schema import Schema
+from tightbound.data.summary import blank_rows, nothing_varies
 from tightbound.data.table import Table
 from tightbound.data.types import Column
+
+VECTORS = ("gaussian", "bernoulli")
+"""Likelihoods of a whole row whose columns are alike."""
 
 LARGEST = 1e30
 """Numbers on a scale beyond this are no numbers to float32."""
@@ -64,7 +68,8 @@ class ColumnwiseEncoding(Encoding):
 
     @property
     def words(self) -> tuple[dict[str, Any], ...]:
-        return tuple(plan.words for plan in self.plans)
+        # A row that is one vector of numbers, or of zeros and ones, needs no word of its columns.
+        return () if self.likelihood in VECTORS and not self.given else tuple(plan.words for plan in self.plans)
 
     def noise_scales(self, families: Sequence[str]) -> Numbers:
         """1, but not where noise would leave the values that a family has a density for: point masses, ends."""
@@ -96,7 +101,11 @@ class ColumnwiseEncoding(Encoding):
         self._check_given(table)
         if table.sparse and all(plan.role or _is_plain(plan) for plan in self.plans):
             return self._sparse(table.values, dtype)
-        return self._encoded(np.asarray(table.values), dtype, table)
+        rows = self._encoded(np.asarray(table.values), dtype, table)
+        return replace(rows, log_jacobian=rows.log_jacobian + self._log_departures(table))
+
+    def departures(self, table: Table) -> dict[str, np.ndarray]:
+        return {} if table.native is None else self.schema.departures(table.native, source=table.source)
 
     def _check_given(self, table: Table) -> None:
         """Refuses gaps in what is given, where the training data had none."""
@@ -181,7 +190,7 @@ class ColumnwiseEncoding(Encoding):
         index = index if table is None else table.index
         if container is not None and container != schema.container:
             schema, like = schema.moved_to(container), None
-        given = schema.values(codes, like=like)
+        given = schema.values(codes, like=like, fill_constants=True)
         if index is not None and like is None and hasattr(given, "set_axis"):
             given = given.set_axis(index, axis=0)
         return given
@@ -263,6 +272,8 @@ def make_columns_encoding(table: Table, schema: Schema, wanted: Preprocessing = 
         values = np.asarray(table.values[:, j], float)
         plans.append(_plan(column, values, wanted, table))
     dropped = [column for column in schema.columns if column.dropped]
+    if all(c.constant is not None or c.n_missing == table.n_rows for c in schema.columns):
+        raise nothing_varies(table.source)
     if all(plan.role for plan in plans):
         raise DataError(
             f"{table.source} must have a column that can be modelled, but all are dropped or given: "
@@ -277,6 +288,8 @@ def make_columns_encoding(table: Table, schema: Schema, wanted: Preprocessing = 
                 "leave it out of condition and exposure, or say its type in a schema",
             )
         messages.append(f"Column {column.name!r} is not modelled: {_lowered(column.reason)}")
+    if not table.sparse:
+        messages += blank_rows(~np.isnan(np.asarray(table.values, float)), table.source)
     return ColumnwiseEncoding(replace(schema, aside=table.aside), tuple(plans), tuple(messages), wanted.of_row)
 
 
@@ -295,7 +308,8 @@ def _plan(column: Column, values: np.ndarray, wanted: Preprocessing, table: Tabl
         _require_fitting(column, values, wanted.of_row, table)
     if (wanted.plain and len(values) < n and number) or wanted.of_row == "gaussian":
         column = replace(column, family="gaussian", point_masses=())
-    return _checked(plan_column(column, values, wanted.continuous, wanted.family_of_counts), values)
+    plan = _checked(plan_column(column, values, wanted.continuous, wanted.family_of_counts), values)
+    return plan_of_vector(plan, column) if wanted.of_row == "gaussian" else plan
 
 
 def _require_fitting(column: Column, values: np.ndarray, likelihood: str, table: Table) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
@@ -136,6 +136,13 @@ def plan_exposure(column: Column, values: Numbers, source: str) -> ColumnPlan:
         )
     scale = Log(0.0, float(np.log(values).mean()), 1.0)
     return ColumnPlan(column.name, "gaussian", scale=scale, low=float(np.finfo(float).tiny), role="exposure")
+
+
+def plan_of_vector(plan: ColumnPlan, column: Column) -> ColumnPlan:
+    """The plan of a column that is part of one Gaussian vector: on the whole line, its floor that of a block."""
+    spread = plan.scale.spread if isinstance(plan.scale, Affine) else 1.0
+    floor = max(column.type.step(column) / np.sqrt(12) / spread, 1e-3)
+    return replace(plan, floor=floor, low=-np.inf, high=np.inf)
 
 
 def plan_column(column: Column, values: Numbers, continuous: str = "normal_scores", counts: str = "auto") -> ColumnPlan:

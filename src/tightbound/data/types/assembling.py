@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import polars as pl
 
 from tightbound.data.cells.raw import RawColumn, RawTable
 from tightbound.data.cells.storage import fill_changed, frame_from_columns, stored
+from tightbound.data.types.categorical import Categorical
 from tightbound.data.types.column import Column
 
 
@@ -20,7 +22,7 @@ def assemble(
     named: bool,
     raw: RawTable | None = None,
     given: Sequence[RawColumn | None] = (),
-    changed: np.ndarray | None = None,
+    changed: Mapping[str, np.ndarray] | None = None,
 ) -> Any:
     """The table that a matrix of codes stands for.
 
@@ -30,20 +32,18 @@ def assemble(
         container: "numpy", "pandas" or "polars".
         named: whether the names are the user's.
         raw, given, changed: the table that the codes came from, its column for each of the schema's (or None), and
-            (n, d) bool: which codes differ. Cells that do not come from there.
+            by name (n,) bool: which cells are not as they were there. The others come from there.
     """
     position = {column.name: j for j, column in enumerate(column for column in columns if not column.dropped)}
     built: dict[str, Any] = {}
     for i, column in enumerate(columns):
         origin = given[i] if given else None
         j = position.get(column.name)
+        own, codes = (column, matrix[:, j]) if j is not None else _one_value(column, len(matrix))
         if origin is not None and raw is not None:
-            differs = np.zeros(len(matrix), dtype=bool) if j is None or changed is None else changed[:, j]
-            built[column.name] = _with_changes(column, None if j is None else matrix[:, j], origin, raw, differs)
-        elif j is not None:
-            built[column.name] = _column(column, matrix[:, j], column.storage, container)
-        elif column.constant is not None:
-            built[column.name] = _constant(column, len(matrix), container)
+            built[column.name] = _with_changes(own, codes, origin, raw, (changed or {}).get(column.name))
+        elif codes is not None:
+            built[column.name] = _column(own, codes, column.storage, container)
     if container == "numpy":
         return _array(built, columns)
     return _frame(built, container, named, raw)
@@ -53,27 +53,32 @@ def _column(column: Column, codes: np.ndarray, storage: str, container: str) -> 
     return stored(column.type.cells(column, codes, storage), column.name, column.levels or (), storage, container)
 
 
-def _constant(column: Column, n: int, container: str) -> Any:
-    if isinstance(column.constant, float):
-        return _column(column, np.full(n, column.constant), column.storage, container)
-    return stored(pl.Series([column.constant] * n), column.name, (), column.storage, container)
+def _one_value(column: Column, n: int) -> tuple[Column, np.ndarray | None]:
+    """A dropped column that had one value as what holds it everywhere; no codes for one that had several, or none."""
+    constant = column.constant
+    if constant is None:
+        return column, None
+    if isinstance(constant, float) and not column.storage.startswith(("category", "Enum")):
+        return column, np.full(n, constant)
+    level = int(constant) if isinstance(constant, float) and constant.is_integer() else constant
+    return replace(column, type=Categorical(), levels=(level,)), np.zeros(n)
 
 
 def _with_changes(
-    column: Column, codes: np.ndarray | None, origin: RawColumn, raw: RawTable, differs: np.ndarray
+    column: Column, codes: np.ndarray | None, origin: RawColumn, raw: RawTable, differs: np.ndarray | None
 ) -> Any:
     """The original column, with the cells built anew where the codes differ."""
     at = [each.name for each in raw.columns].index(origin.name)
     if raw.container == "numpy":
         original = raw.native[:, at]
-        if codes is None or not differs.any():
+        if codes is None or differs is None or not differs.any():
             return original
         new = _column(column, codes, origin.storage, "numpy")
         out = original.astype(np.result_type(original, new)) if original.dtype != object else original.copy()
         out[differs] = new[differs]
         return out
     original = raw.native[origin.name] if raw.container == "polars" else raw.native.iloc[:, at]
-    if codes is None or not differs.any():
+    if codes is None or differs is None or not differs.any():
         return original
     if origin.storage.startswith("category"):
         return fill_changed(original, column.type.cells(column, codes, origin.storage).to_list(), differs, origin)

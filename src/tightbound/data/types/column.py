@@ -12,7 +12,7 @@ import polars as pl
 from tightbound.data.cells.raw import Level, RawColumn
 from tightbound.data.cells.text import NumberFormat
 from tightbound.data.errors import DataError, complain, listing, shorten, suggestion
-from tightbound.data.types.reading import Reading
+from tightbound.data.types.reading import Reading, without_missing
 
 
 class ColumnType(ABC):
@@ -33,6 +33,8 @@ class ColumnType(ABC):
     """Whether cells are dates and moments."""
     whole: ClassVar[bool] = False
     """Whether values are counts."""
+    any_number: ClassVar[bool] = False
+    """Whether it excludes no number."""
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other)
@@ -64,6 +66,16 @@ class ColumnType(ABC):
     @abstractmethod
     def cells(self, column: Column, codes: np.ndarray, storage: str) -> pl.Series:
         """Codes as values: levels, moments, durations, texts or numbers; null where NaN."""
+
+    @abstractmethod
+    def departs(self, column: Column, raw: RawColumn, missing: tuple[str, ...]) -> np.ndarray:
+        """(n,) bool: observed cells that hold another value than the one that all fitted cells had."""
+
+    def gaps(self, raw: RawColumn, missing: tuple[str, ...]) -> np.ndarray:
+        """(n,) bool: missing cells."""
+        text = raw.series.dtype == pl.String and raw.declared is None
+        cells = without_missing(raw.series, missing, doubtful=True) if text else raw.series
+        return np.asarray(cells.is_null().to_numpy())
 
     def code(self, column: Column, value: Any) -> float:
         """The code of a value as a person writes it; what the column has no place for is a DataError."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +14,7 @@ from tightbound.data.cells.text import numbers_like, read_numbers
 from tightbound.data.errors import complain, listing, shorten, suggestion
 from tightbound.data.types.column import Column, ColumnType, not_given
 from tightbound.data.types.numbers import distinct_levels
-from tightbound.data.types.reading import Reading, without_missing
+from tightbound.data.types.reading import Reading
 
 BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -41,10 +42,7 @@ class Levelled(ColumnType):
         """Positions of the cells among the levels; NaN where missing."""
         levels, series = column.levels or (), raw.series
         codes = _positions(column, series)
-        gone = series.is_null()
-        if series.dtype == pl.String and raw.declared is None:
-            gone = without_missing(series, missing, doubtful=True).is_null()
-        unknown = np.isnan(codes) & ~gone.to_numpy()
+        unknown = np.isnan(codes) & ~self.gaps(raw, missing)
         if unseen == "error" and unknown.any():
             row = int(unknown.argmax())
             close = suggestion(str(series[row]), [str(level) for level in levels])
@@ -55,6 +53,12 @@ class Levelled(ColumnType):
                 "correct it, make it missing, or ask for unseen levels to be missing (unseen='missing')",
             )
         return codes
+
+    def departs(self, column: Column, raw: RawColumn, missing: tuple[str, ...]) -> np.ndarray:
+        """Other levels."""
+        one = replace(column, levels=() if column.constant is None else (column.constant,))
+        codes = self.codes(one, raw, missing=missing, unseen="missing", source="")
+        return np.isnan(codes) & ~self.gaps(raw, missing)
 
     def cells(self, column: Column, codes: np.ndarray, storage: str) -> pl.Series:
         """The levels that the codes stand for."""

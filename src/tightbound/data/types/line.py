@@ -68,8 +68,7 @@ class Line(ColumnType):
         column = super().found(reading, "; ".join([reason, *reading.notes]), **what)
         if column.dropped:
             return column
-        single = column.storage.lower().startswith(("f", "d")) and "32" in column.storage
-        return replace(column, grid=grid(reading.tally[0], 2.0**-23 if single else 2.0**-52))
+        return replace(column, grid=grid(reading.tally[0], _epsilon(column.storage)))
 
     def codes(
         self, column: Column, raw: RawColumn, *, missing: tuple[str, ...], unseen: str, source: str
@@ -93,6 +92,21 @@ class Line(ColumnType):
             row = int(series.is_not_null().arg_max() or 0)
             raise bad_cell(source, column, row, f"hold {self.noun}, since it is {self.word}", str(series[row]))
         return numbers_of(series)
+
+    def departs(self, column: Column, raw: RawColumn, missing: tuple[str, ...]) -> np.ndarray:
+        """Those that differ by more than rounding, and all that are of another kind."""
+        series, constant = raw.series, column.constant
+        spelled = isinstance(constant, str)
+        known = float(self.read_text(column, pl.Series([constant]))[0][0] if spelled else constant or 0.0)
+        if series.dtype == pl.String:
+            series = without_missing(series, missing, doubtful=True).str.strip_chars()
+            numbers = self.read_text(column, series)[0]
+        elif are_moments(series) is not self.moments:
+            numbers = np.full(series.len(), np.nan)
+        else:
+            numbers = numbers_of(series)
+        same = np.abs(numbers - known) <= 4 * _epsilon(column.storage) * abs(known)
+        return np.asarray(series.is_not_null().to_numpy() & ~same)
 
     def is_open(self, column: Column) -> bool:
         """Whether the format of text is still to be read."""
@@ -186,6 +200,12 @@ class Numeric(Line):
         if column.date_format:
             came = f"it is {shorten(column.date_format)}"
             raise complain(f"Entry 'format' of {what}", "be a format of numbers", came, "set it to null")
+
+
+def _epsilon(storage: str) -> float:
+    """Relative size of the rounding in numbers of this type."""
+    single = storage.lower().startswith(("f", "d")) and "32" in storage
+    return 2.0**-23 if single else 2.0**-52
 
 
 def _percent(share: float) -> str:

@@ -19,6 +19,7 @@ class Real(Numeric):
 
     word = "real"
     families = LINE
+    any_number = True
 
     def infer(self, reading: Reading) -> Column | None:
         """Whatever is a number."""

@@ -61,7 +61,7 @@ def constant(reading: Reading) -> Column | None:
     levels = all_levels(reading)
     if len(levels) != 1:
         return None
-    numbers = reading.numbers is not None
+    numbers = reading.numbers is not None and not isinstance(levels[0], bool)
     kind = Datetime() if reading.moment else Real() if numbers else Categorical()
     value = float(reading.observed[0]) if numbers and not isinstance(levels[0], str) else levels[0]
     told = "the same moment" if reading.moment and not isinstance(value, str) else shorten(value)
