@@ -273,9 +273,9 @@ def test_words_for_numbers_are_refused_in_one_sentence() -> None:
     with pytest.raises(ValueError, match=r"^time_limit must be above 0 seconds; got '1h'"):
         automatic._check("auto", 0.1, "1h", None)
     with pytest.raises(ValueError, match=r"^n_samples must be a whole number of at least 1; got 'many'"):
-        automatic._check_adaptive("many", 16, None, 3)
+        automatic._check_counts("many", 16, None, 3)
     with pytest.raises(ValueError, match=r"^n_chains must be a whole number of at least 1; got 2.5"):
-        automatic._check_adaptive(100, 2.5, None, 3)
+        automatic._check_counts(100, 2.5, None, 3)
 
 
 def test_methods_that_a_model_does_not_have_are_refused() -> None:

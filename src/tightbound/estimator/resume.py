@@ -97,7 +97,7 @@ def scoring_identity(model: FittedModel, table: Table, options: Mapping[str, Any
     """Identifies model, rows and options, so that no scoring is gone on with by another."""
     digest = hashlib.sha256(fingerprint((table,), model.summary.settings, model.summary.seed).encode())
     digest.update(learn.digest(learn.named_arrays(eqx.filter(model.pair, eqx.is_array))).encode())
-    digest.update(strict_json.digest([dict(options), model.refined_by]).encode())
+    digest.update(strict_json.digest([dict(options), model.refined_by, model.summary.settings.to_json()]).encode())
     return digest.hexdigest()
 
 

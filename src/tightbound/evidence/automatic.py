@@ -1,6 +1,7 @@
 """log p(x) of every row as well as the time allows: cheap estimates for all, dear ones for the rows that need them."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, final
@@ -14,13 +15,15 @@ from tightbound.evidence.annealing import (
     CHAINS_AT_ONCE,
     N_CHAINS,
     annealed_evidence,
+    check_continuous,
     equal_steps,
     information_length,
+    information_schedule,
 )
 from tightbound.evidence.exact import FEW_STATES, exact_evidence, exact_method
 from tightbound.evidence.hmc import FULL_UP_TO, N_ADAPTATION_CHAINS
 from tightbound.evidence.result import CAREFUL_KHAT, CAREFUL_SLOPE, PER_ROW, Evidence, Method, Reliability
-from tightbound.evidence.rows import CHAIN_ROWS_AT_ONCE, ROWS_AT_ONCE
+from tightbound.evidence.rows import CHAIN_ROWS_AT_ONCE, ROWS_AT_ONCE, rows_and_samples
 from tightbound.evidence.weights import importance_evidence
 from tightbound.learn import CONVERGED, AbstractInference, PerDatum, Refinement
 from tightbound.model import DiagonalGaussianFamily, FullGaussianFamily, GenerativeModel
@@ -63,7 +66,7 @@ class Partial:
         """All of it as arrays of numbers."""
         columns = {name: np.ascontiguousarray(getattr(self.evidence, name)) for name in PER_ROW if name != "method"}
         codes = np.array([_METHODS.index(method) for method in self.evidence.method], np.int64)
-        tolerance = np.array([self.evidence.tolerance], np.float64)
+        tolerance = np.array([self.evidence.tolerance], np.float64)  # NaN: none was asked for
         return {**columns, "method": codes, "stage": np.ascontiguousarray(self.stage), "tolerance": tolerance}
 
     @classmethod
@@ -73,7 +76,8 @@ class Partial:
             raise ValueError("it holds something else")
         columns: dict[str, Any] = {name: arrays[name] for name in PER_ROW}
         columns["method"] = np.array([_METHODS[i] for i in arrays["method"]], dtype=object)
-        return cls(Evidence(**columns, tolerance=float(arrays["tolerance"][0])), arrays["stage"])
+        tolerance = float(arrays["tolerance"][0])
+        return cls(Evidence(**columns, tolerance=None if np.isnan(tolerance) else tolerance), arrays["stage"])
 
 
 @final
@@ -127,39 +131,56 @@ def log_evidence(
         key: the noise; with it and a row's content its estimate is fixed, whatever other rows there are, and however
             often the work was interrupted (unless the time limit was met).
         on_progress: called with words, rows done and rows to do.
-        partial, on_partial: where to go on from, and what is called after each piece of work (adaptive alone).
+        partial, on_partial: where to go on from, and what is called after each piece of work.
 
     Returns an `Evidence`. Raises `ValueError` for an unknown method, a method that the model does not have, or a time
     limit that leaves some row without any estimate.
     Example: `log_evidence(vae.model_, vae.inference_, x, key=jax.random.key(0)).mean()` in the model's units.
     """
     _check(method, tolerance, time_limit, patience)
-    if method == "auto" and _cheaply_exact(p):
-        found = log_evidence(p, q, x, observed, method="exact", key=key, on_progress=on_progress)
-        return dataclasses.replace(found, tolerance=tolerance)
+    _check_counts(n_samples, n_chains, partial, len(x))
+    method = "exact" if (searching := method == "auto") and _cheaply_exact(p) else method
     if method in ("auto", "adaptive"):
-        _check_adaptive(n_samples, n_chains, partial, len(x))
         stages = stages_of(p, q, n_samples=n_samples, n_chains=n_chains, key=key)
         if method == "auto" and exact_method(p) is Method.QUADRATURE:
             stages = [stages[0], _by_quadrature(p, q, key=key)]
-        scoring = _Scoring(stages, tolerance, time_limit, patience, on_progress, on_partial)
-        return scoring(x, observed, partial)
+        return _Scoring(stages, tolerance, time_limit, patience, on_progress, on_partial)(x, observed, partial)
+    counts = {"n_steps": n_steps, "n_chains": n_chains, "resample": resample}
+    stages = [_alone(method, p, q, n_samples, counts, key=key)]
+    return _Scoring(stages, tolerance if searching else None, None, None, on_progress, on_partial)(x, observed, partial)
 
-    def progress(done: int) -> None:
-        if on_progress is not None:
-            on_progress(f"scoring ({method})", done, len(x))
 
-    options: dict[str, Any] = {"key": key, "on_progress": progress}
+def _alone(
+    method: str, p: GenerativeModel, q: AbstractInference, n_samples: int, counts: dict[str, Any], *, key: PRNGKeyArray
+) -> Stage:
+    """One method for all rows, piece by piece, so that it can be kept and gone on from like any other."""
+    words = f"scoring ({method})"
     if method == "exact":
-        return exact_evidence(p, q, x, observed, **options)
+        return Stage(words, functools.partial(exact_evidence, p, q, key=key), ROWS_AT_ONCE, _nothing_known)
     if method == "annealed":
-        counts: dict[str, Any] = {"n_steps": n_steps, "n_chains": n_chains, "resample": resample}
-        return annealed_evidence(p, q, x, observed, **counts, **options)
-    if method == "refined":
-        q = refined(p, q)
-        return _named_refined(importance_evidence(p, q, x, observed, n_samples=n_samples, **options), q)
+        return Stage(words, *_annealing(p, q, counts, key=key), _nothing_known)
+    better = refined(p, q) if method == "refined" else q
     share = DEFENSIVE_SHARE if method == "defensive" else 0.0
-    return importance_evidence(p, q, x, observed, n_samples=n_samples, defensive=share, **options)
+
+    def estimate(x: NDArray[Any], observed: NDArray[np.bool_] | None) -> Evidence:
+        found = importance_evidence(p, better, x, observed, n_samples=n_samples, defensive=share, key=key)
+        return _named_refined(found, better) if method == "refined" else found
+
+    rows = rows_and_samples(n_samples)[0]
+    return Stage(words, estimate, max(rows, ROWS_AT_ONCE // rows * rows), _nothing_known)
+
+
+def _annealing(
+    p: GenerativeModel, q: AbstractInference, counts: dict[str, Any], *, key: PRNGKeyArray
+) -> tuple[Callable[..., Evidence], int]:
+    """The annealing of some rows, whose schedule is found once, and how many rows it takes at once."""
+    schedule = functools.cache(lambda: information_schedule(p, q, counts["n_steps"], key=key))
+
+    def estimate(x: NDArray[Any], observed: NDArray[np.bool_] | None) -> Evidence:
+        check_continuous(p)
+        return annealed_evidence(p, q, x, observed, schedule=schedule(), key=key, **counts)
+
+    return estimate, max(1, CHAINS_AT_ONCE // (min(counts["n_chains"], CHAINS_AT_ONCE) + N_ADAPTATION_CHAINS))
 
 
 def refined(p: GenerativeModel, q: AbstractInference, steps: int = REFINING_STEPS) -> AbstractInference:
@@ -230,7 +251,7 @@ class _Scoring:
     def __init__(
         self,
         stages: list[Stage],
-        tolerance: float,
+        tolerance: float | None,
         time_limit: float | None,
         patience: float | None,
         on_progress: Progress | None,
@@ -266,7 +287,7 @@ class _Scoring:
             return np.flatnonzero(at.stage < 0)
         flags = at.evidence.reliability
         needy = np.array([f not in (Reliability.GOOD, Reliability.NOT_FINITE) for f in flags], dtype=bool)
-        hopeful = self._stages[number].promised(at.evidence) <= _HOPEFUL * self._tolerance
+        hopeful = self._stages[number].promised(at.evidence) <= _HOPEFUL * (self._tolerance or np.inf)
         last = number == len(self._stages) - 1
         return np.flatnonzero(needy & (at.stage < number) & (hopeful | last))
 
@@ -298,7 +319,7 @@ def _advanced(at: Partial, rows: NDArray[np.intp], found: Evidence, number: int)
     return Partial(evidence, stage)
 
 
-def _blank(n: int, tolerance: float) -> Evidence:
+def _blank(n: int, tolerance: float | None) -> Evidence:
     empty: dict[str, Any] = {name: np.full(n, np.nan) for name in PER_ROW}
     empty.update({name: np.zeros(n, np.int64) for name in ("n_samples", "work", "n_discarded")})
     empty["method"] = np.full(n, Method.IMPORTANCE, dtype=object)
@@ -348,7 +369,7 @@ def _by_quadrature(p: GenerativeModel, q: AbstractInference, *, key: PRNGKeyArra
     return Stage("adaptive quadrature", estimate, ROWS_AT_ONCE, _nothing_known)
 
 
-def _check_adaptive(n_samples: Any, n_chains: Any, partial: Partial | None, n_rows: int) -> None:
+def _check_counts(n_samples: Any, n_chains: Any, partial: Partial | None, n_rows: int) -> None:
     for name, value, usual in (("n_samples", n_samples, 1000), ("n_chains", n_chains, 16)):
         if not isinstance(value, int | np.integer) or value < 1:
             raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}; {usual} is usual.")

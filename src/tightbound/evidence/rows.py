@@ -165,16 +165,16 @@ def spread_out(count: int, most: int) -> NDArray[np.intp]:
 
 
 def row_hashes(x: NDArray[Any], observed: NDArray[np.bool_] | None) -> NDArray[np.uint32]:
-    """A number for each row that its content fixes, (n,): what a row's noise is drawn from."""
+    """A number for each row that its content fixes, (n,): what a row's noise is drawn from.
+
+    Of a row without gaps it is the same whether rows beside it have some or not.
+    """
     rows = np.ascontiguousarray(x if observed is None else np.where(observed, x, 0))
-    masks = None if observed is None else np.ascontiguousarray(observed)
-    return np.array(
-        [
-            zlib.crc32(row.tobytes(), 0 if masks is None else zlib.crc32(masks[i].tobytes()))
-            for i, row in enumerate(rows)
-        ],
-        np.uint32,
-    )
+    seeds = np.zeros(len(rows), np.int64)
+    if observed is not None:
+        gaps = np.flatnonzero(~observed.all(axis=tuple(range(1, observed.ndim))))
+        seeds[gaps] = [zlib.crc32(np.ascontiguousarray(observed[i]).tobytes()) for i in gaps]
+    return np.array([zlib.crc32(row.tobytes(), int(seed)) for row, seed in zip(rows, seeds, strict=True)], np.uint32)
 
 
 def simulate(p: GenerativeModel, n: int, *, key: PRNGKeyArray) -> tuple[NDArray[Any], NDArray[Any]]:
