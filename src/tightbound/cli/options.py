@@ -42,13 +42,12 @@ Unseen = Annotated[
     bool,
     typer.Option("--unseen-as-missing", help="Take levels that the model has never met for missing cells."),
 ]
-Checks = Annotated[
-    bool,
-    typer.Option(
-        "--checks/--no-checks",
-        help="Take the gap apart, bracket log p(x), examine the health of the fit and rank it among simple models.",
-    ),
-]
+checks_option = functools.partial(
+    typer.Option,
+    "--checks/--no-checks",
+    help="Take the gap apart, bracket log p(x), examine the health of the fit and rank it among simple models.",
+)
+Checks = Annotated[bool, checks_option()]
 
 Refine = Annotated[
     int,
@@ -59,7 +58,7 @@ Refine = Annotated[
 
 MOST_ROWS = 2_000
 """A mean over so many is known to a few tenths of a nat where rows differ by ten; more rows take longer."""
-MostOutput = Annotated[
+MostRows = Annotated[
     int,
     typer.Option(
         "--rows", metavar="N", min=0, help="Of a longer table use so many rows, spread evenly over it (0: all)."

@@ -35,8 +35,6 @@ from tightbound.model import AbstractDistribution, ColumnsHead, ConditionedHead
 from tightbound.model.streams import Stream
 
 CHECKS = ("gap", "bracket", "health", "baselines")
-MOST_REPORTED_ROWS = 2000
-"""A report scores at most so many rows, spread evenly over the table."""
 MOST_HELD_OUT_ROWS = 500
 FEWEST_HELD_OUT = 20
 """With fewer held-out rows all rows are examined, and simple models, which have seen most of them, are left out."""

@@ -1,14 +1,19 @@
 """`tightbound evaluate`."""
 
-from typing import Annotated
-
-import typer
-
-from tightbound.cli.options import Checks, Data, Json, Model, Quiet, ReadOptions, Refine, ScoringOptions, TrainOptions
+from tightbound.cli.options import (
+    MOST_ROWS,
+    Checks,
+    Data,
+    Json,
+    Model,
+    MostRows,
+    Quiet,
+    ReadOptions,
+    Refine,
+    ScoringOptions,
+    TrainOptions,
+)
 from tightbound.cli.shared import load, print_json
-
-MOST_ROWS = 2_000
-"""A mean over so many is known to a few tenths of a nat where rows differ by ten; more rows take longer."""
 
 
 def evaluate(
@@ -18,12 +23,7 @@ def evaluate(
     training: TrainOptions,
     scoring: ScoringOptions,
     checks: Checks = True,
-    rows: Annotated[
-        int,
-        typer.Option(
-            "--rows", metavar="N", min=0, help="Of a longer table use so many rows, spread evenly over it (0: all)."
-        ),
-    ] = MOST_ROWS,
+    rows: MostRows = MOST_ROWS,
     refine: Refine = 0,
     as_json: Json = False,
     quiet: Quiet = False,

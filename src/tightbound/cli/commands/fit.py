@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tightbound.cli.options import Data, ReadOptions
+from tightbound.cli.options import MOST_ROWS, Data, ReadOptions, checks_option
 from tightbound.cli.shared import REPORT_FILE, print_json
 from tightbound.estimator.settings import RANDOM_STATE, Settings, names_of
 
@@ -19,14 +19,8 @@ if TYPE_CHECKING:
     from tightbound.estimator.fitted import FittedModel
     from tightbound.estimator.resume import Checkpointing
 
-_more = functools.partial(typer.Option, rich_help_panel="Files and reports")
-Checks = Annotated[
-    bool,
-    _more(
-        "--checks/--no-checks",
-        help="Take the gap apart, bracket log p(x), examine the health of the fit, rank it among simple models.",
-    ),
-]
+MORE = "Files and reports"
+_more = functools.partial(typer.Option, rich_help_panel=MORE)
 
 
 def fit(
@@ -45,7 +39,7 @@ def fit(
     resume: Annotated[bool, _more("--resume", help="Go on with a fit that was interrupted.")] = False,
     overwrite: Annotated[bool, _more("--overwrite", help="Replace an existing model.")] = False,
     report: Annotated[bool, _more(help="Write report.html into the model's folder.")] = True,
-    checks: Checks = True,
+    checks: Annotated[bool, checks_option(rich_help_panel=MORE)] = True,
     as_json: Annotated[bool, _more("--json", help="Print one JSON object on stdout instead of text.")] = False,
     quiet: Annotated[bool, _more("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
@@ -120,14 +114,14 @@ def _evaluate(
     pictures: bool,
     quiet: bool,
 ) -> "Evaluation":
-    from tightbound.estimator.evaluate import CHECKS, MOST_REPORTED_ROWS, evaluate
+    from tightbound.estimator.evaluate import CHECKS, evaluate
     from tightbound.estimator.progress import WorkProgress
 
     with WorkProgress(not quiet) as progress:
         return evaluate(
             model,
             table,
-            most_rows=MOST_REPORTED_ROWS,
+            most_rows=MOST_ROWS,
             held_out=held_out,
             train=train,
             checks=CHECKS if checks else (),

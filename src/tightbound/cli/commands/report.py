@@ -2,7 +2,17 @@
 
 from pathlib import Path
 
-from tightbound.cli.options import Checks, Data, Model, Page, Quiet, ReadOptions, ScoringOptions, TrainOptions
+from tightbound.cli.options import (
+    MOST_ROWS,
+    Checks,
+    Data,
+    Model,
+    Page,
+    Quiet,
+    ReadOptions,
+    ScoringOptions,
+    TrainOptions,
+)
 from tightbound.cli.shared import PAGES, load, write_bytes
 
 
@@ -18,7 +28,7 @@ def report(
 ) -> None:
     """Write the report of a model on DATA: one self-contained HTML page of tables and pictures."""
     from tightbound.data import check_place
-    from tightbound.estimator.evaluate import CHECKS, MOST_REPORTED_ROWS, evaluate
+    from tightbound.estimator.evaluate import CHECKS, evaluate
     from tightbound.estimator.progress import WorkProgress
     from tightbound.report import render
 
@@ -30,7 +40,7 @@ def report(
         found = evaluate(
             fitted,
             table,
-            most_rows=MOST_REPORTED_ROWS,
+            most_rows=MOST_ROWS,
             train=training.read_for(fitted),
             checks=CHECKS if checks else (),
             pictures=True,
