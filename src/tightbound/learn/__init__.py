@@ -47,7 +47,6 @@ from tightbound.learn.inference.members import (
     make_inference,
 )
 from tightbound.learn.inference.refinement import Refined, Refinement
-from tightbound.learn.legality import check_pair
 from tightbound.learn.loop import EpochRecord, FitResult, Status, fit
 from tightbound.learn.objectives import (
     ELBO,
@@ -67,7 +66,7 @@ from tightbound.learn.regularisers import (
     TotalCorrelation,
 )
 from tightbound.learn.source import AbstractSource, Dataset, Stored, View, batch_shape, binarise, sparse_rows
-from tightbound.learn.state import FitState, Optimiser, Pair, Schedule, TrainingConfig, initial_state, tied
+from tightbound.learn.state import FitState, Optimiser, Pair, Schedule, TrainingConfig, check_pair, initial_state, tied
 
 __all__ = [
     "CONVERGED",

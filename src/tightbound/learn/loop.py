@@ -26,7 +26,6 @@ from tightbound.learn.epoch import (
     with_frozen_parts,
     without_frozen_parts,
 )
-from tightbound.learn.legality import check_pair
 from tightbound.learn.source import (
     AbstractSource,
     Dataset,
@@ -46,6 +45,7 @@ from tightbound.learn.state import (
     Place,
     Records,
     TrainingConfig,
+    check_pair,
     divided,
     first_place,
     initial_state,

@@ -1,4 +1,4 @@
-"""What a fit is made of: the pair, the config, and the state that one epoch hands to the next."""
+"""What a fit is made of: the pair, the config, what of them does not go together, and the state between epochs."""
 
 import dataclasses
 from typing import Any, NamedTuple, final
@@ -13,7 +13,13 @@ from tightbound.learn.gradients.pathwise import AbstractGradient, Pathwise
 from tightbound.learn.inference.members import AbstractInference, Amortised, SemiAmortised
 from tightbound.learn.objectives import ELBO, AbstractObjective
 from tightbound.learn.regularisers import AbstractRegulariser
-from tightbound.model import GenerativeModel, VampPrior
+from tightbound.learn.source import Dataset
+from tightbound.model import (
+    AbstractDistribution,
+    GenerativeModel,
+    VampPrior,
+    has_closed_form_kl,
+)
 
 KINDS = ("linear", "cosine", "cyclical")
 
@@ -267,3 +273,72 @@ def first_place(config: TrainingConfig) -> Place:
     """The beginning of an epoch."""
     zero = jnp.zeros((), config.dtype)
     return Place(jnp.zeros((), "int32"), zero, zero, jnp.asarray(True))
+
+
+def check_pair(pair: Pair, config: TrainingConfig, train: Dataset) -> None:
+    """Refuse a pair and a config that cannot be learnt together (`ValueError`)."""
+    if not (pair.has_latents and pair.q.of_latents):
+        _check_exact_likelihood(pair, config)
+        return
+    pair = tied(pair)
+    q = posterior_shape(pair, train, config.dtype)
+    prior = pair.p.prior.plain
+    if (q.n_states is None) != (prior.n_states is None):
+        raise ValueError(
+            f"Prior and posterior must both be continuous or both discrete; got {type(prior).__name__} and "
+            f"{type(q).__name__}; use prior='auto'."
+        )
+    if q.tabulated and not config.gradient.sums_states:
+        raise ValueError(
+            f"Exact inference of discrete latents must have the objective elbo and the gradient enumerate; got "
+            f"{type(config.objective).__name__} and {type(config.gradient).__name__}; use objective='elbo' and "
+            "gradient='auto'."
+        )
+    if config.encoder_steps > 1 and not pair.q.is_network:
+        raise ValueError(
+            f"encoder_steps above 1 must have amortised inference (a network alone); got {type(pair.q).__name__}; use "
+            "encoder_steps=1, or inference='aggressive'."
+        )
+    config.objective.wants_kl(q, pair.p.prior)
+    config.gradient.check(config.objective, q)
+    pair.q.check(q)
+    if config.regulariser is not None and pair.q.held:
+        raise ValueError(
+            f"{type(config.regulariser).__name__} must have a q whose gradient it can shape (amortised inference, or "
+            f"semi-amortised through the steps); got {type(pair.q).__name__}; use inference='amortised'."
+        )
+    if config.regulariser is not None:
+        _check_regulariser(config.regulariser, config, q, pair.p.prior)
+
+
+def _check_regulariser(
+    regulariser: AbstractRegulariser, config: TrainingConfig, q: AbstractDistribution, prior: AbstractDistribution
+) -> None:
+    """Its own gradient passes through q's draws, or through a KL in closed form."""
+    regulariser.check(q, prior)
+    known = regulariser.of_kl and has_closed_form_kl(q, prior)
+    if not (config.objective.is_mean and config.gradient.carries(in_closed_form=known)):
+        raise ValueError(
+            f"{type(regulariser).__name__} must have the ELBO and the gradient pathwise (or a score function, where "
+            f"the KL has a closed form); got {type(config.objective).__name__} and {type(config.gradient).__name__}; "
+            "use gradient='auto', and a diagonal, bernoulli or categorical posterior."
+        )
+
+
+def posterior_shape(pair: Pair, data: Dataset, dtype: str) -> AbstractDistribution:
+    """q(z | x) of one row as shapes without numbers: enough to see what kind of distribution it is."""
+
+    def one(x: Array, observed: Array | None) -> AbstractDistribution:
+        return pair.q(pair.p, x, observed, key=jax.random.key(0))
+
+    x = jax.ShapeDtypeStruct(data.x.shape[1:], jnp.dtype(dtype))
+    observed = None if data.observed is None else jax.ShapeDtypeStruct(data.x.shape[1:], jnp.dtype(bool))
+    return eqx.filter_eval_shape(one, x, observed)
+
+
+def _check_exact_likelihood(pair: Pair, config: TrainingConfig) -> None:
+    if pair.has_latents or pair.q.of_latents or not config.gradient.of_likelihood:
+        raise ValueError(
+            "A model without latents must have NoInference and the gradient MaximumLikelihood, and only such a model; "
+            f"got a {type(pair.p).__name__} with {type(pair.q).__name__} and {type(config.gradient).__name__}."
+        )
