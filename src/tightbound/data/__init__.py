@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from tightbound.data.read.memory import as_table
     from tightbound.data.schema import Schema, infer_schema
     from tightbound.data.sparse import SparseMatrix
-    from tightbound.data.summary import Summary, summarised
-    from tightbound.data.support import first_outside
+    from tightbound.data.summary import Summary, first_outside, summarised
     from tightbound.data.table import Table
     from tightbound.data.types import Column
     from tightbound.data.write import check_place, write_polars, write_table

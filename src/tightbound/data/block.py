@@ -15,8 +15,16 @@ from tightbound.data.encoding import Encoding, Numbers, Rows
 from tightbound.data.errors import complain, listing
 from tightbound.data.saved import damaged, restored
 from tightbound.data.schema import Schema
-from tightbound.data.summary import Summary, blank_rows, require_finite, rounding, summarised
-from tightbound.data.support import first_outside, not_binary, not_intensity
+from tightbound.data.summary import (
+    Summary,
+    blank_rows,
+    first_outside,
+    not_binary,
+    not_intensity,
+    require_finite,
+    rounding,
+    summarised,
+)
 from tightbound.data.table import Table
 from tightbound.data.types import Binary, Column, Real
 

@@ -16,8 +16,15 @@ from tightbound.data.errors import DataError, complain, listing
 from tightbound.data.names import column_position
 from tightbound.data.preprocessing import MULTINOMIALS, TOTAL, Preprocessing
 from tightbound.data.schema import infer_schema
-from tightbound.data.summary import Summary, require_finite, require_rows, summarised
-from tightbound.data.support import first_outside, not_binary, not_intensity
+from tightbound.data.summary import (
+    Summary,
+    first_outside,
+    not_binary,
+    not_intensity,
+    require_finite,
+    require_rows,
+    summarised,
+)
 from tightbound.data.table import Table
 from tightbound.data.types.line import COUNTS
 

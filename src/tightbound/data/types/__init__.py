@@ -3,15 +3,10 @@
 One file for each column type; `registry` lists them, `rules` states the thresholds, a `Schema` (above) is the result.
 """
 
-from tightbound.data.types.binary import Binary
-from tightbound.data.types.bounded import Bounded
-from tightbound.data.types.categorical import Categorical
 from tightbound.data.types.column import Column, ColumnType
-from tightbound.data.types.count import Count
 from tightbound.data.types.datetime import Datetime
-from tightbound.data.types.ordinal import Ordinal
-from tightbound.data.types.positive import Positive
-from tightbound.data.types.real import Real
+from tightbound.data.types.levelled import Binary, Categorical, Ordinal
+from tightbound.data.types.quantities import Bounded, Count, Positive, Real
 from tightbound.data.types.registry import TYPES
 
 __all__ = [

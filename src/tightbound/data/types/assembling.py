@@ -11,8 +11,8 @@ import polars as pl
 
 from tightbound.data.cells.raw import RawColumn, RawTable
 from tightbound.data.cells.storage import fill_changed, frame_from_columns, stored
-from tightbound.data.types.categorical import Categorical
 from tightbound.data.types.column import Column
+from tightbound.data.types.levelled import Categorical
 
 
 def assemble(

@@ -1,10 +1,10 @@
-"""What the types with levels share: a cell is one of a few words or numbers, given as its position among them."""
+"""Columns whose values are levels: binary, categorical, ordinal."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, final
 
 import numpy as np
 import polars as pl
@@ -13,8 +13,9 @@ from tightbound.data.cells.raw import Level, RawColumn, cell, floats
 from tightbound.data.cells.text import numbers_like, read_numbers
 from tightbound.data.errors import complain, listing, shorten, suggestion
 from tightbound.data.types.column import Column, ColumnType, not_given
-from tightbound.data.types.numbers import distinct_levels
+from tightbound.data.types.numbers import amount, distinct_levels, few_numbers
 from tightbound.data.types.reading import Reading
+from tightbound.data.types.rules import DIFFERENT_TEXTS, ENOUGH_TEXTS, MOST_LEVELS, REPEATS
 
 BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -162,3 +163,124 @@ def _numbers_looked_up(column: Column, series: pl.Series) -> np.ndarray:
     order = np.argsort(known)  # NaN last
     at = np.clip(np.searchsorted(known[order], given), 0, len(known) - 1)
     return np.where(known[order][at] == given, order[at].astype(np.float64), np.nan)
+
+
+@final
+class Binary(Levelled):
+    """True or false; two declared categories, two words; 0 and 1, or any two numbers that are each seen often."""
+
+    word = "binary"
+    families = ("bernoulli", "categorical")
+
+    def infer(self, reading: Reading) -> Column | None:
+        """Two levels."""
+        if (declared := reading.raw.declared) is not None:
+            both = len(declared) == 2
+            return self.found(reading, "Its type lists two categories", levels=declared) if both else None
+        if reading.raw.series.dtype == pl.Boolean:
+            return self.found(reading, "It is true or false", levels=(False, True))
+        if reading.numbers is None and len(reading.texts) == 2:
+            one, other = levels = in_order(reading, tuple(reading.texts))
+            return self.found(reading, f"Two different values, {shorten(one)} and {shorten(other)}", levels=levels)
+        distinct = reading.tally[0].tolist()
+        if not reading.is_numbers or len(distinct) != 2 or (distinct != [0, 1] and reading.n < 2 * REPEATS):
+            return None
+        words = f"Two different numbers, {amount(distinct[0])} and {amount(distinct[1])}"
+        return self.found(reading, words, levels=distinct_levels(reading))
+
+    def arranged(self, reading: Reading, levels: tuple[Level, ...], what: str) -> tuple[Level, ...]:
+        """In the order of their words; there must be two."""
+        if len(levels) != 2:
+            raise complain(what, "have two levels to be binary", f"it has {len(levels)}", "call it categorical")
+        return in_order(reading, levels)
+
+    def check(self, column: Column, what: str) -> None:
+        """Two levels."""
+        super().check(column, what)
+        if column.levels is not None and len(column.levels) != 2:
+            came = f"it is {shorten(list(column.levels))}"
+            raise complain(f"The levels of {what}", "be two, since it is binary", came, "call it categorical")
+
+    def usual_family(self, column: Column, values: np.ndarray, continuous: str, counts: str) -> str:
+        """Bernoulli."""
+        return "bernoulli"
+
+
+@final
+class Categorical(Levelled):
+    """Declared categories, words in no order that is known, few numbers that are codes; too many levels are dropped."""
+
+    word = "categorical"
+    families = ("categorical",)
+
+    def infer(self, reading: Reading) -> Column | None:
+        """Levels in no order."""
+        if (declared := reading.raw.declared) is not None:
+            if reading.raw.ordered and len(declared) <= MOST_LEVELS:
+                return None
+            return self._modelled(reading, declared, f"Its type lists {len(declared)} categories")
+        if reading.numbers is None and reading.order is None:
+            return self._words(reading)
+        few = few_numbers(reading)
+        if few is None or few.fade or not (few.holes or few.doubtful):
+            return None
+        why = (
+            ", with gaps between frequent ones: codes of categories"
+            if few.holes
+            else ": too few to tell a scale from codes"
+        )
+        return self.found(reading, f"{few.words}{why}", levels=distinct_levels(reading))
+
+    def _words(self, reading: Reading) -> Column:
+        n, levels = reading.n, tuple(reading.texts)
+        if n >= ENOUGH_TEXTS and len(levels) >= DIFFERENT_TEXTS * n:
+            why = f"{len(levels):,} different texts in {n:,} cells are names or remarks, not categories"
+            return self.found(reading, why, dropped=True)
+        return self._modelled(reading, levels, f"{len(levels)} different words in no order that is known")
+
+    def _modelled(self, reading: Reading, levels: tuple[Level, ...], why: str) -> Column:
+        """The column with these levels, or dropped when a model cannot give so many probabilities."""
+        if len(levels) <= MOST_LEVELS:
+            return self.found(reading, why, levels=levels)
+        why = f"{len(levels):,} levels in {reading.n:,} cells are more than the {MOST_LEVELS:,} that can be modelled"
+        return self.found(reading, f"{why}; merge the rare ones", dropped=True)
+
+    def arranged(self, reading: Reading, levels: tuple[Level, ...], what: str) -> tuple[Level, ...]:
+        """As they come."""
+        return levels
+
+    def usual_family(self, column: Column, values: np.ndarray, continuous: str, counts: str) -> str:
+        """Its one."""
+        return "categorical"
+
+
+@final
+class Ordinal(Levelled):
+    """Categories in a declared order; words of a common scale, grades, intervals; few numbers that make a scale."""
+
+    word = "ordinal"
+    families = ("cumulative_logit", "categorical")
+    mark = " < "
+
+    def infer(self, reading: Reading) -> Column | None:
+        """Levels in an order."""
+        if (levels := reading.raw.declared) is not None:
+            if not reading.raw.ordered or len(levels) > MOST_LEVELS:
+                return None
+            return self.found(reading, f"Its type lists {len(levels)} categories in order", levels=levels)
+        if reading.order is not None:
+            levels, how = reading.order
+            return self.found(reading, f"{len(levels)} levels in the order of {how}", levels=levels)
+        few = few_numbers(reading)
+        if few is None or few.fade or few.holes or few.doubtful:
+            return None
+        evenly = ", evenly spaced and each seen often" if few.whole else ", each seen often"
+        return self.found(reading, f"{few.words}{evenly}: levels of a scale", levels=distinct_levels(reading))
+
+    def arranged(self, reading: Reading, levels: tuple[Level, ...], what: str) -> tuple[Level, ...]:
+        """From least to most."""
+        return in_order(reading, levels)
+
+    def usual_family(self, column: Column, values: np.ndarray, continuous: str, counts: str) -> str:
+        """Cumulative logits, which two levels do not need."""
+        return "cumulative_logit" if len(column.levels or ()) > 2 else "categorical"

@@ -5,18 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from tightbound.data.errors import complain, listing, shorten, suggestion
-from tightbound.data.types.binary import Binary
-from tightbound.data.types.bounded import Bounded
-from tightbound.data.types.categorical import Categorical
 from tightbound.data.types.column import Column, ColumnType
-from tightbound.data.types.count import Count
 from tightbound.data.types.datetime import Datetime
-from tightbound.data.types.levelled import all_levels
+from tightbound.data.types.levelled import Binary, Categorical, Ordinal, all_levels
 from tightbound.data.types.numbers import is_whole, span
-from tightbound.data.types.ordinal import Ordinal
-from tightbound.data.types.positive import Positive
+from tightbound.data.types.quantities import Bounded, Count, Positive, Real
 from tightbound.data.types.reading import Reading
-from tightbound.data.types.real import Real
 from tightbound.data.types.rules import ALMOST_ALL, COLLISIONS, ENOUGH, EXACT, IDENTIFIER
 
 TYPES: list[ColumnType] = [
