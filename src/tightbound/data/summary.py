@@ -1,4 +1,4 @@
-"""What is known of columns of numbers before anything is decided: range, moments, grid, gaps, which values they hold."""
+"""What is known of columns of numbers before anything is decided: range, moments, grid, gaps, what they may hold."""
 
 from __future__ import annotations
 
