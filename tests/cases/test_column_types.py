@@ -134,3 +134,24 @@ def test_every_row_that_departs_from_a_constant_is_the_least_likely():
         scores = vae.score_samples(new)
     assert scores.argmin() == 2 and scores[2] < scores[[0, 1, 3, 4, 5]].min() - 600
     assert vae.sample(4)["site"].to_list() == [3] * 4
+
+
+def test_a_point_mass_of_the_schema_is_one_of_the_model_and_of_its_samples():
+    rng = np.random.default_rng(5)
+    pay = np.round(np.exp(rng.normal(3, 0.5, 800)), 2)
+    pay[:3], pay[3:43] = 0.0, 24.5  # seldom, at the end; 5 % of round values in the midst
+    day = np.datetime64("2024-01-01") + rng.integers(0, 300, 800)
+    day[rng.random(800) < 0.25] = np.datetime64("9999-12-31")
+    frame = pl.DataFrame({"pay": pay, "until": day})
+    schema = infer_schema(frame)
+    assert schema["pay"].point_masses == (0.0, 24.5) and len(schema["until"].point_masses) == 1
+    assert "a point mass at 9999-12-31 (" in schema["until"].reason
+    vae = tiny.vae(epochs=30, validation_fraction=0).fit(frame)
+    assert [plan.point_masses for plan in vae.fitted_.encoding.plans] == [c.point_masses for c in schema.columns]
+    drawn = vae.sample(2000)
+    for name, value, column in (("pay", 24.5, pay), ("until", np.datetime64("9999-12-31"), day)):
+        share = (drawn[name].to_numpy() == value).mean()
+        assert abs(share - (column == value).mean()) < 0.05, (name, share)
+    other = drawn["until"].to_numpy()[drawn["until"].to_numpy() != np.datetime64("9999-12-31")]
+    assert other.min() > np.datetime64("2023-01-01") and other.max() < np.datetime64("2026-01-01")
+    assert np.isfinite(vae.score_samples(drawn)).all()

@@ -247,12 +247,14 @@ def test_several_point_masses_outside_a_scale_have_places_of_their_own() -> None
     np.testing.assert_array_equal(plan.inverse(y)[:120], values[:120])
 
 
-def test_a_value_that_is_rare_is_no_point_mass() -> None:
+def test_a_plan_has_the_point_masses_of_the_schema() -> None:
     values = np.concatenate([np.zeros(5), SKEWED])
-    assert plan_column(column(Positive(), point_masses=(0.0,), family="gaussian"), values).point_masses == ()
-    assert plan_column(column(Positive(), point_masses=(0.0,), family="gaussian"), values[:20]).point_masses == ()
-    few = np.concatenate([np.zeros(8), SKEWED[:20]])  # of few rows, fewer are enough
-    assert plan_column(column(Positive(), point_masses=(0.0,), family="gaussian"), few).point_masses == (0.0,)
+    for family in ("normal_scores", "gaussian", "student_t"):
+        assert plan_column(column(Positive(), point_masses=(0.0, 9.5), family=family), values).point_masses == (
+            0.0,
+            9.5,
+        )
+        assert plan_column(column(Positive(), family=family), values).point_masses == ()
 
 
 def test_draws_are_moved_to_the_grid_and_into_the_bounds() -> None:

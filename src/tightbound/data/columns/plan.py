@@ -17,8 +17,6 @@ from tightbound.data.types.registry import TYPES
 
 ROLES = ("", "condition", "exposure")
 N_COMPONENTS = 5
-FEWEST_AT_A_POINT_MASS = 30
-"""Rows at a value for it to be modelled as a point mass: fewer say little about when it is taken."""
 
 
 @final
@@ -188,11 +186,9 @@ def _continuous(column: Column, family: str, values: Numbers) -> ColumnPlan:
 
 
 def _point_masses(column: Column, family: str, values: Numbers, bounds: tuple[float, float]) -> tuple[float, ...]:
-    """Values of positive probability: taken often enough, or taken at all where the family's density has no place."""
-    often = min(FEWEST_AT_A_POINT_MASS, 0.05 * len(values) + 5)
-    point_masses = [s for s in column.point_masses if np.sum(values == s) >= often]
+    """Values of positive probability: those of the schema, and those where the family's density has no place."""
     ends = {"log_normal": (0.0,), "gamma": (0.0,), "beta": bounds}.get(family, ())
-    return (*point_masses, *(end for end in ends if end not in point_masses and (values == end).any()))
+    return (*column.point_masses, *(end for end in ends if end not in column.point_masses and (values == end).any()))
 
 
 def _scale(family: str, slab: Numbers, low: float, high: float) -> Scale:

@@ -52,7 +52,11 @@ class Datetime(Line):
 
     def written(self, column: Column, code: float) -> Any:
         """A date, to the second."""
-        moment = np.datetime64("1970-01-01", "s") + np.timedelta64(round(code * 86_400), "s")
+        return self.told(code)
+
+    def told(self, value: float) -> str:
+        """A date."""
+        moment = np.datetime64("1970-01-01", "s") + np.timedelta64(round(value * 86_400), "s")
         return str(moment).removesuffix("T00:00:00")
 
     def require_support(self, column: Column, numbers: np.ndarray, source: str) -> None:

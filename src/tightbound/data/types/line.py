@@ -64,11 +64,35 @@ class Line(ColumnType):
         return self.found(reading, f"You said that it is {self.word}")
 
     def found(self, reading: Reading, reason: str, **what: Any) -> Column:
-        """A column of this type, with what the reading noticed and the grid of its values."""
+        """A column of this type, with the shape of its values: grid, point masses and tails."""
         column = super().found(reading, "; ".join([reason, *reading.notes]), **what)
+        distinct, counts = reading.tally
         if column.dropped:
             return column
-        return replace(column, grid=grid(reading.tally[0], _epsilon(column.storage)))
+        column = replace(column, grid=grid(distinct, _epsilon(column.storage)))
+        if len(distinct) == 0:
+            return column
+        found = self.masses(distinct, counts)
+        tails = self.tailed(reading.observed[~np.isin(reading.observed, found)])
+        heavy = tails is not None and heavy_tails(tails)
+        shares = [float(counts[distinct == at].sum() / counts.sum()) for at in found]
+        clauses = [
+            f"a point mass at {self.told(at)} ({_percent(share)})" for at, share in zip(found, shares, strict=True)
+        ]
+        reason = "; ".join([column.reason.removesuffix("."), *clauses, *(["heavy tails"] if heavy else [])]) + "."
+        return replace(column, point_masses=found, heavy_tails=heavy, reason=reason)
+
+    @abstractmethod
+    def told(self, value: float) -> str:
+        """A value for a sentence."""
+
+    def tailed(self, values: np.ndarray) -> np.ndarray | None:
+        """The values on the scale where heavy tails are looked for; None where they are not."""
+        return None
+
+    def masses(self, distinct: np.ndarray, counts: np.ndarray) -> tuple[float, ...]:
+        """Values of positive probability."""
+        return point_masses(distinct, counts)
 
     def codes(
         self, column: Column, raw: RawColumn, *, missing: tuple[str, ...], unseen: str, source: str
@@ -136,27 +160,9 @@ class Numeric(Line):
     def outside(self, column: Column, numbers: np.ndarray) -> tuple[np.ndarray | None, str]:
         """Which numbers lie beyond the column's ends (None: it has none), and what they should be."""
 
-    def tailed(self, values: np.ndarray) -> np.ndarray | None:
-        """The values on the scale where heavy tails are looked for; None where they are not."""
-        return None
-
-    def masses(self, distinct: np.ndarray, counts: np.ndarray) -> tuple[float, ...]:
-        """Values of positive probability."""
-        return point_masses(distinct, counts)
-
-    def found(self, reading: Reading, reason: str, **what: Any) -> Column:
-        """A column of this type, with the shape of its values: grid, point masses and tails."""
-        column = super().found(reading, reason, **what)
-        distinct, counts = reading.tally
-        if column.dropped or len(distinct) == 0:
-            return column
-        found = self.masses(distinct, counts)
-        tails = self.tailed(reading.observed[~np.isin(reading.observed, found)])
-        heavy = tails is not None and heavy_tails(tails)
-        shares = [float(counts[distinct == at].sum() / counts.sum()) for at in found]
-        clauses = [f"a point mass at {amount(at)} ({_percent(share)})" for at, share in zip(found, shares, strict=True)]
-        reason = "; ".join([column.reason.removesuffix("."), *clauses, *(["heavy tails"] if heavy else [])]) + "."
-        return replace(column, point_masses=found, heavy_tails=heavy, reason=reason)
+    def told(self, value: float) -> str:
+        """With commas between thousands."""
+        return amount(value)
 
     def read_text(self, column: Column, text: pl.Series) -> tuple[np.ndarray, str]:
         """Texts as the column's format spells numbers."""

@@ -22,6 +22,7 @@ from tightbound.data.types.rules import (
     INTERVALS,
     MOST_POINT_MASSES,
     POINT_MASS_CELLS,
+    POINT_MASS_ENOUGH,
     POINT_MASS_HEIGHT,
     POINT_MASS_NEIGHBOURS,
     POINT_MASS_SHARE,
@@ -168,7 +169,7 @@ def point_masses(distinct: np.ndarray, counts: np.ndarray) -> tuple[float, ...]:
     n, last = int(counts.sum()), len(counts) - 1
     share = np.full(len(counts), POINT_MASS_SHARE)
     share[[0, last]] = POINT_MASS_SHARE_END
-    candidates = np.flatnonzero(counts >= np.maximum(POINT_MASS_CELLS, share * n))
+    candidates = np.flatnonzero(counts >= np.clip(share * n, POINT_MASS_CELLS, POINT_MASS_ENOUGH))
     tall = [i for i in candidates if counts[i] >= POINT_MASS_HEIGHT * _around(counts, int(i))]
     tallest = sorted(sorted(tall, key=lambda i: -int(counts[i]))[:MOST_POINT_MASSES])
     return tuple(float(distinct[i]) + 0.0 for i in tallest)

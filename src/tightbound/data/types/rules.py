@@ -79,11 +79,14 @@ from 0 on, the upper one), since a sample's own range is no bound."""
 POINT_MASS_CELLS = 10
 """A point mass has at least this many cells: fewer equal values are a coincidence of rounding."""
 
+POINT_MASS_ENOUGH = 30
+"""So many cells are one whatever their share: enough to learn when the value is taken, and no density bears them."""
+
 POINT_MASS_SHARE = 0.05
-"""Smallest share of the cells in a point mass inside the range: below it heaping at round numbers is as likely."""
+"""Of fewer cells, the smallest share of a point mass inside the range."""
 
 POINT_MASS_SHARE_END = 0.002
-"""Smallest share at the lowest or highest value, where a limit of the instrument piles cells up."""
+"""The same at the lowest or highest value, where a limit of the instrument piles cells up."""
 
 POINT_MASS_HEIGHT = 5.0
 """A point mass is this many times as frequent as its neighbours on average: more than rounding to fives does."""

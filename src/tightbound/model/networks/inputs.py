@@ -197,6 +197,9 @@ def moments_of(
     out = np.stack([np.zeros(values.shape[1]), np.ones(values.shape[1])])
     for j, column in enumerate(columns):
         own = values[:, j][~np.isnan(values[:, j])]
+        # A point mass far out (the year 9999) would leave no difference between the others; it has an input of its own.
+        others = own[~np.isin(own.astype(np.float32), np.asarray(column.spikes, np.float32))]
+        own = others if len(others) else own
         if len(own):
             sd = own.std() if own.std() > 1e-6 else 1.0
             out[:, j] = own.mean(), sd if log_exposure is None or not column.is_count else max(sd, LEAST_SD_OF_COUNTS)
