@@ -231,6 +231,8 @@ def test_point_masses():
         == infer(RNG.poisson(3.0, N)).point_masses
         == ()
     )
+    draws = (np.random.default_rng(seed).poisson(rate, N) for seed in range(20) for rate in (3.0, 6.0))
+    assert all(infer(each).point_masses == () for each in draws)
 
 
 def test_heavy_tails():

@@ -21,9 +21,11 @@ from tightbound.data.types.rules import (
     HOLE,
     INTERVALS,
     MOST_POINT_MASSES,
+    POINT_MASS_ABOVE_NEAREST,
     POINT_MASS_CELLS,
     POINT_MASS_ENOUGH,
     POINT_MASS_HEIGHT,
+    POINT_MASS_NEAREST,
     POINT_MASS_NEIGHBOURS,
     POINT_MASS_SHARE,
     POINT_MASS_SHARE_END,
@@ -170,15 +172,20 @@ def point_masses(distinct: np.ndarray, counts: np.ndarray) -> tuple[float, ...]:
     share = np.full(len(counts), POINT_MASS_SHARE)
     share[[0, last]] = POINT_MASS_SHARE_END
     candidates = np.flatnonzero(counts >= np.clip(share * n, POINT_MASS_CELLS, POINT_MASS_ENOUGH))
-    tall = [i for i in candidates if counts[i] >= POINT_MASS_HEIGHT * _around(counts, int(i))]
+    tall = [int(i) for i in candidates if _stands_out(counts, int(i))]
     tallest = sorted(sorted(tall, key=lambda i: -int(counts[i]))[:MOST_POINT_MASSES])
     return tuple(float(distinct[i]) + 0.0 for i in tallest)
 
 
-def _around(counts: np.ndarray, i: int) -> float:
+def _stands_out(counts: np.ndarray, i: int) -> bool:
+    """Whether a value is taller by far than those around it, and than the nearest: no mode of a narrow count."""
+    around, nearest = _around(counts, i, POINT_MASS_NEIGHBOURS), _around(counts, i, POINT_MASS_NEAREST)
+    return bool(counts[i] >= POINT_MASS_HEIGHT * around and counts[i] >= POINT_MASS_ABOVE_NEAREST * nearest)
+
+
+def _around(counts: np.ndarray, i: int, reach: int) -> float:
     """How often a neighbour occurs, the median: another one beside it does not hide one."""
-    low = max(0, i - POINT_MASS_NEIGHBOURS)
-    near = np.concatenate([counts[low:i], counts[i + 1 : i + 1 + POINT_MASS_NEIGHBOURS]])
+    near = np.concatenate([counts[max(0, i - reach) : i], counts[i + 1 : i + 1 + reach]])
     return float(np.median(near)) if len(near) else np.inf
 
 

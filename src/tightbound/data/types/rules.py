@@ -94,6 +94,10 @@ POINT_MASS_HEIGHT = 5.0
 POINT_MASS_NEIGHBOURS = 5
 """How many different values on either side a point mass is compared with."""
 
+POINT_MASS_NEAREST = 2
+POINT_MASS_ABOVE_NEAREST = 2.0
+"""And twice as frequent as the two on either side: the mode of a count of few values is not."""
+
 MOST_POINT_MASSES = 5
 """More than this is heaping at round numbers, of which the tallest are kept."""
 
