@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from tests import tiny
 
+from tightbound import load
 from tightbound.data import Preprocessing, as_table, infer_schema, preprocess
 from tightbound.data.encoding import LEAST
 
@@ -155,3 +156,41 @@ def test_a_point_mass_of_the_schema_is_one_of_the_model_and_of_its_samples():
     other = drawn["until"].to_numpy()[drawn["until"].to_numpy() != np.datetime64("9999-12-31")]
     assert other.min() > np.datetime64("2023-01-01") and other.max() < np.datetime64("2026-01-01")
     assert np.isfinite(vae.score_samples(drawn)).all()
+
+
+def thinning(*counts: int) -> np.ndarray:
+    return np.repeat(np.arange(len(counts)), counts)
+
+
+@pytest.mark.parametrize(
+    ("cells", "word"),
+    [
+        (thinning(260, 31, 5), "count"),
+        (thinning(500, 90, 14, 2), "count"),
+        (thinning(120, 90, 70), "categorical"),  # classes
+        (thinning(30, 200, 5), "categorical"),
+        (1 + thinning(260, 31, 5), "categorical"),
+    ],
+)
+def test_small_whole_numbers_that_thin_out_are_counts(cells, word):
+    assert infer_schema(pl.DataFrame({"n": cells}))["n"].type.word == word
+    if word == "count":
+        _, encoding = seen(pl.DataFrame({"n": cells, "x": RNG.normal(size=len(cells))}))
+        new = as_table(pl.DataFrame({"n": [9], "x": [0.5]}), schema=encoding.schema)
+        assert encoding.encode(new).x[0, 0] == 9
+
+
+def test_an_unseen_level_is_said_in_the_words_of_the_face(tmp_path):
+    frame = tiny.frame().drop("id")
+    frame.write_csv(tmp_path / "t.csv")
+    assert tiny.run("fit", tmp_path / "t.csv", "-o", tmp_path / "m", "--no-report", *tiny.SMALLEST_OPTIONS).status == 0
+    new = frame.head(4).with_columns(kind=pl.Series(["u", "w", "v", "u"]))
+    new.write_csv(tmp_path / "new.csv")
+    commands: dict[str, list] = {key: [] for key in ("score", "encode", "reconstruct", "impute")}
+    commands["detect"] = ["--reference", tmp_path / "t.csv"]
+    for command, more in commands.items():
+        said = tiny.run(command, tmp_path / "m", tmp_path / "new.csv", *more).failed()
+        assert "holds 'w'" in said and said.endswith("or add --unseen-as-missing.") and "unseen=" not in said
+        assert tiny.run(command, tmp_path / "m", tmp_path / "new.csv", *more, "--unseen-as-missing").status == 0
+    with pytest.raises(ValueError, match=r"holds 'w'.*make it missing \(None\)\.$"):
+        load(tmp_path / "m").score_samples(new)

@@ -38,10 +38,6 @@ Page = Annotated[str, typer.Option("--output", "-o", metavar="PAGE", help="The p
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Seed = Annotated[int, typer.Option("--random-state", help="Seed of the noise.")]
-Unseen = Annotated[
-    bool,
-    typer.Option("--unseen-as-missing", help="Take levels that the model has never met for missing cells."),
-]
 checks_option = functools.partial(
     typer.Option,
     "--checks/--no-checks",
@@ -85,13 +81,25 @@ class ReadOptions:
         typer.Option("--drop", help="Column to leave out (repeat for more); remembered like the label."),
     ] = None
 
+    unseen_as_missing: Annotated[
+        bool,
+        typer.Option(
+            "--unseen-as-missing", help="Take levels that the model, or the schema, has never met for missing cells."
+        ),
+    ] = False
+
     def read(self, data: str, **known: Any) -> "Table":
         """Data by themselves, or with what `read_table` is told of them."""
         from tightbound.data import read_table
+        from tightbound.data.errors import UnseenLevelError
 
-        return read_table(data, array=self.array, label=self.label, drop=tuple(self.drop or ()), **known)
+        known["unseen"] = "missing" if self.unseen_as_missing else "error"
+        try:
+            return read_table(data, array=self.array, label=self.label, drop=tuple(self.drop or ()), **known)
+        except UnseenLevelError as error:
+            raise error.advised("correct it, make it missing, or add --unseen-as-missing") from None
 
-    def read_for(self, model: "FittedModel", data: str, *, unseen_as_missing: bool = False) -> "Table":
+    def read_for(self, model: "FittedModel", data: str) -> "Table":
         """Data for a fitted model: what was set aside from the data that it was fitted on is set aside here too."""
         encoding = model.encoding
         return self.read(
@@ -99,7 +107,6 @@ class ReadOptions:
             known=encoding.aside,
             beside=encoding.given_names,
             schema=encoding.schema,
-            unseen="missing" if unseen_as_missing else "error",
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import final
 
 
 class DataError(ValueError):
@@ -21,6 +22,20 @@ class CellTypeError(DataError, TypeError):
 def complain(what: str, must: str, came: str, advice: str) -> DataError:
     """The sentence `what must must, but came: advice.` as an error to raise."""
     return DataError(f"{what} must {must}, but {came}: {advice}.")
+
+
+@final
+class UnseenLevelError(DataError):
+    """A level that the schema does not know; what can be done about it differs by face."""
+
+    def __init__(self, source: str, must: str, came: str):
+        """The parts of the sentence but the last."""
+        self.parts = source, must, came
+        super().__init__(str(self.advised("correct it, make it missing, or ask for unseen='missing'")))
+
+    def advised(self, advice: str) -> DataError:
+        """The error with the advice of a face."""
+        return complain(*self.parts, advice)
 
 
 def listing(names: Iterable[object], limit: int = 8) -> str:

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 
 from tightbound.data import Table, as_table
+from tightbound.data.errors import UnseenLevelError
 from tightbound.estimator.arguments import check_draws, seed_of
 from tightbound.estimator.config import Config
 from tightbound.estimator.evaluate import CHECKS, evaluate
@@ -238,7 +239,10 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _table(self, X: Any) -> Table:
         encoding = self._fitted().encoding
-        table = as_table(X, known=encoding.aside, schema=encoding.schema)
+        try:
+            table = as_table(X, known=encoding.aside, schema=encoding.schema)
+        except UnseenLevelError as error:
+            raise error.advised("correct it, or make it missing (None)") from None
         return encoding.check(table, expected_by="VAE")
 
     def _fitted(self) -> FittedModel:

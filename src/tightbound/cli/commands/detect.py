@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tightbound.cli.options import Data, Json, Model, Quiet, ReadOptions, Seed, Unseen
+from tightbound.cli.options import Data, Json, Model, Quiet, ReadOptions, Seed
 from tightbound.cli.shared import load, print_json
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ def detect(
         ),
     ] = None,
     level: Annotated[float, typer.Option("--level", help="Share of false discoveries among the flagged rows.")] = 0.1,
-    unseen_as_missing: Unseen = False,
     random_state: Seed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -46,11 +45,11 @@ def detect(
     if output is not None:
         check_place(output)
     fitted = load(model)
-    table = reading.read_for(fitted, data, unseen_as_missing=unseen_as_missing)
+    table = reading.read_for(fitted, data)
     judge = Judge.of(fitted)
     with WorkProgress(not quiet) as progress:
         if reference is not None:
-            ordinary = reading.read_for(fitted, reference, unseen_as_missing=unseen_as_missing)
+            ordinary = reading.read_for(fitted, reference)
             judge = Judge(fitted, anomaly_scores(fitted, ordinary, seed=random_state))
         found = detect([judge], table, level=level, seed=random_state, on_progress=progress)
     if output is not None:

@@ -188,7 +188,7 @@ def _check_free(output: str, checkpoint: Path, resume: bool, overwrite: bool) ->
 
 def _read_validation(reading: ReadOptions, path: str, fitted: "Table", beside: tuple[str, ...]) -> "Table":
     if fitted.named:  # what was set aside there need not be here
-        reading = ReadOptions(array=reading.array)
+        reading = ReadOptions(array=reading.array, unseen_as_missing=reading.unseen_as_missing)
         return reading.read(path, known=fitted.aside, schema=fitted.coded, beside=beside)
     return reading.read(path, schema=fitted.coded, beside=beside)
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tightbound.cli.options import Data, Model, Output, Quiet, ReadOptions, Seed, Unseen
+from tightbound.cli.options import Data, Model, Output, Quiet, ReadOptions, Seed
 from tightbound.cli.shared import ARRAYS, load
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ def impute(
         float | None,
         typer.Option("--interval", help="Add columns with the ends of intervals of this probability, such as 0.9."),
     ] = None,
-    unseen_as_missing: Unseen = False,
     random_state: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -39,7 +38,7 @@ def impute(
     check_place(output)
     check_number("--random-state", random_state, 0, LARGEST_SEED, "0 is usual")
     fitted = load(model)
-    table = reading.read_for(fitted, data, unseen_as_missing=unseen_as_missing)
+    table = reading.read_for(fitted, data)
     with WorkProgress(not quiet and output != "-") as progress:
         found = impute(fitted, table, n_draws=draws or None, interval=interval, seed=random_state, on_progress=progress)
     _write(output, fitted, table, found, data)

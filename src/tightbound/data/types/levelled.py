@@ -11,7 +11,7 @@ import polars as pl
 
 from tightbound.data.cells.raw import Level, RawColumn, cell, floats
 from tightbound.data.cells.text import numbers_like, read_numbers
-from tightbound.data.errors import complain, listing, shorten, suggestion
+from tightbound.data.errors import UnseenLevelError, complain, listing, shorten, suggestion
 from tightbound.data.types.column import Column, ColumnType, not_given
 from tightbound.data.types.numbers import amount, distinct_levels, few_numbers
 from tightbound.data.types.reading import Reading
@@ -47,11 +47,10 @@ class Levelled(ColumnType):
         if unseen == "error" and unknown.any():
             row = int(unknown.argmax())
             close = suggestion(str(series[row]), [str(level) for level in levels])
-            raise complain(
+            raise UnseenLevelError(
                 source,
                 f"hold levels that column {column.name!r} had when it was fitted, {listing(levels)}",
                 f"{cell(row, column.name)} holds {shorten(series[row])}{close}",
-                "correct it, make it missing, or ask for unseen levels to be missing (unseen='missing')",
             )
         return codes
 

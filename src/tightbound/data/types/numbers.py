@@ -97,7 +97,10 @@ class FewNumbers:
     @property
     def fade(self) -> bool:
         """Whether they are counts that fade out."""
-        if not self.whole or self.step != 1 or self.distinct[0] not in (0, 1) or len(self.distinct) <= THREE:
+        few = len(self.distinct) <= THREE
+        if not self.whole or self.step != 1 or self.distinct[0] not in ((0,) if few else (0, 1)):
+            return False
+        if few and not (np.diff(self.counts) < 0).all():
             return False
         last = self.counts[-1] - np.sqrt(self.counts[-1])
         return bool(last <= FADED * self.counts.max()) and not self.holes

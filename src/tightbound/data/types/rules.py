@@ -17,7 +17,8 @@ FEW = 12
 
 THREE = 3
 """Consecutive whole numbers from 0 or more need more levels than this to be a scale: three are as often mere codes
-(class 0, 1, 2), and a categorical on three levels costs one parameter more than an ordinal."""
+(class 0, 1, 2), and a categorical on three levels costs one parameter more than an ordinal. (0, 1, 2 of which each is
+rarer than the one before, and the last one rare, thin out as counts do.)"""
 
 FADED = 0.05
 """A count fades out: its largest value, less one standard error (the root of its cells), is at most this share of its
