@@ -451,7 +451,7 @@ def test_other_containers_on_request() -> None:
     assert isinstance(encoding.give_back(table.values, container="polars"), pl.DataFrame)
     array = encoding.give_back(table.values, container="numpy")
     np.testing.assert_array_equal(np.asarray(array, float), complete.to_numpy(float))
-    own = encoding.give_back(table.values, index=pd.Index(range(5, 205)))
+    own = encoding.give_back(table.values, like=as_table(complete.set_index(pd.Index(range(5, 205)))))
     assert list(own.index)[:2] == [5, 6]
 
 

@@ -253,11 +253,11 @@ FRAME = pd.DataFrame(
 def test_results_come_back_in_the_users_frame():
     table = as_table(FRAME)
     encoding = make_encoding(table, "gaussian", False)
-    back = encoding.give_back(encoding.decode(encoding.encode(table, dtype="float64").x), index=table.index)
+    back = encoding.give_back(encoding.decode(encoding.encode(table, dtype="float64").x), like=table)
     assert list(back.columns) == ["f", "i", "b"] and list(back.index) == ["r", "s", "t"]
     assert back.dtypes.astype(str).tolist() == ["float32", "float64", "float64"]
     np.testing.assert_allclose(back.to_numpy(dtype=float), FRAME.to_numpy(dtype=float))
-    rounded = encoding.give_back(table.values + 0.2, index=table.index, rounded=True)
+    rounded = encoding.give_back(table.values + 0.2, like=table, rounded=True)
     pd.testing.assert_frame_equal(rounded[["i", "b"]], FRAME[["i", "b"]])
 
 

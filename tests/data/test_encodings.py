@@ -124,5 +124,5 @@ def test_a_table_comes_back_as_it_was(name: str) -> None:
         assert back.equals(given)
     else:
         np.testing.assert_array_equal(np.asarray(back), np.asarray(given))
-    frame = encoding.as_frame(np.zeros((N, encoding.n_features)))
+    frame = encoding.as_frame(np.zeros((N, encoding.n_features)), table)
     assert len(frame) == N and type(frame) is (np.ndarray if isinstance(given, np.ndarray) else type(given))

@@ -335,11 +335,11 @@ def test_tables_come_back_bit_for_bit(table):
     np.testing.assert_array_equal(schema.codes(table, unseen="error"), codes)
 
 
-def test_arrow_tables_come_back_as_polars():
+def test_arrow_tables_come_back_as_they_are():
     arrow = pa.table({"d": pa.array(["b", "a", "c", None] * 5).dictionary_encode(), "x": RNG.normal(size=20)})
     schema = infer_schema(arrow)
-    assert_same(schema.values(schema.codes(arrow)), pl.DataFrame(arrow))
-    assert_same(schema.values(schema.codes(arrow), like=arrow), pl.DataFrame(arrow))
+    assert_same(pl.DataFrame(schema.values(schema.codes(arrow))), pl.DataFrame(arrow))
+    assert schema.values(schema.codes(arrow), like=arrow).equals(arrow)
 
 
 def test_cells_that_have_no_category_of_texts_keep_their_own():

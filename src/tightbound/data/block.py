@@ -30,7 +30,6 @@ from tightbound.data.types import Binary, Column, Real
 
 LIKELIHOODS = ("gaussian", "bernoulli")
 SCALINGS = ("standard", "none")
-CONTAINERS = ("numpy", "pandas", "polars")
 CELLS_AT_ONCE = 2**22  # how many cells are worked on at a time, so that temporaries stay small beside the data
 
 
@@ -125,36 +124,26 @@ class BlockEncoding(Encoding):
         values[..., self.kept] = codes
         return values
 
-    def give_back(
-        self,
-        codes: Numbers,
-        table: Table | None = None,
-        *,
-        index: Any | None = None,
-        container: str | None = None,
-        rounded: bool = False,
-    ) -> Any:
+    def _built(self, codes: Numbers, table: Table | None, container: str, rounded: bool) -> Any:
         """An array of shape (n, *shape of a datum), or a data frame with the user's column names.
 
         Floats keep their dtype. Columns of whole numbers and of bool come back as float64, since means are not whole;
-        `rounded` rounds them to their dtype, within its range.
+        `rounded` rounds them to their dtype, within its range. A column of `table` in which nothing changes is the one
+        that it was.
         """
-        container = container or self.schema.container
-        if container not in CONTAINERS:
-            raise complain(
-                "container", f"be one of {listing(CONTAINERS)}", f"it is {container!r}", "choose one of these"
-            )
         values = self.filled(codes)
         if table is not None:
-            index, out = table.index, self._left_out
+            out = self._left_out
             values[:, out] = np.where(table.observed[:, out], table.values[:, out], values[:, out])
         columns = [_restore(values[:, j], column.storage, rounded) for j, column in enumerate(self.schema.columns)]
+        if table is not None:
+            for j in np.flatnonzero((table.values == values).all(axis=0)):
+                columns[j] = np.asarray(table.values[:, j])
         if container == "numpy":
             dtype = np.result_type(*[column.dtype for column in columns])
             return np.stack(columns, axis=1).astype(dtype, copy=False).reshape(len(values), *self.schema.shape)
-        return frame_from_columns(
-            dict(zip(self.schema.names, columns, strict=True)), container, index, self.schema.named
-        )
+        named = dict(zip(self.schema.names, columns, strict=True))
+        return frame_from_columns(named, container, None, self.schema.named, self.schema.integers)
 
     def continuous(self, j: int) -> bool:
         return self.likelihood == "gaussian"
@@ -291,7 +280,7 @@ def make_encoding(
         )
         for j, (name, dtype) in enumerate(zip(table.names, table.dtypes, strict=True))
     )
-    schema = Schema(columns, table.container, table.named, shape=table.shape, aside=table.aside)
+    schema = Schema(columns, table.container, table.named, (), table.shape, table.aside, table.integers)
     kept = np.flatnonzero([not column.dropped for column in columns])
     standard = gaussian and scaling == "standard"
     sd, origin = facts.sd[kept], facts.low[kept]

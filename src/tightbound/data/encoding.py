@@ -12,18 +12,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, final
 
-import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
+from tightbound.data.cells.storage import frame_from_columns, with_numbers
 from tightbound.data.coding import coded
-from tightbound.data.errors import DataError, shorten
+from tightbound.data.errors import DataError, complain, listing, shorten
 from tightbound.data.names import Aside
 from tightbound.data.saved import plain
 from tightbound.data.schema import Schema
 from tightbound.data.table import Table
 
 Numbers = NDArray[np.float64]
+CONTAINERS = ("numpy", "pandas", "polars", "arrow")
 LEAST = float(np.log(np.finfo(np.float64).tiny))
 """log p of what was never seen of a column that had one value: the least probability that a float64 holds, so that all
 is still as good as 1 for that value."""
@@ -237,55 +238,58 @@ class Encoding(ABC):
         """Codes (..., m) of the modelled columns as those of all that the report shows, constant ones filled in."""
         return codes
 
-    @abstractmethod
     def give_back(
         self,
         codes: Numbers,
         table: Table | None = None,
         *,
-        index: Any | None = None,
+        like: Table | None = None,
         container: str | None = None,
         rounded: bool = False,
     ) -> Any:
-        """Codes (n, m) in the container and types of the fitted data.
+        """Codes (n, m) in the container and types of the fitted data, or in the container of a table of such rows.
 
         Args:
             codes: NaN is missing.
             table: the table that the codes came from; what has not changed comes back as it was there.
-            index: pandas index of the rows, or None: that of `table`.
-            container: "numpy", "pandas" or "polars" instead of that of the fitted data.
+            like: a table whose container, labels and index shall be given back, but not its cells.
+            container: "numpy", "pandas", "polars" or "arrow" instead.
             rounded: whole numbers are meant, not means of them (of columns by their kinds they always are).
         """
+        other = like if table is None else table
+        if container is None:
+            container = self.schema.container if other is None else other.container
+        elif container not in CONTAINERS:
+            raise complain(
+                "container", f"be one of {listing(CONTAINERS)}", f"it is {container!r}", "choose one of these"
+            )
+        built = self._built(codes, table, container, rounded)
+        return built if other is None or other.container != container else other.dressed(built, self.schema.names)
 
-    def as_frame(self, values: Numbers, index: Any = None) -> Any:
-        """(n, m) plain numbers in the container of the data (NumPy: a matrix as wide as the data, NaN elsewhere)."""
-        container: Any = self.schema.container
-        if container == "numpy":
+    @abstractmethod
+    def _built(self, codes: Numbers, table: Table | None, container: str, rounded: bool) -> Any:
+        """Codes in a container; see `give_back`."""
+
+    def as_frame(self, values: Numbers, table: Table) -> Any:
+        """(n, m) plain numbers in the container of a table (NumPy: as wide as the data, NaN elsewhere)."""
+        if table.container == "numpy":
             full = np.full((len(values), len(self.schema.columns)), np.nan)
             full[:, self.kept] = values
-            return full
+            return full.reshape(-1, *self.schema.shape) if self.schema.block else full
         columns = {name: np.ascontiguousarray(values[:, j]) for j, name in enumerate(self.modelled_names)}
-        frame = nw.from_dict(columns, backend=container).to_native()
-        return frame.set_axis(index, axis=0) if index is not None else frame
+        return table.dressed(frame_from_columns(columns, table.container), self.schema.names)
 
     def with_means(self, filled: Any, holes: NDArray[np.bool_], means: Numbers) -> Any:
         """The filled table with means in the holes of columns whose levels are numbers: 2.6 between levels 2 and 3."""
         wanted = [j for j in range(self.n_features) if self.numbers(j) is not None and holes[:, j].any()]
         if isinstance(filled, np.ndarray):
             values = filled.astype(np.float64) if wanted else filled
+            flat = values.reshape(len(values), -1)
             for j in wanted:
-                values[holes[:, j], self.kept[j]] = means[holes[:, j], j]
+                flat[holes[:, j], self.kept[j]] = means[holes[:, j], j]
             return values
-        frame = nw.from_native(filled)
-        for j in wanted:
-            name = self.modelled_names[j]
-            if not (frame[name].dtype.is_numeric() or isinstance(frame[name].dtype, nw.Boolean)):
-                continue
-            column = frame[name].cast(nw.Float64).to_numpy().copy()
-            column[holes[:, j]] = means[holes[:, j], j]
-            series = nw.new_series(name, column, nw.Float64, backend=frame.implementation)
-            frame = frame.with_columns(series) if frame.implementation.is_polars() else _replaced(frame, series)
-        return frame.to_native()
+        means_of = {self.modelled_names[j]: (holes[:, j], means[:, j]) for j in wanted}
+        return with_numbers(filled, means_of)
 
     # Of column j of the model
 
@@ -354,9 +358,3 @@ class Encoding(ABC):
     def to_json(self) -> dict[str, Any]:
         """The encoding as a dictionary that `json` can write; numbers survive exactly."""
         return {"schema": self.schema.to_json(), **plain(self, but="schema")}
-
-
-def _replaced(frame: Any, series: Any) -> Any:
-    # pandas aligns a new column by its index, which is the frame's own here.
-    native = frame.to_native()
-    return nw.from_native(native.assign(**{series.name: series.to_numpy()}))

@@ -12,7 +12,7 @@ from typing import Any, final
 import numpy as np
 
 from tightbound.data.cells.raw import RawColumn, RawTable, raw_table
-from tightbound.data.cells.storage import storage_for
+from tightbound.data.cells.storage import POLARS, storage_for
 from tightbound.data.errors import complain, listing, shorten, suggestion
 from tightbound.data.names import NOTHING_ASIDE, Aside, matched, require_unique
 from tightbound.data.types.assembling import assemble
@@ -33,12 +33,13 @@ class Schema:
 
     Attributes:
         columns: one `Column` for each, in order, the dropped ones included.
-        container: "numpy", "pandas" or "polars": what `values` gives back.
+        container: "numpy", "pandas", "polars" or "arrow": what `values` gives back.
         named: True when the names are the user's, so that new tables are matched by name, else by position.
         missing: words for a missing cell, beside the usual ones.
         shape: of one datum of a block of numbers, which are read as they come and all at once: (9,), (28, 28). () for
             columns that are read one by one, as their types say.
         aside: named columns that the table had beside these; new tables may have them or not.
+        integers: names that are whole numbers in a pandas frame.
 
     Example:
         >>> import polars as pl
@@ -59,6 +60,7 @@ class Schema:
     missing: tuple[str, ...] = ()
     shape: tuple[int, ...] = ()
     aside: Aside = NOTHING_ASIDE
+    integers: tuple[str, ...] = ()
 
     @property
     def block(self) -> bool:
@@ -95,7 +97,9 @@ class Schema:
 
     def to_json(self) -> dict[str, Any]:
         """The schema as a dictionary that `json` can write; numbers survive exactly."""
-        return schema_to_json(self.columns, self.container, self.named, self.missing, self.shape, self.aside)
+        return schema_to_json(
+            self.columns, self.container, self.named, self.missing, self.shape, self.aside, self.integers
+        )
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Schema:
@@ -110,9 +114,11 @@ class Schema:
         return cls(*schema_from_json(data))
 
     def moved_to(self, container: str) -> Schema:
-        """The schema with every column in a type of another container ("numpy", "pandas" or "polars")."""
+        """The schema with every column in a type of another container ("numpy", "pandas", "polars" or "arrow")."""
+        if container == self.container or {container, self.container} == set(POLARS):
+            return replace(self, container=container)
         columns = tuple(replace(column, storage=_storage_in(column, container)) for column in self.columns)
-        return self if container == self.container else replace(self, columns=columns, container=container)
+        return replace(self, columns=columns, container=container)
 
     def settled(self, X: Any, *, source: str = "X") -> Schema:
         """The schema with what was left open (levels, bounds, types) read from a table."""
@@ -124,7 +130,7 @@ class Schema:
                 continue
             found = column.type.force(read_column(given, self.missing, source, strict=False), source)
             columns.append(_filled(column, found))
-        return replace(self, columns=tuple(columns), container=raw.container, named=raw.named)
+        return replace(self, columns=tuple(columns), container=raw.container, named=raw.named, integers=raw.integers)
 
     def codes(self, X: Any, *, unseen: str = "error", source: str = "X") -> np.ndarray:
         """The table as numbers.
@@ -164,7 +170,7 @@ class Schema:
         matrix = np.asarray(codes, dtype=np.float64)
         self._require_shape(matrix, raw)
         if raw is None:
-            return assemble(self.columns, matrix, self.container, self.named)
+            return assemble(self.columns, matrix, self.container, self.named, self.integers)
         before = self._codes(raw, "missing")
         differs = ~((matrix == before) | (np.isnan(matrix) & np.isnan(before)))
         changed = {column.name: differs[:, j] for j, column in enumerate(self.modelled)}
@@ -172,7 +178,8 @@ class Schema:
         for column, came in matched if fill_constants else ():
             if column.constant is not None and came is not None:
                 changed[column.name] = column.type.gaps(came, self.missing)
-        return assemble(self.columns, matrix, raw.container, raw.named, raw, [came for _, came in matched], changed)
+        given = [came for _, came in matched]
+        return assemble(self.columns, matrix, raw.container, raw.named, raw.integers, raw, given, changed)
 
     def departures(self, X: Any, *, source: str = "X") -> dict[str, np.ndarray]:
         """For each column that had one value alone, by name: (n,) bool, which cells of a table hold another."""
@@ -264,7 +271,7 @@ def infer_schema(
         kind = wanted.get(each.name)
         reading = read_column(each, missing, source, strict=kind is None or not kind.levelled)
         columns.append(decide(reading) if kind is None else kind.force(reading, source))
-    return Schema(tuple(columns), raw.container, raw.named, tuple(missing))
+    return Schema(tuple(columns), raw.container, raw.named, tuple(missing), integers=raw.integers)
 
 
 def require_known(names: Iterable[str], known: Sequence[str], what: str, source: str) -> None:

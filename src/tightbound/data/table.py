@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Integral
 from typing import Any, final
 
 import narwhals as nw
 import numpy as np
 
+from tightbound.data.cells.storage import relabelled
 from tightbound.data.names import NOTHING_ASIDE, Aside
 from tightbound.data.schema import Schema
 from tightbound.data.sparse import SparseMatrix
@@ -26,7 +28,7 @@ class Table:
         names: d column names ("x0", "x1", ... when the source has none).
         named: True when the names came from the user.
         shape: shape of one datum: (d,), (28, 28), (32, 32, 3).
-        container: "numpy", "pandas" or "polars": what to give back.
+        container: "numpy", "pandas", "polars" or "arrow": what to give back.
         dtypes: NumPy dtype name of each column as it came, to give back.
         source: words for messages, such as "iris.csv" or "X".
         labels: (n,) the label column when one was asked for; never modelled, only for colouring.
@@ -74,6 +76,12 @@ class Table:
         """Whether the values are a `SparseMatrix`."""
         return isinstance(self.values, SparseMatrix)
 
+    @property
+    def integers(self) -> tuple[str, ...]:
+        """The names that are whole numbers in a pandas frame."""
+        columns = self.native.columns if self.container == "pandas" and self.native is not None else ()
+        return tuple(str(label) for label in columns if self.named and isinstance(label, Integral))
+
     def dense(self) -> Table:
         """The same with an array of values; one of more than 2 GiB is a DataError."""
         return replace(self, values=np.asarray(self.values)) if self.sparse else self
@@ -87,6 +95,25 @@ class Table:
         native = None if self.native is None else _rows_of(self.native, at)
         values = self.values.take(at) if self.sparse else self.values[at]
         return replace(self, values=values, labels=labels, index=index, native=native)
+
+    def dressed(self, frame: Any, names: Sequence[str]) -> Any:
+        """A frame in this table's container with its index and its labels: those of these names, or at their places.
+
+        Args:
+            frame: with as many rows, and columns of names that are among `names`.
+            names: of all columns that a table for the same model has.
+        """
+        if isinstance(frame, np.ndarray) or self.native is None or isinstance(self.native, np.ndarray):
+            return frame
+        own = list(nw.from_native(self.native).columns)
+        labels = {str(label): label for label in own}
+        columns = [str(label) for label in nw.from_native(frame).columns]
+        if not set(columns) <= set(labels):
+            labels = dict(zip(columns if len(columns) == len(own) else names, own, strict=False))
+        frame = relabelled(frame, [labels.get(name, name) for name in columns])
+        if self.index is not None:
+            frame.index = self.index
+        return frame
 
     def cell(self, row: int, column: int) -> str:
         """Words for one cell, for messages."""

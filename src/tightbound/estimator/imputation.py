@@ -110,7 +110,7 @@ def impute(
         drawn[:, at] = np.where(holes, np.moveaxis(values[:, : n_draws or 0], 1, 0), drawn[:, at])
         if on_progress is not None:
             on_progress("imputing", start + len(at), len(gaps))
-    low, high = (None if interval is None else encoding.as_frame(e, table.index) for e in ends)
+    low, high = (None if interval is None else encoding.as_frame(e, table) for e in ends)
     completions = tuple(encoding.give_back(each, table, rounded=True) for each in drawn)
     n_cells = int((~observed).sum())
     values = encoding.give_back(filled, table)

@@ -264,12 +264,12 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             )
         if not np.isfinite(z).all():
             raise ValueError("Z must hold finite numbers; it has NaN or infinity; give what transform returns.")
-        return self._give_back(self.fitted_.decode(z))
+        return self.fitted_.encoding.give_back(self.fitted_.decode(z))
 
     def reconstruct(self, X: Any) -> Any:
         """E[x | z] at the posterior mean z of every row, in the data's units and columns; missing cells are filled."""
         table = self._table(X)
-        return self._give_back(self.fitted_.reconstruct(table), index=table.index)
+        return self.fitted_.encoding.give_back(self.fitted_.reconstruct(table), like=table)
 
     def sample_posterior(self, X: Any, n: int = 1, random_state: Any = None) -> NDArray[Any]:
         """n draws of z from q(z | x) of every row, (rows, n, latent_dim)."""
@@ -351,9 +351,6 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         """Save the fitted model as a folder (model.json and weights.safetensors); see `tightbound.load`."""
         check_is_fitted(self)
         save_model(path, self.fitted_, overwrite=overwrite)
-
-    def _give_back(self, values: NDArray[Any], *, index: Any = None, rounded: bool = False) -> Any:
-        return self.fitted_.encoding.give_back(values, index=index, rounded=rounded)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

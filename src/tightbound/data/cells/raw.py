@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from numbers import Integral
 from typing import Any, cast, final
 
 import narwhals as nw
@@ -52,10 +53,11 @@ class RawTable:
 
     Attributes:
         columns: in order.
-        container: "numpy", "pandas" or "polars" (what is neither pandas nor NumPy).
+        container: "numpy", "pandas", "arrow" or "polars" (what is none of the others).
         named: False when the names were made up.
-        native: the frame (a pandas or polars one) or array itself.
+        native: the frame or array itself.
         source: words for messages.
+        integers: names that are whole numbers in the frame.
     """
 
     columns: tuple[RawColumn, ...]
@@ -63,6 +65,7 @@ class RawTable:
     named: bool
     native: Any
     source: str
+    integers: tuple[str, ...] = ()
 
     @property
     def n_rows(self) -> int:
@@ -95,7 +98,9 @@ def raw_table(X: Any, source: str = "X") -> RawTable:
         names = [str(name) for name in native.columns]
         numbered: list[Any] = list(range(len(names)))
         columns = tuple(_from_pandas(native.iloc[:, j], name, source) for j, name in enumerate(names))
-        return RawTable(columns, "pandas", list(native.columns) != numbered, native, source)
+        named = list(native.columns) != numbered
+        integers = tuple(str(label) for label in native.columns if named and isinstance(label, Integral))
+        return RawTable(columns, "pandas", named, native, source, integers)
     if frame.implementation.is_polars():
         return RawTable(tuple(_from_polars(s, source) for s in native.iter_columns()), "polars", True, native, source)
     if frame.implementation.is_pyarrow():
@@ -233,7 +238,7 @@ def _from_arrow(native: Any, source: str) -> RawTable:
             declared[name] = [str(value) for value in column.chunk(0).dictionary.to_pylist()]
     frame = pl.DataFrame(pl.from_arrow(native))
     frame = frame.with_columns(pl.col(name).cast(pl.String).cast(pl.Enum(levels)) for name, levels in declared.items())
-    return replace(raw_table(frame, source), native=frame)
+    return replace(raw_table(frame, source), container="arrow", native=native)
 
 
 def _from_pandas(column: Any, name: str, source: str) -> RawColumn:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
+import narwhals as nw
 import numpy as np
 import polars as pl
 
@@ -58,13 +59,17 @@ _TYPES: dict[Any, tuple[str, str]] = {
 }
 
 
+POLARS = ("polars", "arrow")
+"""Containers whose columns are held as those of polars."""
+
+
 def storage_for(what: Any, container: str) -> str:
     """The type in which a container keeps bool, int, float, str, "moment" or "duration"."""
-    return _TYPES[what][0 if container == "polars" else 1]
+    return _TYPES[what][0 if container in POLARS else 1]
 
 
 def stored(series: pl.Series, name: str, levels: Sequence[Level], storage: str, container: str) -> Any:
-    """Values in a type of a container ("numpy", "pandas" or "polars").
+    """Values in a type of a container ("numpy", "pandas", "polars" or "arrow").
 
     Args:
         series: the values.
@@ -73,7 +78,7 @@ def stored(series: pl.Series, name: str, levels: Sequence[Level], storage: str, 
         storage: the type, in the container's words.
         container: whose.
     """
-    if container == "polars":
+    if container in POLARS:
         return _as_polars(series.alias(name), levels, storage)
     return _as_pandas(series, levels, storage) if container == "pandas" else _as_array(series, storage)
 
@@ -191,10 +196,25 @@ def fill_changed(original: Any, built: Any, changed: np.ndarray, raw: RawColumn)
     return type(original)(type(original.array).from_codes(codes, dtype=original.dtype), index=original.index)
 
 
-def frame_from_columns(columns: Mapping[str, np.ndarray], container: str, index: Any | None, named: bool) -> Any:
-    """A pandas or polars frame of named columns; `named=False` numbers the columns of a pandas frame."""
-    if container == "polars":
-        return pl.DataFrame({name: np.ascontiguousarray(column) for name, column in columns.items()})
+def frame_from_columns(
+    columns: Mapping[str, Any],
+    container: str,
+    index: Any | None = None,
+    named: bool = True,
+    integers: Collection[str] = (),
+) -> Any:
+    """A pandas, polars or Arrow table of named columns.
+
+    Args:
+        columns: by name.
+        container: "pandas", "polars" or "arrow".
+        index: of a pandas frame.
+        named: False numbers the columns of a pandas frame.
+        integers: the names that are whole numbers in a pandas frame.
+    """
+    if container in POLARS:
+        frame = pl.DataFrame([pl.Series(name, column) for name, column in columns.items()])
+        return frame if container == "polars" else frame.to_arrow()
     try:
         import pandas as pd
     except ImportError:
@@ -204,4 +224,38 @@ def frame_from_columns(columns: Mapping[str, np.ndarray], container: str, index:
     frame = pd.DataFrame(dict(columns), index=index)
     if not named:
         frame.columns = pd.RangeIndex(len(columns))
+    elif integers:
+        frame.columns = pd.Index([int(name) if name in integers else name for name in columns])
     return frame
+
+
+def relabelled(frame: Any, labels: Sequence[Any]) -> Any:
+    """A frame with these labels for its columns."""
+    if isinstance(frame, pl.DataFrame):
+        return frame.rename(dict(zip(frame.columns, labels, strict=True)))
+    if hasattr(frame, "rename_columns"):  # an Arrow table
+        return frame.rename_columns([str(label) for label in labels])
+    frame.columns = labels
+    return frame
+
+
+def with_numbers(frame: Any, cells: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Any:
+    """A frame with other numbers in some cells of its columns of numbers, which become float64.
+
+    Args:
+        frame: pandas, polars or Arrow.
+        cells: by the column's name (n,) which cells, and (n,) what stands there.
+    """
+    found = nw.from_native(frame)
+    columns = {str(label): label for label in found.columns}
+    for name, (at, numbers) in cells.items():
+        column = found[columns[name]]
+        if not (column.dtype.is_numeric() or isinstance(column.dtype, nw.Boolean)):
+            continue
+        values = np.where(at, numbers, column.cast(nw.Float64).to_numpy())
+        if found.implementation.is_pandas():  # whose columns may have labels that are no text
+            found = nw.from_native(found.to_native().copy())
+            found.to_native()[columns[name]] = values
+        else:
+            found = found.with_columns(nw.new_series(name, values, nw.Float64, backend=found.implementation))
+    return found.to_native()

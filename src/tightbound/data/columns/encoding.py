@@ -175,25 +175,12 @@ class ColumnwiseEncoding(Encoding):
         """The mean over these rows: of columns on curved scales no other is known."""
         return float(np.mean(rows.log_jacobian))
 
-    def give_back(
-        self,
-        codes: Numbers,
-        table: Table | None = None,
-        *,
-        index: Any | None = None,
-        container: str | None = None,
-        rounded: bool = False,
-    ) -> Any:
+    def _built(self, codes: Numbers, table: Table | None, container: str, rounded: bool) -> Any:
         """Columns in the types of the fitted data; with a `table`, every cell that has not changed bit for bit."""
         del rounded
-        schema, like = self.schema, None if table is None else table.native
-        index = index if table is None else table.index
-        if container is not None and container != schema.container:
-            schema, like = schema.moved_to(container), None
-        given = schema.values(codes, like=like, fill_constants=True)
-        if index is not None and like is None and hasattr(given, "set_axis"):
-            given = given.set_axis(index, axis=0)
-        return given
+        if table is not None and table.native is not None and table.container == container:
+            return self.schema.values(codes, like=table.native, fill_constants=True)
+        return self.schema.moved_to(container).values(codes)
 
     def described(self, j: int) -> tuple[str, str, str, tuple[str, ...]]:
         plan, levels = self.plans[j], [str(level) for level in self.levels(j)]

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from tightbound.data.cells.objects import is_missing
-from tightbound.data.cells.raw import as_frame
+from tightbound.data.cells.raw import as_frame, raw_table
 from tightbound.data.cells.text import not_a_number, numbers_from_text
 from tightbound.data.coding import coded
 from tightbound.data.errors import CellTypeError, DataError, complain, row_words, shorten
@@ -52,12 +52,25 @@ def as_table(
     frame = None if isinstance(X, np.ndarray | list | tuple) else as_frame(X, source)
     if frame is not None:
         return table_from_frame(frame, choice, source=source, schema=schema, unseen=unseen)
+    if schema is not None and label is None and not drop and _holds_words(X):
+        raw = raw_table(X, source)
+        names = tuple(column.name for column in raw.columns)
+        table = Table(np.empty((raw.n_rows, 0)), names, False, (len(names),), "numpy", (), source, native=raw.native)
+        return coded(table, schema, unseen=unseen)
     sparse = sys.modules.get("scipy.sparse")  # a sparse matrix exists only if its module was imported
     if sparse is not None and sparse.issparse(X):
         table = table_from_sparse(X, choice, source=source)
     else:
         table = table_from_array(X, choice, source=source)
     return table if schema is None else coded(table, schema, unseen=unseen)
+
+
+def _holds_words(X: Any) -> bool:
+    """Whether an array, or lists, hold texts beside numbers."""
+    if not isinstance(X, np.ndarray | list | tuple):
+        return False
+    array = _as_array(X, "X")
+    return array.ndim == 2 and array.dtype.kind in "OU"
 
 
 def table_from_sparse(X: Any, choice: Choice, *, source: str, labels: np.ndarray | None = None) -> Table:

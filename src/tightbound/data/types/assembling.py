@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -20,6 +20,7 @@ def assemble(
     matrix: np.ndarray,
     container: str,
     named: bool,
+    integers: Collection[str] = (),
     raw: RawTable | None = None,
     given: Sequence[RawColumn | None] = (),
     changed: Mapping[str, np.ndarray] | None = None,
@@ -29,8 +30,9 @@ def assemble(
     Args:
         columns: of the schema, the dropped ones included.
         matrix: (n, d) codes of the modelled columns.
-        container: "numpy", "pandas" or "polars".
+        container: "numpy", "pandas", "polars" or "arrow".
         named: whether the names are the user's.
+        integers: names that are whole numbers in a pandas frame.
         raw, given, changed: the table that the codes came from, its column for each of the schema's (or None), and
             by name (n,) bool: which cells are not as they were there. The others come from there.
     """
@@ -46,7 +48,7 @@ def assemble(
             built[column.name] = _column(own, codes, column.storage, container)
     if container == "numpy":
         return _array(built, columns)
-    return _frame(built, container, named, raw)
+    return _frame(built, container, named, integers, raw)
 
 
 def _column(column: Column, codes: np.ndarray, storage: str, container: str) -> Any:
@@ -77,7 +79,7 @@ def _with_changes(
         out = original.astype(np.result_type(original, new)) if original.dtype != object else original.copy()
         out[differs] = new[differs]
         return out
-    original = raw.native[origin.name] if raw.container == "polars" else raw.native.iloc[:, at]
+    original = raw.native.iloc[:, at] if raw.container == "pandas" else _as_series(raw, origin)
     if codes is None or differs is None or not differs.any():
         return original
     if origin.storage.startswith("category"):
@@ -107,13 +109,33 @@ def _array(built: dict[str, Any], columns: Sequence[Column]) -> np.ndarray:
     return out
 
 
-def _frame(built: dict[str, Any], container: str, named: bool, raw: RawTable | None) -> Any:
-    if container == "polars":
-        return pl.DataFrame([series.alias(name) for name, series in built.items()])
-    frame = frame_from_columns(built, "pandas", None, named)
-    if raw is not None:
+def _as_series(raw: RawTable, origin: RawColumn) -> pl.Series:
+    """The original column, of a polars or an Arrow table."""
+    if raw.container == "polars":
+        return cast(pl.Series, raw.native[origin.name])
+    series = pl.Series(origin.name, raw.native[origin.name])
+    return series.cast(pl.Enum(list(map(str, origin.declared or ())))) if origin.storage == "Enum" else series
+
+
+def _frame(built: dict[str, Any], container: str, named: bool, integers: Collection[str], raw: RawTable | None) -> Any:
+    frame = frame_from_columns(built, container, None, named, integers if raw is None else ())
+    if container == "arrow" and raw is not None:
+        return _in_arrow_types(frame, raw.native)
+    if container == "pandas" and raw is not None:
         names = [str(name) for name in raw.native.columns]
         frame = frame[[name for name in names if name in built]] if named else frame
         frame.columns = raw.native.columns
         frame.index = raw.native.index
     return frame
+
+
+def _in_arrow_types(table: Any, native: Any) -> Any:
+    """An Arrow table with the types that its columns had; a column of which no cell has changed is the one that was."""
+    for i, name in enumerate(table.column_names):
+        before, now = native[name], table[name]
+        if now.type != before.type:
+            plain = getattr(before.type, "value_type", before.type)
+            now = now.cast(plain)
+            now = now if plain == before.type else now.dictionary_encode().cast(before.type)
+        table = table.set_column(i, native.schema.field(name), before if now.equals(before) else now)
+    return table

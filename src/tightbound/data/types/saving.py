@@ -15,9 +15,9 @@ from tightbound.data.saved import plain, restored
 from tightbound.data.types.column import Column
 from tightbound.data.types.registry import column_type
 
-_CONTAINERS = ("numpy", "pandas", "polars")
+_CONTAINERS = ("numpy", "pandas", "polars", "arrow")
 _ENTRIES = tuple(entry.name for entry in fields(Column))
-_TOP = ("columns", "container", "named", "missing", "shape", "aside")
+_TOP = ("columns", "container", "named", "missing", "shape", "aside", "integers")
 
 
 def schema_to_json(
@@ -27,6 +27,7 @@ def schema_to_json(
     missing: Sequence[str],
     shape: tuple[int, ...],
     aside: Aside,
+    integers: Sequence[str] = (),
 ) -> dict[str, Any]:
     """A dictionary that `json` can write; the columns of a block of numbers without what they do not have."""
     return {
@@ -36,6 +37,7 @@ def schema_to_json(
         "missing": list(missing),
         **({"shape": list(shape)} if shape else {}),
         **({"aside": plain(aside)} if aside != NOTHING_ASIDE else {}),
+        **({"integers": list(integers)} if integers else {}),
     }
 
 
@@ -48,7 +50,7 @@ def _column_to_json(column: Column, brief: bool) -> dict[str, Any]:
 
 def schema_from_json(
     data: Any,
-) -> tuple[tuple[Column, ...], str, bool, tuple[str, ...], tuple[int, ...], Aside]:
+) -> tuple[tuple[Column, ...], str, bool, tuple[str, ...], tuple[int, ...], Aside, tuple[str, ...]]:
     """The fields of a schema."""
     what = "The schema"
     _require_mapping(data, what, _TOP)
@@ -67,7 +69,15 @@ def schema_from_json(
     whole = isinstance(shape, list) and all(type(size) is int and size > 0 for size in shape)
     if not whole or (shape and math.prod(shape) != len(made)):
         raise _bad("Entry 'shape' of the schema", f"be sizes that hold its {len(made)} columns", shape, "correct it")
-    return made, str(container), named, tuple(missing), tuple(shape), _aside(aside)
+    integers = data.get("integers", [])
+    if not isinstance(integers, list) or not all(_spells_whole(name) for name in integers):
+        must = "be a list of names that are whole numbers"
+        raise _bad("Entry 'integers' of the schema", must, integers, "correct it, or leave it out")
+    return made, str(container), named, tuple(missing), tuple(shape), _aside(aside), tuple(integers)
+
+
+def _spells_whole(name: object) -> bool:
+    return isinstance(name, str) and name.isascii() and name.removeprefix("-").isdigit()
 
 
 def _aside(data: Any) -> Aside:
