@@ -15,7 +15,6 @@ import tightbound
 from tightbound import VAE
 from tightbound.cli.app import app
 from tightbound.data import DataError
-from tightbound.estimator.detection import Judge, detect
 
 RNG = np.random.default_rng(0)
 N = 600
@@ -331,7 +330,7 @@ def test_a_gaussian_of_the_whole_row_tells_of_its_cells(covariance: str) -> None
     assert vae.conditional(holed, "a").draws.shape[0] == 20
     anomalous = FRAME[:20].copy()
     anomalous.loc[3, "b"] = 40.0
-    found = detect([Judge(vae.fitted_, vae.anomaly_scores(FRAME[100:]))], vae._table(anomalous))
+    found = vae.detect(anomalous, FRAME[100:])
     assert found.cells[3][0].column == "b" and {cell.column for cell in found.cells[3]} <= {"a", "b", "c"}
 
 

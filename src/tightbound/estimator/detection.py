@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Sequence
 from typing import Any, final
 
 import jax
@@ -13,24 +14,26 @@ from scipy.special import logsumexp
 
 from tightbound.data import DataError, Table
 from tightbound.estimator.fitted import FittedModel, precision
+from tightbound.estimator.judges import (
+    FEWEST_REFERENCES,
+    Judge,
+    Progress,
+    anomaly_scores,
+    masks_are_data,
+    observed_cells,
+    says_something,
+)
 from tightbound.tasks import (
     benjamini_hochberg,
     conditional_cells,
-    cross_conformal_p_values,
+    conformal_p_values,
     likelihood_regret,
     reconstruction,
     typicality,
 )
 
-FEWEST_REFERENCES = 10
-LOWEST = -1e30
-"""The score of a row that has no density in the model's precision."""
-SCORING_SAMPLES = 200
 CELLS_SHOWN = 3
 MOST_ROWS_EXPLAINED = 200
-MOST_REFERENCES = 2000
-"""Scores of rows held out of a fit that p-values rest on."""
-
 OTHER_SCORES = ("regret", "typicality", "reconstruction")
 
 
@@ -66,6 +69,15 @@ class Detection:
     """For the most anomalous rows, by number: the cells that fit the rest of the row least, worst first."""
     n_reference: int
     """Ordinary rows that the p-values rest on."""
+    by_model: NDArray[np.bool_]
+    """(n,) whose p-values compare rows with other gaps, by what the model says of the cells that each has."""
+    notes: tuple[str, ...] = ()
+    """What a person should know about these p-values."""
+
+    @property
+    def order(self) -> NDArray[np.intp]:
+        """(n,) rows, the most anomalous first: by p-value, then by score; last those that nothing is known of."""
+        return np.lexsort((self.score, self.p_value))
 
     def __repr__(self) -> str:
         """The most anomalous rows and their cells."""
@@ -78,40 +90,14 @@ class Detection:
         lines.append(
             f"{'row':>8}  {'log p(x)':>10}  {'p-value':>8}  {'q-value':>8}  most anomalous cells (-log p-value, nats)"
         )
-        for row in np.argsort(self.score, kind="stable")[:10]:
+        for row in self.order[:10]:
             cells = ", ".join(
                 f"{c.column}={_short(c.value)} ({c.neg_log_p_value:.1f})" for c in self.cells.get(int(row), ())
             )
             lines.append(
                 f"{row:>8}  {self.score[row]:>10.2f}  {self.p_value[row]:>8.4f}  {self.q_value[row]:>8.4f}  {cells}"
             )
-        return "\n".join(lines)
-
-
-def anomaly_scores(
-    model: FittedModel, table: Table, *, seed: int = 0, on_progress: Callable[[str, int, int], None] | None = None
-) -> NDArray[np.float64]:
-    """log p of the observed cells of every row, (n,) nats: by importance sampling with few draws, the same for all.
-
-    What a row is compared by must be found in the same way for every row: no row gets more work than another.
-    """
-    found = model.evidence(table, SCORING_SAMPLES, seed=seed, method="importance", on_progress=on_progress)
-    # A row without density in the model's precision is the most anomalous there is, and still has a rank.
-    return np.nan_to_num(np.asarray(found.log_evidence, float), nan=LOWEST, neginf=LOWEST)
-
-
-@final
-@dataclasses.dataclass(frozen=True)
-class Judge:
-    """A model, and the scores that it gave to ordinary rows which it was not fitted to."""
-
-    model: FittedModel
-    reference: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, model: FittedModel) -> Judge:
-        """With the scores that were kept with the model."""
-        return cls(model, np.asarray(model.summary.reference, float))
+        return "\n".join([*lines, *self.notes])
 
 
 def detect(
@@ -122,15 +108,15 @@ def detect(
     scores: tuple[str, ...] = (),
     explain: int = 20,
     seed: int = 0,
-    on_progress: Callable[[str, int, int], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> Detection:
     """Which rows of a table are anomalous, how surely, and because of which cells.
 
-    The p-value of a row is its rank among reference rows that are ordinary and that the model was not fitted to: valid
-    whatever the model is, as long as ordinary rows and reference rows are exchangeable (Vovk et al., 2005; Bates et
-    al., 2023). Several models, each fitted to all but one part of the ordinary rows, judge together: a row is compared
-    under each of them with the part that it has not seen (cross-conformal: Vovk, 2015). Flags follow Benjamini and
-    Hochberg (1995).
+    The p-value of a row is its rank among reference rows that are ordinary and that the model was not fitted to, in the
+    cells that the row has (see `Judge`): valid whatever the model is, as long as ordinary rows and reference rows are
+    exchangeable (Vovk et al., 2005; Bates et al., 2023). Several models, each fitted to all but one part of the
+    ordinary rows, judge together: a row is compared under each of them with the part that it has not seen
+    (cross-conformal: Vovk, 2015). Flags follow Benjamini and Hochberg (1995). A row without any cell has no p-value.
 
     Args:
         judges: models fitted to ordinary rows, at least mostly, with the scores of their reference rows.
@@ -146,24 +132,65 @@ def detect(
     unknown = [name for name in scores if name not in OTHER_SCORES]
     if unknown:
         raise ValueError(f"scores must be among {', '.join(OTHER_SCORES)}; got {unknown[0]!r}; choose one of those.")
-    n_reference = sum(len(judge.reference) for judge in judges)
+    n_reference = sum(len(judge.ordinary.score) for judge in judges)
     if n_reference < FEWEST_REFERENCES:
         raise DataError(
             f"The p-values must rest on {FEWEST_REFERENCES} or more ordinary rows that the model was not fitted to; "
-            f"there are {n_reference}; give such rows as the reference, or fit with more rows by the "
-            "command line, which keeps those it held out."
+            f"there are {n_reference}; give such rows as the reference, or fit with more rows, or a larger "
+            "validation_fraction, of which fit keeps the scores."
         )
-    table = judges[0].model.encoding.check(table)
+    model = judges[0].model
+    table = model.encoding.check(table)
     own = [anomaly_scores(judge.model, table, seed=seed, on_progress=on_progress) for judge in judges]
-    score = mixture_score(own)
-    p_value = cross_conformal_p_values(own, [judge.reference for judge in judges])
+    score, (p_value, by_model) = mixture_score(own), p_values(judges, table, own, seed, on_progress)
     flag, q_value = benjamini_hochberg(p_value, level)
-    order = np.argsort(score, kind="stable")
-    explained = order[: max(explain, min(int(flag.sum()), MOST_ROWS_EXPLAINED))] if explain else order[:0]
     further = [_others(judge, table, each, scores, seed) for judge, each in zip(judges, own, strict=True)]
     others = {name: np.mean([each[name] for each in further], axis=0) for name in scores}
-    cells = _cells([judge.model for judge in judges], table.take(np.sort(explained)), np.sort(explained), seed)
-    return Detection(score, p_value, q_value, flag, level, others, cells, n_reference)
+    notes = _notes(judges, table, p_value, by_model)
+    found = Detection(score, p_value, q_value, flag, level, others, {}, n_reference, by_model, notes)
+    explained = np.sort(found.order[: max(explain, min(int(flag.sum()), MOST_ROWS_EXPLAINED)) if explain else 0])
+    cells = anomalous_cells([judge.model for judge in judges], table.take(explained), explained, seed)
+    return dataclasses.replace(found, cells=cells)
+
+
+def p_values(
+    judges: Sequence[Judge],
+    table: Table,
+    scores: Sequence[NDArray[np.float64]],
+    seed: int,
+    on_progress: Progress | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """P-values (n,), NaN for rows that say nothing, and which of them rest on the model."""
+    pairs = zip(judges, scores, strict=True)
+    ranks = [judge.ranks(table, own, seed=seed, on_progress=on_progress) for judge, own in pairs]
+    p_value = conformal_p_values([each.below for each in ranks], [each.n_reference for each in ranks])
+    blank = ~says_something(judges[0].model, observed_cells(judges[0].model, table))
+    by_model = np.any([each.by_model for each in ranks], axis=0)
+    return np.where(blank, np.nan, p_value), by_model
+
+
+def _notes(
+    judges: Sequence[Judge], table: Table, p_value: NDArray[np.float64], by_model: NDArray[np.bool_]
+) -> tuple[str, ...]:
+    """What should be known about p-values; where they are not sure to hold, said as a warning, too."""
+    blank, unsure, model = int(np.isnan(p_value).sum()), [], judges[0].model
+    if by_model.any():
+        unsure.append(
+            f"The p-values of {by_model.sum():,} of {len(by_model):,} rows rest on the model as well, since fewer than "
+            "half of the reference is known by the cells that these rows have: rows with other gaps were compared, "
+            "each by its place among the model's own rows with its gaps. Give reference rows that have these cells for "
+            "p-values that hold whatever the model is."
+        )
+    if masks_are_data(model) and not observed_cells(model, table).all():
+        unsure.append(
+            "Rows with different gaps were compared by log p of their cells and gaps as it stands, since under this "
+            "model the gaps belong to the data: such p-values hold on average, if new rows have gaps as those of the "
+            "reference, and depend on the columns' units."
+        )
+    for note in unsure:
+        warnings.warn(note, UserWarning, stacklevel=4)
+    said = f"{blank:,} row(s) have no cell to be judged by: no p-value, no flag." if blank else ""
+    return (*unsure, *([said] if said else []))
 
 
 def mixture_score(scores: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -183,14 +210,14 @@ def _others(
                 likelihood_regret(model.pair, rows.x, observed, key=jax.random.key(seed)), float
             )
         if "typicality" in names:
-            found["typicality"] = typicality(score, judge.reference)
+            found["typicality"] = typicality(score, judge.ordinary.score)
         if "reconstruction" in names:
             lost = reconstruction(model.pair, rows.x, observed, key=jax.random.key(seed))
             found["reconstruction"] = np.asarray(lost, float)
     return found
 
 
-def _cells(
+def anomalous_cells(
     models: Sequence[FittedModel], table: Table, numbers: NDArray[np.intp], seed: int
 ) -> dict[int, tuple[AnomalousCell, ...]]:
     """The least fitting cells of some rows, by the rows' numbers; their -log p-value is the mean over the models."""

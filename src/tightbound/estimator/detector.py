@@ -11,16 +11,17 @@ from sklearn.utils.validation import check_is_fitted
 from tightbound.data import Table, as_table, coded, first_outside, split
 from tightbound.data.choosing import by_its_types, is_sparse_of_counts, on_a_line
 from tightbound.estimator.arguments import seed_of
-from tightbound.estimator.detection import (
+from tightbound.estimator.detection import Detection, detect, mixture_score
+from tightbound.estimator.fitted import FittedModel
+from tightbound.estimator.imputer import configured
+from tightbound.estimator.judges import (
     FEWEST_REFERENCES,
     MOST_REFERENCES,
-    Detection,
     Judge,
+    Ordinary,
     anomaly_scores,
-    detect,
-    mixture_score,
+    observed_cells,
 )
-from tightbound.estimator.imputer import configured
 from tightbound.estimator.settings import LARGEST_SEED
 from tightbound.model.axes import as_member, likelihoods
 from tightbound.model.axes.parameters import check_number
@@ -90,13 +91,15 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         vae = configured(self.model, seed if self.model is None else self.random_state, **usual)
         word = as_member("likelihood", vae.likelihood).word
         numbers = table.coded is None and word != "columns"
-        # Types and levels are read from all rows: a level among the rows held back alone is no surprise.
+        # Types and levels are read from all rows: a level among the rows held back alone is nothing anomalous.
         table = by_its_types(table, word) if numbers else coded(table, table.coded)
-        self.vaes_, self.references_ = [], []
+        self.vaes_, self.references_, self._ordinary = [], [], []
         for k, (fitted, held) in enumerate(self._parts(table, numbers, seed)):
             own = vae if k == 0 else clone(vae).set_params(random_state=(seed_of(vae.random_state) + k) % LARGEST_SEED)
             self.vaes_.append(own.fit_table(table.take(fitted)))
-            self.references_.append(anomaly_scores(own.fitted_, table.take(held)))
+            rows = own.fitted_.encoding.check(table.take(held))
+            self.references_.append(anomaly_scores(own.fitted_, rows))
+            self._ordinary.append(Ordinary.of(own.fitted_, rows, self.references_[-1]))
         every = np.concatenate(self.references_)
         self.offset_ = float(np.quantile(every, self.contamination, method="inverted_cdf"))
         self.n_features_in_ = self.vaes_[0].n_features_in_
@@ -133,8 +136,24 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         return mixture_score([vae.anomaly_scores(X) for vae in self.vaes_])
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """score_samples - offset_: below 0 for outliers."""
-        return self.score_samples(X) - self.offset_
+        """score_samples - offset_: below 0 for outliers.
+
+        Scores of rows with different gaps are not comparable. So where rows held back, or the row, have gaps, in place
+        of its score stands the one that has its p-value among those of the rows held back.
+        """
+        answering, score = self._answering(X), self.score_samples(X)
+        complete = np.all([observed_cells(*each).all(axis=1) for each in answering], axis=0)
+        if not all(each.observed.all() for each in self._ordinary):
+            complete[:] = False
+        if complete.all():
+            return score - self.offset_
+        p = self.detect(X, explain=0).p_value[~complete]
+        above = np.quantile(np.concatenate(self.references_), np.nan_to_num(p, nan=1.0)) - self.offset_
+        decision = score - self.offset_
+        decision[~complete] = np.where(
+            p <= self.contamination, np.minimum(above, -np.finfo(float).eps), np.maximum(above, 0)
+        )
+        return decision
 
     def predict(self, X: Any) -> NDArray[np.int64]:
         """-1 for rows that score below all but a share `contamination` of ordinary rows, else 1."""
@@ -146,10 +165,13 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
 
     def detect(self, X: Any, *, level: float = 0.1, explain: int = 20) -> Detection:
         """P-values, flags with false discoveries held at `level`, and the cells that make rows anomalous."""
-        check_is_fitted(self)
-        answering = [vae._answering(X) for vae in self.vaes_]
-        judges = [Judge(model, known) for (model, _), known in zip(answering, self.references_, strict=True)]
+        answering = self._answering(X)
+        judges = [Judge(model, ordinary) for (model, _), ordinary in zip(answering, self._ordinary, strict=True)]
         return detect(judges, answering[0][1], level=level, explain=explain)
+
+    def _answering(self, X: Any) -> list[tuple[FittedModel, Table]]:
+        check_is_fitted(self)
+        return [vae._answering(X) for vae in self.vaes_]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -56,6 +56,8 @@ class TrainingSummary:
     """What a person should know: the likelihood chosen and why, columns left out, scales at their floor."""
     reference: tuple[float, ...] = ()
     """Anomaly scores of rows held out of the fit, for p-values; () where none were kept."""
+    reference_gaps: tuple[str, ...] = ()
+    """Which modelled cells they miss, as bits in hexadecimal; () where none does."""
 
 
 @final

@@ -189,6 +189,7 @@ def _summary_from_json(values: dict[str, Any]) -> TrainingSummary:
             "messages": tuple(values["messages"]),
             "settings": Settings.from_json(values["settings"]),
             "reference": tuple(float(score) for score in values.get("reference", ())),
+            "reference_gaps": tuple(map(str, values.get("reference_gaps", ()))),
         }
     )
 

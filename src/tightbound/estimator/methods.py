@@ -9,15 +9,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from tightbound.data import Table
 from tightbound.estimator.arguments import check_draws, seed_of
-from tightbound.estimator.detection import (
-    Detection,
-    Judge,
-    anomaly_scores,
-    detect,
-)
+from tightbound.estimator.detection import Detection, detect
 from tightbound.estimator.fitted import FittedModel
 from tightbound.estimator.given import Conditional, condition, sample_given
 from tightbound.estimator.imputation import Imputation, impute
+from tightbound.estimator.judges import Judge, anomaly_scores
 from tightbound.model.axes.parameters import check_number
 
 
@@ -102,7 +98,8 @@ class AnswersMixin:
 
         Args:
             X: rows to judge.
-            reference: ordinary rows that the model was not fitted to (None: the scores of those kept with the model).
+            reference: ordinary rows that the model was not fitted to (None: those that `fit` held out, by the scores
+                that are kept with the model).
             level: share of false discoveries to be expected among flagged rows, at most.
             scores: further ones: "regret", "typicality", "reconstruction".
             explain: how many of the most anomalous rows get their most anomalous cells.
@@ -113,9 +110,10 @@ class AnswersMixin:
         """
         model, table = self._answering(X)
         seed = seed_of(random_state)
-        judge = Judge.of(model)
-        if reference is not None:
-            judge = Judge(model, anomaly_scores(model, self._answering(reference)[1], seed=seed))
+        if reference is None:
+            judge = Judge.of(cast(Any, self)._with_reference())
+        else:
+            judge = Judge.of(model, self._answering(reference)[1], seed=seed)
         return detect([judge], table, level=level, scores=tuple(scores), explain=explain, seed=seed)
 
     def conditional(

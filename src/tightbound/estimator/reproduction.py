@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tightbound.data import Encoding, Numbers, Table
-from tightbound.estimator.detection import FEWEST_REFERENCES, AnomalousCell, Judge, detect
+from tightbound.estimator.detection import AnomalousCell, anomalous_cells, p_values
 from tightbound.estimator.fitted import FittedModel
 from tightbound.estimator.imputation import N_DRAWS, draws_of, quantiles, typical_points
+from tightbound.estimator.judges import FEWEST_REFERENCES, Judge, anomaly_scores
 from tightbound.evidence import Evidence
 from tightbound.evidence.diagnostics.marginals import Associations, ClosestRows, Marginal, associations, closest_rows
 from tightbound.evidence.rows import spread_out
@@ -247,14 +248,14 @@ def most_anomalous(model: FittedModel, table: Table, evidence: Evidence) -> Anom
     chosen = lowest_rows(evidence.log_evidence, LOWEST_ROWS)
     if not len(chosen):
         return AnomalousRows(())
-    kept = np.asarray(model.summary.reference, float)
-    enough = len(kept) >= FEWEST_REFERENCES
-    # Without enough rows that were held out there are no p-values: the reference only fills their place.
-    judge = Judge(model, kept if enough else np.zeros(FEWEST_REFERENCES))
+    n_reference = len(model.summary.reference)
+    rows, seed = model.encoding.check(table.take(chosen)), model.summary.seed
+    p_value = np.full(len(chosen), np.nan)
+    if n_reference >= FEWEST_REFERENCES:
+        p_value, _ = p_values([Judge.of(model)], rows, [anomaly_scores(model, rows)], seed)
     explained = table.n_columns <= MOST_EXPLAINED
-    found = detect([judge], table.take(chosen), explain=len(chosen) if explained else 0, seed=model.summary.seed)
-    rows = tuple(
-        AnomalousRow(int(position), found.cells.get(i, ()), float(found.p_value[i]) if enough else float("nan"))
-        for i, position in enumerate(chosen)
+    cells = anomalous_cells([model], rows, np.arange(len(chosen)), seed) if explained else {}
+    found = (
+        AnomalousRow(int(at), cells.get(i, ()), float(p)) for i, (at, p) in enumerate(zip(chosen, p_value, strict=True))
     )
-    return AnomalousRows(rows, len(kept) if enough else 0, explained)
+    return AnomalousRows(tuple(found), n_reference if n_reference >= FEWEST_REFERENCES else 0, explained)

@@ -21,6 +21,7 @@ from tightbound.estimator.evaluation import Evaluation
 from tightbound.estimator.fit import fit_table
 from tightbound.estimator.fitted import FittedModel
 from tightbound.estimator.folder import save_model
+from tightbound.estimator.judges import with_reference
 from tightbound.estimator.methods import AnswersMixin
 from tightbound.estimator.progress import WorkProgress
 from tightbound.estimator.resume import checkpointing_at
@@ -197,9 +198,13 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         return self._fit(table, Settings.of(self), validation, resume)
 
     def _fit(self, table: Table, settings: Settings, validation: Table | None, resume: bool) -> Self:
+        held_out = validation
         with WorkProgress(bool(self.verbose)) as progress:
 
             def announce(config: Config, messages: tuple[str, ...]) -> None:
+                nonlocal held_out
+                if held_out is None and len(config.validation):
+                    held_out = table.take(config.validation)
                 for message in messages:
                     progress.message(message)
 
@@ -214,10 +219,10 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             )
         for message in model.summary.messages[1:]:  # the first one says which likelihood was chosen
             warnings.warn(message, UserWarning, stacklevel=3)
-        return self._adopt(model)
+        return self._adopt(model, held_out)
 
-    def _adopt(self, model: FittedModel) -> Self:
-        self.fitted_ = model
+    def _adopt(self, model: FittedModel, held_out: Table | None = None) -> Self:
+        self.fitted_, self._held_out = model, held_out
         self.model_ = model.pair.p
         self.inference_ = model.pair.q
         history = model.summary.history
@@ -236,6 +241,12 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             del self.feature_names_in_
         self._n_features_out = model.specification.z_size
         return self
+
+    def _with_reference(self) -> FittedModel:
+        """The model with the scores of the rows held out, which are found when they are first needed."""
+        if self._held_out is not None:
+            self.fitted_, self._held_out = with_reference(self._fitted(), self._held_out), None
+        return self._fitted()
 
     def _table(self, X: Any) -> Table:
         encoding = self._fitted().encoding
@@ -345,12 +356,12 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         if start not in ("encoder", "prior"):
             raise ValueError(f"start must be encoder or prior; got {start!r}; choose one of those.")
         model = self._fitted().refined(int(steps), posterior, start)
-        return clone(self)._adopt(model)
+        return clone(self)._adopt(model, self._held_out)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Save the fitted model as a folder (model.json and weights.safetensors); see `tightbound.load`."""
         check_is_fitted(self)
-        save_model(path, self.fitted_, overwrite=overwrite)
+        save_model(path, self._with_reference(), overwrite=overwrite)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -1,7 +1,7 @@
 """What one fitted p(x) answers: draws of missing cells, distributions of columns, anomalous cells, p-values of rows."""
 
 from tightbound.tasks.conditional_cells import ConditionalCells, conditional_cells
-from tightbound.tasks.conformal import benjamini_hochberg, conformal_p_values, cross_conformal_p_values
+from tightbound.tasks.conformal import benjamini_hochberg, conformal_p_values, count_as_low, log_place
 from tightbound.tasks.constraints import Constraints, Interval, OneOf
 from tightbound.tasks.draws import ConditionalDraws, conditional_draws
 from tightbound.tasks.level_probabilities import level_probabilities
@@ -17,9 +17,10 @@ __all__ = [
     "conditional_cells",
     "conditional_draws",
     "conformal_p_values",
-    "cross_conformal_p_values",
+    "count_as_low",
     "level_probabilities",
     "likelihood_regret",
+    "log_place",
     "reconstruction",
     "typicality",
 ]

@@ -8,16 +8,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import false_discovery_control
 
 
-def conformal_p_values(scores: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
-    """P-values of new rows against reference rows that the model has not been fitted on, (n,).
-
-    p = (1 + #{reference <= score}) / (n_reference + 1), where a higher score (such as log p(x)) means more normal. If a
-    row and the reference rows are exchangeable, P(p <= a) <= a for every a, whatever model made the scores; no p-value
-    is below 1 / (n_reference + 1). A score of NaN gets p = NaN.
+def count_as_low(scores: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
+    """How many reference scores are as low as each score, or lower, (n,); NaN for a score of NaN.
 
     Raises `ValueError` for no reference, or one with a score that is not a number.
-    Source: Vovk, Gammerman and Shafer (2005), section 2; Bates, Candès, Lei, Romano and Sesia (2023), equation 3.
-    Example: `conformal_p_values([-9.0], [-1.0, -2.0, -3.0])` is [0.25].
     """
     known = np.sort(np.asarray(reference, np.float64).ravel())
     if not len(known) or np.isnan(known).any():
@@ -26,26 +20,40 @@ def conformal_p_values(scores: ArrayLike, reference: ArrayLike) -> NDArray[np.fl
             "not a number; hold back rows that the model was not fitted on, and score them."
         )
     new = np.asarray(scores, np.float64)
-    p = (1 + np.searchsorted(known, new, side="right")) / (len(known) + 1)
-    return np.where(np.isnan(new), np.nan, p)
+    return np.where(np.isnan(new), np.nan, np.searchsorted(known, new, side="right"))
 
 
-def cross_conformal_p_values(scores: Sequence[ArrayLike], references: Sequence[ArrayLike]) -> NDArray[np.float64]:
-    """P-values of new rows under several models, each against reference rows that it has not been fitted on, (n,).
+def conformal_p_values(below: Sequence[ArrayLike], n_reference: Sequence[ArrayLike]) -> NDArray[np.float64]:
+    """P-values of new rows, under one model or more, against reference rows that each has not been fitted on, (n,).
 
-    p = (1 + sum over models k of #{reference_k <= score_k}) / (1 + number of all references): the rank of a row among
-    all, each comparison made by the one model that has seen neither. With one model this is `conformal_p_values`. For
-    more P(p <= a) is at most about 2 a whatever the models are, and close to a where they are much alike.
+    p = (1 + sum over models k of #{reference_k <= score_k}) / (1 + number of all references), where a higher score
+    (such as log p(x)) means more normal: the rank of a row among all, each comparison made by the one model that has
+    seen neither. If a row and the reference rows are exchangeable, P(p <= a) <= a for every a under one model,
+    whatever it is; under more P(p <= a) is at most about 2 a, and close to a where they are much alike.
 
-    Args: scores (n,) of the new rows under each model, and the reference scores of each.
-    Raises `ValueError` as `conformal_p_values` does.
-    Source: Vovk (2015); the bound: Vovk, Nouretdinov, Manokhin and Gammerman (2018); Barber et al. (2021).
-    Example: `cross_conformal_p_values([[-9.0], [-1.5]], [[-1.0, -2.0], [-3.0, -1.0]])` is [0.4].
+    Args: for each model, how many reference rows score as low as each new row (n,), and of how many (n,).
+    Source: Vovk, Gammerman and Shafer (2005), section 2; Bates, Candès, Lei, Romano and Sesia (2023), equation 3. Of
+    several models: Vovk (2015); Vovk, Nouretdinov, Manokhin and Gammerman (2018); Barber et al. (2021).
+    Example: `conformal_p_values([count_as_low([-9.0], [-1.0, -2.0, -3.0])], [3])` is [0.25].
     """
-    pairs = list(zip(scores, references, strict=True))
-    # (n_k + 1) p_k - 1 counts the references of model k at or below.
-    below = sum(conformal_p_values(new, known) * (np.size(known) + 1) - 1 for new, known in pairs)
-    return np.asarray((1 + below) / (1 + sum(np.size(known) for _, known in pairs)))
+    total = np.sum(np.asarray(n_reference, np.float64), axis=0)
+    return np.asarray((1 + np.sum(np.asarray(below, np.float64), axis=0)) / (1 + total))
+
+
+def log_place(scores: ArrayLike, drawn: ArrayLike) -> NDArray[np.float64]:
+    """log P(score of a draw <= score), (n,), from the scores of some draws: increasing in the score.
+
+    Shares between the scores drawn are interpolated; below the lowest the tail falls off exponentially, as fast as the
+    lowest tenth of the draws (at least five) says: the mean excess is the scale of largest likelihood.
+
+    Example: `log_place([2.0], [1.0, 2.0, 3.0, 4.0])` is [log 0.5].
+    """
+    new, known = np.asarray(scores, np.float64), np.sort(np.asarray(drawn, np.float64))
+    value, count = np.unique(known, return_counts=True)
+    lowest = known[: max(5, len(known) // 10)]
+    scale = float(lowest[-1] - lowest.mean()) or 1.0
+    share = np.interp(new, value, np.cumsum(count) / len(known))
+    return np.log(share) + np.minimum(new - value[0], 0) / scale
 
 
 def benjamini_hochberg(p_values: ArrayLike, level: float = 0.1) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
@@ -64,7 +72,7 @@ def benjamini_hochberg(p_values: ArrayLike, level: float = 0.1) -> tuple[NDArray
     p = np.asarray(p_values, np.float64)
     known = np.flatnonzero(~np.isnan(p))
     if np.any((p[known] < 0) | (p[known] > 1)):
-        raise ValueError(f"p-values must lie from 0 to 1; got {_first_outside(p)!r}; use conformal_p_values.")
+        raise ValueError(f"p-values must lie from 0 to 1; got {_first_outside(p)!r}; give p-values.")
     q = np.full(p.shape, np.nan)
     q[known] = false_discovery_control(p[known], method="bh")
     # p k / n against the level times k / n: rounding of the quotient decides no tie.

@@ -39,18 +39,17 @@ def detect(
 ) -> None:
     """Find the anomalous rows of DATA, with p-values, and the cells that make them anomalous."""
     from tightbound.data import check_place, write_table
-    from tightbound.estimator.detection import Judge, anomaly_scores, detect
+    from tightbound.estimator.detection import detect
+    from tightbound.estimator.judges import Judge
     from tightbound.estimator.progress import WorkProgress
 
     if output is not None:
         check_place(output)
     fitted = load(model)
     table = reading.read_for(fitted, data)
-    judge = Judge.of(fitted)
     with WorkProgress(not quiet) as progress:
-        if reference is not None:
-            ordinary = reading.read_for(fitted, reference)
-            judge = Judge(fitted, anomaly_scores(fitted, ordinary, seed=random_state))
+        ordinary = None if reference is None else reading.read_for(fitted, reference)
+        judge = Judge.of(fitted, ordinary, seed=random_state)
         found = detect([judge], table, level=level, seed=random_state, on_progress=progress)
     if output is not None:
         write_table(output, _columns(found))
@@ -87,6 +86,7 @@ def _as_json(found: "Detection") -> dict[str, Any]:
         "flagged": int(found.flag.sum()),
         "level": found.level,
         "reference_rows": found.n_reference,
+        "notes": list(found.notes),
         "anomalies": [
             {
                 "row": int(row),
@@ -99,6 +99,6 @@ def _as_json(found: "Detection") -> dict[str, Any]:
                     for cell in found.cells.get(int(row), ())
                 ],
             }
-            for row in found.score.argsort(kind="stable")[:MOST_SHOWN]
+            for row in found.order[:MOST_SHOWN]
         ],
     }

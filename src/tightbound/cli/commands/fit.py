@@ -1,6 +1,5 @@
 """`tightbound fit`."""
 
-import dataclasses
 import functools
 import os
 from pathlib import Path
@@ -47,6 +46,7 @@ def fit(
 
     A MEMBER is a word, or a word with parameters: --prior "mixture(n_components=20)". `tightbound axes` lists them.
     """
+    from tightbound.estimator.judges import with_reference
     from tightbound.estimator.resume import Checkpointing
 
     RANDOM_STATE.check("random_state", random_state)
@@ -59,7 +59,7 @@ def fit(
     checkpointing = Checkpointing(checkpoint, resume)
     model, config = _fitted(table, settings, random_state or 0, held_out, checkpointing, output, quiet)
     held_out = _of_validation(table, config) if held_out is None else held_out
-    model = _with_reference(model, held_out)
+    model = with_reference(model, held_out)
     found = _evaluate(model, table, held_out, table.take(config.train), checks, report, quiet)
     _save(model, found if report else None, output, overwrite)
     checkpoint.unlink(missing_ok=True)
@@ -149,19 +149,6 @@ def _tell(found: "Evaluation", output: str, report: bool, as_json: bool) -> None
         return
     print(f"{found}\n\nFitted in {duration(summary.seconds)}. {summary.detail}")
     print(f"Saved {output}" + (f"; open {os.path.join(output, REPORT_FILE)}" if report else ""))
-
-
-def _with_reference(model: "FittedModel", held_out: "Table | None") -> "FittedModel":
-    """The model with the scores of rows that it was not fitted to, which p-values of other rows rest on."""
-    import numpy as np
-
-    from tightbound.estimator.detection import MOST_REFERENCES, anomaly_scores
-
-    if held_out is None or len(held_out.shape) > 1:
-        return model
-    scores = anomaly_scores(model, held_out.take(np.arange(min(held_out.n_rows, MOST_REFERENCES))))
-    summary = dataclasses.replace(model.summary, reference=tuple(scores[np.isfinite(scores)].tolist()))
-    return dataclasses.replace(model, summary=summary)
 
 
 def _opening(table: "Table", config: "Config") -> str:
