@@ -92,7 +92,7 @@ def test_p_values_are_the_same_in_any_unit() -> None:
 def test_an_anomalous_row_with_gaps_is_found_and_an_empty_one_is_nothing() -> None:
     new = seen(rows(40), LEFT)
     new[3, :3], new[7] = [3 - 12, 3, 3 + 12], np.nan
-    found = fitted().detect(new, rows(200), explain=5)
+    found = fitted().detect(new, rows(200), explain=5, level=0.3)
     assert found.order[0] == 3 and found.p_value[3] == pytest.approx(1 / 201) and found.flag[3]
     assert np.isnan(found.p_value[7]) and np.isnan(found.q_value[7]) and not found.flag[7] and found.order[-1] == 7
     assert found.notes == ("1 row(s) have no cell to be judged by: no p-value, no flag.",)

@@ -180,6 +180,9 @@ def test_noise_about_a_plateau_is_no_overfitting() -> None:
     found = overfitting(history(np.random.default_rng(0), fall=1.0))
     assert found.verdict is Verdict.OVERFITTING
     assert 40 < int(found.sentence.split("epoch ")[1].split(":")[0]) < 90
+    # It names the epoch whose parameters were kept.
+    own = history(np.random.default_rng(0), fall=1.0)
+    assert f"best epoch {own.epoch[np.argmax(own.validation_bound)]}:" in found.sentence
     without = [EpochRecord(e, -1.0, float("nan"), True, -1.0) for e in range(30)]
     assert overfitting(History.of(without)).verdict is Verdict.UNKNOWN
     assert overfitting(None).verdict is Verdict.UNKNOWN

@@ -39,7 +39,7 @@ from tightbound.evidence.diagnostics.marginals import (
     marginal_distance,
     scales,
 )
-from tightbound.evidence.diagnostics.missing_cells import missing_patterns, missing_together
+from tightbound.evidence.diagnostics.missing_cells import missing_patterns, missing_together, most_together
 from tightbound.report import render
 from tightbound.report.sections import OF_EVALUATION, missing
 from tightbound.report.sections import associations as of_associations
@@ -206,6 +206,38 @@ def test_missing_patterns_are_counted():
     assert expected == pytest.approx(300 * (1 - exactly_none - exactly_one))
     assert len(missing_patterns(data, 2, 2).columns) == 2
     assert len(missing_patterns(data, 2, 2).counts) == 2
+
+
+def gaps(n: int, *rows_of_columns: range) -> np.ndarray:
+    """(n, d) numbers, missing in these rows of each column."""
+    data = np.ones((n, len(rows_of_columns)))
+    for j, rows in enumerate(rows_of_columns):
+        data[list(rows), j] = np.nan
+    return data
+
+
+def told_together(data: np.ndarray) -> str:
+    return missing.words(data, [f"c{j}" for j in range(data.shape[1])]).caption
+
+
+def test_columns_that_miss_one_row_together_have_no_correlation_worth_a_word():
+    """The one gap of two columns in the same row: a correlation of 1.00 from a single row."""
+    data = gaps(400, range(7, 8), range(7, 8), range(40, 80))
+    assert most_together(np.isnan(data)) is None
+    assert "Most together" not in told_together(data) and "columns go missing together" not in told_together(data)
+
+
+def test_fewer_rows_than_by_chance_are_no_going_together_though_a_pair_does():
+    """Two columns go together in 9 rows of 900; the many gaps of two others avoid each other."""
+    data = gaps(900, range(9), range(10), range(300), range(250, 600))
+    rows, expected = missing_together(data)
+    assert rows < expected
+    said = told_together(data)
+    assert "columns go missing together" not in said and "columns avoid going missing together" in said
+    pair = most_together(np.isnan(data))
+    assert pair is not None and pair.columns == (0, 1) and pair.rows == 9 and pair.expected == pytest.approx(0.1)
+    assert pair.correlation == pytest.approx(np.corrcoef(np.isnan(data[:, 0]), np.isnan(data[:, 1]))[0, 1])
+    assert "Most together: c0 and c1, in 9 rows, 0.1 by chance (correlation 0.95)." in said
 
 
 def test_closest_rows_against_brute_force():

@@ -115,6 +115,16 @@ class Table:
             frame.index = self.index
         return frame
 
+    def came(self, row: int, name: str, place: int) -> Any:
+        """A cell of the data as they came, in the column of a name, or at its place where they have no such name."""
+        native = self.values if self.native is None else self.native
+        if not isinstance(native, np.ndarray):
+            frame = nw.from_native(native)
+            names = [str(each) for each in frame.columns]
+            return frame.item(row, names.index(name) if name in names else place)
+        value = native[row, place]
+        return value.item() if isinstance(value, np.generic) else value
+
     def cell(self, row: int, column: int) -> str:
         """Words for one cell, for messages."""
         place = f"column {self.names[column]!r}"

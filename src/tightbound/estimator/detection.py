@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from tightbound.data import DataError, Table
+from tightbound.data.encoding import LEAST
 from tightbound.estimator.fitted import FittedModel, precision
 from tightbound.estimator.judges import (
     FEWEST_REFERENCES,
@@ -46,6 +47,12 @@ class AnomalousCell:
     value: Any
     neg_log_p_value: float
     """-log of its p-value given the rest of the row, nats: 0 is ordinary, 4.6 is one in a hundred."""
+    at_least: bool = False
+    """Whether the p-value is so small that only a bound on it is known: float32 ends at 15.9 nats, float64 at 36.0."""
+
+    def __str__(self) -> str:
+        """Column, value and -log p-value."""
+        return f"{self.column}={self.value} ({'over ' if self.at_least else ''}{self.neg_log_p_value:.1f})"
 
 
 @final
@@ -91,9 +98,8 @@ class Detection:
             f"{'row':>8}  {'log p(x)':>10}  {'p-value':>8}  {'q-value':>8}  most anomalous cells (-log p-value, nats)"
         )
         for row in self.order[:10]:
-            cells = ", ".join(
-                f"{c.column}={_short(c.value)} ({c.neg_log_p_value:.1f})" for c in self.cells.get(int(row), ())
-            )
+            shown = (dataclasses.replace(c, value=_short(c.value)) for c in self.cells.get(int(row), ()))
+            cells = ", ".join(map(str, shown))
             lines.append(
                 f"{row:>8}  {self.score[row]:>10.2f}  {self.p_value[row]:>8.4f}  {self.q_value[row]:>8.4f}  {cells}"
             )
@@ -164,7 +170,10 @@ def p_values(
     pairs = zip(judges, scores, strict=True)
     ranks = [judge.ranks(table, own, seed=seed, on_progress=on_progress) for judge, own in pairs]
     p_value = conformal_p_values([each.below for each in ranks], [each.n_reference for each in ranks])
-    blank = ~says_something(judges[0].model, observed_cells(judges[0].model, table))
+    model = judges[0].model
+    blank = ~says_something(model, observed_cells(model, table))
+    for departs in model.encoding.departures(table).values():
+        blank &= ~departs
     by_model = np.any([each.by_model for each in ranks], axis=0)
     return np.where(blank, np.nan, p_value), by_model
 
@@ -228,15 +237,28 @@ def anomalous_cells(
     found = [dict(zip(model.encoding.modelled_names, _of_cells(model, table, seed).T, strict=True)) for model in models]
     names = encoding.modelled_names
     negative = np.stack([np.mean([each[name] for each in found if name in each], axis=0) for name in names], 1)
-    codes, named = encoding.modelled(table), {}
+    codes, never, named = encoding.modelled(table), _never_seen(models[0], table), {}
+    most = -np.log(np.finfo(models[0].specification.dtype).eps) - 1e-4
     for i, row in enumerate(numbers):
-        worst = np.argsort(-negative[i], kind="stable")[:CELLS_SHOWN]
-        named[int(row)] = tuple(
-            AnomalousCell(names[j], encoding.value(int(j), codes[i, j]), float(negative[i, j]))
+        worst = [j for j in np.argsort(-negative[i], kind="stable")[:CELLS_SHOWN] if negative[i, j] > 0]
+        cells = [
+            AnomalousCell(
+                names[j], encoding.value(int(j), codes[i, j]), float(negative[i, j]), bool(negative[i, j] >= most)
+            )
             for j in worst
-            if negative[i, j] > 0
-        )
+        ]
+        named[int(row)] = tuple([*never.get(i, ()), *cells][:CELLS_SHOWN])
     return named
+
+
+def _never_seen(model: FittedModel, table: Table) -> dict[int, list[AnomalousCell]]:
+    """By row: the cells of columns that had one value in the fitted data, where they hold another."""
+    found: dict[int, list[AnomalousCell]] = {}
+    for name, departs in model.encoding.departures(table).items():
+        place = model.encoding.schema.names.index(name)
+        for i in np.flatnonzero(departs).tolist():
+            found.setdefault(i, []).append(AnomalousCell(name, table.came(i, name, place), -LEAST, True))
+    return found
 
 
 def _of_cells(model: FittedModel, table: Table, seed: int) -> NDArray[np.float64]:

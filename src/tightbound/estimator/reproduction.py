@@ -38,15 +38,18 @@ class HiddenColumn:
 
     name: str
     numeric: bool
-    """Then errors are root mean squares in standard deviations of the column, else shares of wrong levels."""
+    """Then errors are root mean squares in standard deviations of the column, else shares of wrong levels; of levels
+    with an order mean distances in levels."""
     cells: int
     """How many were hidden."""
     error: float
     """Of the model."""
     simple_error: float
-    """Of the mean, or the most frequent level."""
+    """Of the mean; of the most frequent level, or the median one of levels with an order."""
     coverage: float | None = None
     """Share of cells inside their intervals; None for levels without an order."""
+    ordinal: bool = False
+    """Whether it has levels with an order."""
 
 
 @final
@@ -181,7 +184,7 @@ def column_checks(
 def hidden_cells(model: FittedModel, table: Table, held_out: Table | None) -> HiddenCells | None:
     """A tenth of the observed cells of up to 500 rows hidden and filled in, column by column; None without any.
 
-    The simple value is the mean, or the most frequent level, of the rows of `table`.
+    The simple value is the mean, the median of levels with an order, else the most frequent level, of `table`.
     """
     encoding = model.encoding
     if not model.readable:
@@ -218,18 +221,27 @@ def _hidden_column(
 ) -> HiddenColumn:
     """Cells of one column beside what they were filled with; `values` are all that are known of the column."""
     inside = float(np.mean((ends[0] <= cells) & (cells <= ends[1]))) if encoding.ordered(j) else None
-    error, simple = _errors(cells, filled, values, levels=bool(encoding.levels(j)))
-    return HiddenColumn(encoding.modelled_names[j], not encoding.levels(j), len(cells), error, simple, inside)
+    numeric, ordered = not encoding.levels(j), encoding.ordered(j)
+    errors = _of_numbers if numeric else _of_ordered_levels if ordered else _of_levels
+    error, simple = errors(cells, filled, values)
+    name = encoding.modelled_names[j]
+    return HiddenColumn(name, numeric, len(cells), error, simple, inside, ordinal=ordered and not numeric)
 
 
-def _errors(cells: Numbers, filled: Numbers, values: Numbers, *, levels: bool) -> tuple[float, float]:
-    """Error of the model and of the simple value: shares of wrong levels, or root mean squares in standard deviations.
+def _of_levels(cells: Numbers, filled: Numbers, values: Numbers) -> tuple[float, float]:
+    """Shares of wrong levels, of the model and of the most frequent one."""
+    common = np.bincount(values.astype(int)).argmax()
+    return float(np.mean(filled != cells)), float(np.mean(common != cells))
 
-    NaN for a number that does not vary.
-    """
-    if levels:
-        common = np.bincount(values.astype(int)).argmax()
-        return float(np.mean(filled != cells)), float(np.mean(common != cells))
+
+def _of_ordered_levels(cells: Numbers, filled: Numbers, values: Numbers) -> tuple[float, float]:
+    """Mean distances in levels, of the model's medians and of the median of all, by what medians are best at."""
+    median = np.quantile(values, 0.5, method="inverted_cdf")
+    return float(np.mean(np.abs(filled - cells))), float(np.mean(np.abs(median - cells)))
+
+
+def _of_numbers(cells: Numbers, filled: Numbers, values: Numbers) -> tuple[float, float]:
+    """Root mean squares in standard deviations, of the model and of the mean; NaN for a number that does not vary."""
     spread, mean = float(values.std()), float(values.mean())
     if not 0 < spread < np.inf:
         return float("nan"), float("nan")

@@ -1,5 +1,6 @@
 """`tightbound detect`."""
 
+import dataclasses
 import os
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,10 +67,7 @@ def _columns(found: "Detection") -> dict[str, Any]:
     import numpy as np
 
     rows = range(len(found.score))
-    cells = [
-        "; ".join(f"{cell.column}={cell.value} ({cell.neg_log_p_value:.1f})" for cell in found.cells.get(row, ()))
-        for row in rows
-    ]
+    cells = ["; ".join(map(str, found.cells.get(row, ()))) for row in rows]
     return {
         "row": np.arange(len(rows)),
         "log_evidence": found.score,
@@ -94,10 +92,7 @@ def _as_json(found: "Detection") -> dict[str, Any]:
                 "p_value": float(found.p_value[row]),
                 "q_value": float(found.q_value[row]),
                 "flag": bool(found.flag[row]),
-                "cells": [
-                    {"column": cell.column, "value": cell.value, "neg_log_p_value": cell.neg_log_p_value}
-                    for cell in found.cells.get(int(row), ())
-                ],
+                "cells": [dataclasses.asdict(cell) for cell in found.cells.get(int(row), ())],
             }
             for row in found.order[:MOST_SHOWN]
         ],

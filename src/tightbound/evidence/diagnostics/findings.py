@@ -208,19 +208,19 @@ def overfitting(history: History | None) -> Finding:
     noise = _noise(bound) / np.sqrt(width)
     gain = float(smooth[best] - smooth[0])
     threshold = max(FALL_ABOVE, FALL_SHARE * gain, NOISE_ABOVE * noise)
-    # The middle of the smoothing window that was best.
-    since = int(epoch[min(best + width // 2, len(epoch) - 1)])
+    # The epoch whose parameters were kept, as other pages name it: the best of single ones.
+    since = int(epoch[np.argmax(bound)])
     if fall > threshold and smooth_train[-1] > smooth_train[best]:
         verdict = Verdict.OVERFITTING
         sentence = (
-            f"The fit overfits from epoch {since}: its bound on held-out rows fell by {fall:.2f} nats a row while that "
-            "on training rows rose; the best epoch's parameters are kept, so stop earlier to save time, or use a "
-            "smaller decoder or more rows to gain."
+            f"The fit overfits after its best epoch {since}: its bound on held-out rows fell by {fall:.2f} nats a row "
+            "while that on training rows rose; the best epoch's parameters are kept, so stop earlier to save time, or "
+            "use a smaller decoder or more rows to gain."
         )
     else:
         verdict = Verdict.FINE
         sentence = (
-            f"The fit does not overfit: after its best (epoch {since}) the bound on held-out rows fell by "
+            f"The fit does not overfit: after its best epoch {since} the bound on held-out rows fell by "
             f"{max(fall, 0):.2f} nats a row, no more than noise or {threshold:.2f} nats."
         )
     return Finding("overfitting", verdict, name, fall, threshold, sentence)

@@ -32,7 +32,9 @@ def body(found: Evaluation, columns: ColumnChecks, anomalous: AnomalousRows) -> 
 
 
 def _cells(found: Evaluation, row: AnomalousRow, kinds: dict[str, str], valued: bool) -> list[Markup]:
-    parts = [_anomalous_cell(each, kinds[each.column]) for each in row.cells if each.neg_log_p_value > ANOMALOUS]
+    parts = [
+        _anomalous_cell(each, kinds.get(each.column, "")) for each in row.cells if each.neg_log_p_value > ANOMALOUS
+    ]
     p_value = [cell("–" if np.isnan(row.p_value) else f"{row.p_value:.2g}", number=True)] if valued else []
     return [
         element("th", text(found.row_numbers[row.position]), scope="row", class_="number"),

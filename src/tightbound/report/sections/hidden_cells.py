@@ -31,7 +31,8 @@ def binomial_error(found: HiddenCells, cells: int) -> float:
 
 
 def _cells(found: HiddenCells, column: HiddenColumn) -> list[Markup]:
-    written = "{:.2f}" if column.numeric else "{:.1%}"
+    share = not (column.numeric or column.ordinal)
+    written = "{:.1%}" if share else "{:.2f}"
     worse = column.error >= column.simple_error
     error = binomial_error(found, column.cells)
     covered = cell("–", number=True)
@@ -41,7 +42,7 @@ def _cells(found: HiddenCells, column: HiddenColumn) -> list[Markup]:
         covered = element("td", shown, class_="number flagged" if low else "number")
     return [
         element("th", breakable(label_text(column.name, 40)), scope="row"),
-        cell("error in sd" if column.numeric else "wrong levels"),
+        cell("error in sd" if column.numeric else "wrong levels" if share else "levels off"),
         element("td", text(written.format(column.error)), class_="number flagged" if worse else "number"),
         cell(written.format(column.simple_error), number=True),
         covered,
@@ -72,7 +73,8 @@ def caption(found: HiddenCells) -> str:
     return (
         f"{found.share:.0%} of the observed cells of {plural(found.n_rows, 'row')}, {seen}, were hidden and filled "
         f"in again{rounds}: {plural(cells, 'cell')} in all. Numbers: root mean squared error in standard deviations of "
-        "the column, beside that of its mean. Levels: the share that is wrong, beside that of the most frequent level. "
+        "the column, beside that of its mean. Levels with an order: how many levels off on average, beside that of the "
+        "median one. Other levels: the share that is wrong, beside that of the most frequent one. "
         f"Coverage: the share of cells inside the model's {found.interval:.0%} intervals, ± the binomial standard "
         f"error of a true {found.interval:.0%}; marked where it is more than two of them below. Marked errors are no "
         "better than the simple value: the other columns say nothing that the model has learnt to use."

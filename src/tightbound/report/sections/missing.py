@@ -10,7 +10,13 @@ from matplotlib.ticker import MaxNLocator
 from tightbound.estimator.evaluation import Evaluation
 from tightbound.estimator.formatting import plural
 from tightbound.estimator.reproduction import Reproduction
-from tightbound.evidence.diagnostics.missing_cells import Patterns, missing_patterns, missing_together
+from tightbound.evidence.diagnostics.missing_cells import (
+    Pair,
+    Patterns,
+    missing_patterns,
+    missing_together,
+    most_together,
+)
 from tightbound.report.page import Markup, Section, Words, picture
 from tightbound.report.style import (
     MODEL,
@@ -96,28 +102,22 @@ def _together(data: Array, names: Sequence[str]) -> str:
     if gone.any(axis=0).sum() < 2:
         return "Only one column has missing cells."
     rows, expected = missing_together(data)
-    pair = _closest_pair(gone, names)
-    if pair or rows > expected + 3 * np.sqrt(expected) + 1:
-        verdict = "columns go missing together"
-    elif rows < expected - 3 * np.sqrt(expected) - 1:
-        verdict = "columns avoid going missing together"
-    else:
-        verdict = "so columns go missing about independently"
+    far = 3 * np.sqrt(expected * (1 - expected / len(data))) + 1
+    verdict = "so on the whole columns go missing about independently"
+    if abs(rows - expected) > far:
+        verdict = "columns go missing together" if rows > expected else "columns avoid going missing together"
     verb = "misses" if rows == 1 else "miss"
-    return f"{plural(rows, 'row')} {verb} two cells or more, {expected:,.1f} would by chance: {verdict}.{pair}"
+    pair = most_together(gone)
+    said = "" if pair is None else _pair(pair, names)
+    return f"{plural(rows, 'row')} {verb} two cells or more, {expected:,.1f} would by chance: {verdict}.{said}"
 
 
-def _closest_pair(gone: Array, names: Sequence[str]) -> str:
-    varying = np.flatnonzero(gone.any(axis=0) & ~gone.all(axis=0))[:200]
-    if len(varying) < 2:
-        return ""
-    phi = np.corrcoef(gone[:, varying].T.astype(float))
-    np.fill_diagonal(phi, 0)
-    i, j = np.unravel_index(int(np.argmax(phi)), phi.shape)
-    if phi[i, j] < 0.3:
-        return ""
-    pair = [label_text(names[varying[k]], 30) for k in sorted((i, j))]
-    return f" Most together: {pair[0]} and {pair[1]} (correlation {phi[i, j]:.2f})."
+def _pair(pair: Pair, names: Sequence[str]) -> str:
+    first, second = (label_text(names[j], 30) for j in pair.columns)
+    return (
+        f" Most together: {first} and {second}, in {plural(pair.rows, 'row')}, {pair.expected:,.1f} by chance "
+        f"(correlation {pair.correlation:.2f})."
+    )
 
 
 def body(made: Reproduction) -> Markup:
