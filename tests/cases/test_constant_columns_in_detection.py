@@ -39,7 +39,7 @@ def test_another_number_is_as_anomalous_as_can_be_and_is_named(likelihood: str) 
     assert found.order[0] == 11 and found.p_value[11] == pytest.approx(1 / 101)
     worst = found.cells[11][0]
     assert worst.column in ("x2", "2") and worst.value == 5.5 and worst.neg_log_p_value > 700
-    assert "=5.5 (708.4)" in repr(found)
+    assert "=5.5 (over 708.4)" in repr(found)
     assert np.asarray(vae.impute(new).values)[12, 2] == 5.0
 
 

@@ -101,7 +101,7 @@ def test_an_anomalous_row_with_gaps_is_found_and_an_empty_one_is_nothing() -> No
 
 def test_many_patterns_cost_little_and_hold() -> None:
     """Every row has gaps of its own; rows that are ordinary are compared with 200 reference rows at first."""
-    new = np.where(RNG.random((150, D)) < 0.4, np.nan, rows(150))
+    new = np.where(RNG.random((80, D)) < 0.4, np.nan, rows(80))
     new = new[~np.isnan(new).all(axis=1)]
     found = fitted().detect(new, rows(300), explain=0)
     assert_uniform(found.p_value, 200)

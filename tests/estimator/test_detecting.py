@@ -1,5 +1,6 @@
 """Anomalous rows: p-values that hold, flags, the cells that make rows anomalous, the scikit-learn face."""
 
+import dataclasses
 import itertools
 import re
 from typing import Any
@@ -37,12 +38,14 @@ def found() -> Detection:
     return fitted().detect(anomalous_frame(), complete(), scores=OTHER_SCORES, explain=5)
 
 
-def test_p_values_are_ranks_among_the_reference(found: Detection) -> None:
-    reference = fitted().anomaly_scores(complete())
+def test_p_values_are_ranks_among_the_reference_in_the_cells_that_a_row_has(found: Detection) -> None:
     score = fitted().anomaly_scores(anomalous_frame())
     np.testing.assert_array_equal(found.score, score)
-    expected = [(1 + np.sum(reference <= s)) / 201 for s in score]
-    np.testing.assert_allclose(found.p_value, expected, rtol=1e-12)
+    gaps = anomalous_frame().isna()
+    for row in [3, *range(7, 14)]:
+        hidden = complete().assign(**dict.fromkeys(gaps.columns[gaps.iloc[row]]))
+        reference = fitted().anomaly_scores(hidden)
+        np.testing.assert_allclose(found.p_value[row], (1 + np.sum(reference <= score[row])) / 201, rtol=1e-12)
     assert ((found.p_value > 0) & (found.p_value <= 1)).all() and found.n_reference == 200
     np.testing.assert_array_equal(found.flag, found.q_value <= found.level)
     assert (found.q_value >= found.p_value).all() and found.level == 0.1
@@ -59,7 +62,7 @@ def test_an_anomalous_row_is_found_and_its_cell_named(found: Detection) -> None:
         for a, b in itertools.pairwise(cells)
     )
     # The five most anomalous are explained, each by at most three of its own cells.
-    assert set(found.cells) == set(np.argsort(found.score)[:5]) and all(len(c) <= 3 for c in found.cells.values())
+    assert set(found.cells) == set(found.order[:5]) and all(len(c) <= 3 for c in found.cells.values())
     frame = anomalous_frame()
     for row, cells in found.cells.items():
         for cell in cells:
@@ -84,7 +87,6 @@ def test_nothing_explained_where_nothing_is_asked() -> None:
     ("options", "sentence"),
     [
         ({"reference": complete().iloc[:9]}, "must rest on 10 or more ordinary rows .*; there are 9; give such rows"),
-        ({}, "there are 0; give such rows as the reference, or fit with more rows"),
         (
             {"reference": complete(), "level": 0.0},
             "level must be a share of false discoveries .*; got 0.0; 0.1 is usual",
@@ -93,10 +95,15 @@ def test_nothing_explained_where_nothing_is_asked() -> None:
     ],
 )
 def test_what_cannot_be_asked(options: dict[str, Any], sentence: str) -> None:
-    if not options and len(fitted().fitted_.summary.reference):
-        pytest.skip("the model keeps the scores of rows held out")
     with pytest.raises((DataError, ValueError), match=sentence):
         fitted().detect(pandas_frame(), **options)
+
+
+def test_a_model_without_reference_rows_says_where_to_get_some() -> None:
+    model = fitted().fitted_
+    without = dataclasses.replace(model, summary=dataclasses.replace(model.summary, reference=()))
+    with pytest.raises(DataError, match="there are 0; give such rows as the reference, or fit with more rows"):
+        VAE()._adopt(without).detect(pandas_frame())
 
 
 def gaussian_rows(n: int) -> np.ndarray:

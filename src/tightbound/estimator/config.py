@@ -120,6 +120,16 @@ class Config:
     """Choices that have no effect beside the others, a sentence each."""
 
     @property
+    def chosen(self) -> dict[str, float]:
+        """What stands for settings that were left open, by their names."""
+        return {
+            "epochs": self.epochs,
+            "learning_rate": self.recipe.optimiser.learning_rate,
+            "hide_cells": self.hidden,
+            "patience": self.patience or 0,
+        }
+
+    @property
     def epochs_of_second_stage(self) -> int:
         """A quarter of the first one's."""
         return max(10, self.epochs // 4)

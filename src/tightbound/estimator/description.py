@@ -35,18 +35,25 @@ def unit_of(model: FittedModel) -> str:
 
 
 def settings_of(model: FittedModel) -> dict[str, str]:
-    """The settings in words: what was left to the program to choose as it was chosen, where the model says so."""
-    spec, settings = model.specification, model.summary.settings
-    given = {**{name: getattr(settings, name) for name in PARAMETERS}, "random_state": model.summary.seed}
-    return {
-        name: f"{_words(getattr(spec, name))} ({_words(value)})"
-        if (value is None or str(value) == "auto") and name in _CHOSEN
-        else _words(value)
-        for name, value in given.items()
-    }
+    """The settings in words: what was left to the program to choose as it was chosen."""
+    summary = model.summary
+    given = {**{name: getattr(summary.settings, name) for name in PARAMETERS}, "random_state": summary.seed}
+    return {name: _words(value, _chosen(model, name)) for name, value in given.items()}
 
 
-def _words(value: Any) -> str:
+def _chosen(model: FittedModel, name: str) -> Any:
+    """What stood for a setting that was left open; None where nothing did."""
+    summary = model.summary
+    if name == "validation_fraction":
+        return summary.n_validation / (summary.n_train + summary.n_validation)
+    return getattr(model.specification, name) if name in _CHOSEN else summary.chosen.get(name)
+
+
+def _words(value: Any, chosen: Any) -> str:
+    if (value is None or str(value) == "auto") and chosen is not None:
+        return f"{_words(chosen, None)} ({'by default' if value is None else value})"
     if value is None:
-        return "default"
+        return "none"
+    if isinstance(value, float):
+        return f"{value:.4g}"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

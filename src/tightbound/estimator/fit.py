@@ -83,6 +83,7 @@ def fit_table(
         seed=seed,
         settings=settings,
         messages=tuple(messages),
+        chosen=config.chosen,
     )
     return FittedModel(settled, spec, encoding, summary)
 

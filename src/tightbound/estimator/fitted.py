@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, final
 
 import jax
@@ -54,6 +54,8 @@ class TrainingSummary:
     settings: Settings
     messages: tuple[str, ...]
     """What a person should know: the likelihood chosen and why, columns left out, scales at their floor."""
+    chosen: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """What stood for settings that were left open, by their names."""
     reference: tuple[float, ...] = ()
     """Anomaly scores of rows held out of the fit, for p-values; () where none were kept."""
     reference_gaps: tuple[str, ...] = ()
