@@ -82,6 +82,7 @@ def test_several_completions_stand_below_each_other(model: str, csv: str, tmp_pa
     assert np.all(np.ptp(heights[:, ~gone], axis=0) == 0) and np.all(np.ptp(heights[:, gone], axis=0) > 0)
 
 
+@pytest.mark.filterwarnings("ignore:The p-values of:UserWarning")
 def test_anomalous_rows_are_listed_with_their_cells(model: str, csv: str, tmp_path: Path) -> None:
     anomalous = pd.read_csv(csv)
     anomalous["size"] = anomalous["size"].astype(object)

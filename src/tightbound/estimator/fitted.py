@@ -142,7 +142,8 @@ class FittedModel:
         if rows.observed is None:
             return result
         blank = np.flatnonzero(~rows.observed.any(axis=1))
-        return result.with_rows(blank, nothing_observed(len(blank)), elbo=False)
+        nothing = nothing_observed(len(blank)).shifted(rows.log_jacobian[blank])  # 0, but for cells never seen before
+        return result.with_rows(blank, nothing, elbo=False)
 
     def _evidence_of(
         self, blocks: list[Table], n_samples: int | None, seed: int | None, options: dict[str, Any]
