@@ -38,6 +38,8 @@ class EvidenceRow:
     method: str
     rows: int
     """How many it is taken over."""
+    ways: tuple[tuple[str, int], ...] = ()
+    """Of several methods: each in words, and for how many of the rows."""
 
 
 @final
@@ -127,11 +129,10 @@ class Evaluation:
         )
 
     def _log_evidence_rows(self) -> list[EvidenceRow]:
-        evidence, elbo = self.evidence, self.evidence.mean_elbo()
-        rows = [_mean_row("log p(x)", evidence.mean(), _kind(evidence), self._how(evidence))]
-        if self.held_out is not None:
-            held_out = self.held_out
-            rows.append(_mean_row("log p(x) of held-out rows", held_out.mean(), _kind(held_out), self._how(held_out)))
+        evidence, elbo, held_out = self.evidence, self.evidence.mean_elbo(), self.held_out
+        # What counts first: of rows that the fit has not seen, where they are told apart.
+        rows = [] if held_out is None else [self._log_evidence_row("log p(x) of held-out rows", held_out)]
+        rows.append(self._log_evidence_row("log p(x)", evidence))
         rows.append(_mean_row("ELBO", elbo, "lower bound", f"mean log weight of {self._words_for_q}"))
         with np.errstate(invalid="ignore"):  # a row without density has no gap either
             gap = mean_over_rows(evidence.log_evidence - evidence.elbo, evidence.standard_error)
@@ -141,6 +142,10 @@ class Evaluation:
             bits = dataclasses.replace(mean, value=-mean.value / nats, standard_error=mean.standard_error / nats)
             rows.append(_mean_row("-log2 p(x) per pixel", bits, _kind(evidence), "as log p(x)", "bits"))
         return rows
+
+    def _log_evidence_row(self, name: str, of: Evidence) -> EvidenceRow:
+        row = _mean_row(name, of.mean(), _kind(of), self._how(of))
+        return dataclasses.replace(row, ways=of.ways if len(of.ways) > 1 else ())
 
     def _gap_rows(self) -> list[EvidenceRow]:
         rows = []

@@ -10,8 +10,8 @@ def nats(value: float) -> str:
 
 
 def short(value: float) -> str:
-    """Return a value in four significant digits."""
-    return f"{value:.4g}"
+    """Return a value in four significant digits, or all digits before the point."""
+    return f"{value:,.0f}" if 1e3 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
 def plural(count: int, noun: str) -> str:

@@ -280,12 +280,18 @@ class Evidence:
         return dataclasses.replace(self, log_evidence=self.log_evidence + by, elbo=self.elbo + by)
 
     @property
+    def ways(self) -> tuple[tuple[str, int], ...]:
+        """Each method in words and how many rows it was used for, most rows first."""
+        counts = Counter(self.method).most_common()
+        taken = {method: self.n_samples[np.array([each is method for each in self.method])] for method, _ in counts}
+        return tuple((_words(method, taken[method]), rows) for method, rows in counts)
+
+    @property
     def how(self) -> str:
         """The methods behind the rows in words, most rows first."""
-        counts = Counter(zip(self.method, self.n_samples.tolist(), strict=True)).most_common()
-        if len(counts) == 1:
-            return _words(*counts[0][0])
-        return "; ".join(f"{_words(*way)}: {rows:,} {'row' if rows == 1 else 'rows'}" for way, rows in counts)
+        if len(self.ways) == 1:
+            return self.ways[0][0]
+        return "; ".join(f"{way}: {rows:,} {'row' if rows == 1 else 'rows'}" for way, rows in self.ways)
 
     def mean(self) -> "Mean":
         """Mean of `log_evidence` over rows with both of its errors."""
@@ -334,10 +340,12 @@ class Mean:
         )
 
 
-def _words(method: Any, n: int) -> str:
+def _words(method: Any, n: NDArray[Any]) -> str:
+    """A method with the least and the most samples that it took for a row."""
     if method.exact:
         return str(method.value)
-    return f"{method.value}, {n:,} {'chains' if method is Method.ANNEALED else 'samples'} a row"
+    taken = " to ".join(f"{each:,}" for each in sorted({int(n.min()), int(n.max())}))
+    return f"{method.value}, {taken} {'chains' if method is Method.ANNEALED else 'samples'} a row"
 
 
 def mean_over_rows(values: NDArray[np.float64], errors: NDArray[np.float64]) -> Mean:

@@ -45,6 +45,11 @@ th, td { text-align: left; vertical-align: top; padding: .38rem .9rem .38rem 0; 
 th:last-child, td:last-child { padding-right: 0; }
 thead th { font-weight: 600; font-size: .82rem; color: var(--muted); border-bottom: 1.5px solid var(--muted);
   vertical-align: bottom; }
+.ways summary { cursor: pointer; }
+.ways .bar { display: flex; height: .7rem; margin-top: .25rem; min-width: 9rem; }
+.ways .bar span { display: block; }
+.ways ul { list-style: none; margin: .4rem 0 0; padding: 0; font-size: .84rem; }
+.ways li span { display: inline-block; width: .7rem; height: .7rem; margin-right: .4rem; }
 .number { text-align: right; }
 tbody .number { white-space: nowrap; }
 .error { color: var(--muted); }

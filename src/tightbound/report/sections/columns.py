@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateFormatter, AutoDateLocator
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from tightbound.estimator.evaluation import Evaluation
 from tightbound.estimator.formatting import plural, short, words
@@ -31,6 +31,8 @@ from tightbound.report.style import (
 
 MOST_COLUMNS = 40
 MOST_LEVELS = 12
+MOST_BINS, MOST_STEPS = 41, 100_000
+"""Of a histogram; and of numbers that lie on steps, between the lowest and the highest."""
 PANEL = 3.0  # inches: the width of one marginal
 _NAMES = 1.12  # inches of it for the names of levels
 _DATES = (-719162, 2932896)  # days from 1970 of the years 1 and 9999
@@ -91,7 +93,7 @@ def _histogram(column: Marginal, data: Array, samples: Array) -> Figure:
     drawn = _panel(0.82)
     axes = drawn.add_axes((0.04, 0.25, 0.92, 0.72))
     limits = view_limits(data, samples)
-    edges = _edges(data, limits)
+    edges = histogram_edges(data, limits)
     filled: dict[str, Any] = {"histtype": "stepfilled", "color": DATA_LIGHT}
     line: dict[str, Any] = {"histtype": "step", "color": MODEL, "linewidth": 1.0}
     for values, options in ((data, filled), (samples, line)):
@@ -103,6 +105,7 @@ def _histogram(column: Marginal, data: Array, samples: Array) -> Figure:
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="x", labelsize=6.3, pad=1.5)
     axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: axis_number(value)))
     if column.kind == "datetime" and _DATES[0] < limits[0] and limits[1] < _DATES[1]:
         name_dates(axes)
     return drawn
@@ -115,13 +118,30 @@ def name_dates(axes: Axes) -> None:
     axes.xaxis.set_major_formatter(AutoDateFormatter(locator))
 
 
-def _edges(data: Array, limits: Limits) -> list[float]:
-    """Return the edges of bins: one bin for each whole number where there are few."""
+def histogram_edges(data: Array, limits: Limits) -> list[float]:
+    """Return the edges of bins, each as wide as a whole number of the steps that the data lie on, if they lie on any.
+
+    Of bins that hold three values here and two there a smooth distribution looks like a comb.
+    """
     known = finite(data)
-    if known.size and limits[1] - limits[0] < 41 and (known == np.rint(known)).all():
-        low, high = np.ceil(limits[0]), np.floor(limits[1])
-        return [float(edge) for edge in np.arange(low - 0.5, high + 1)]
-    return bins(limits, known.size, most=40)
+    known = known[(known >= limits[0]) & (known <= limits[1])]
+    usual = bins(limits, known.size, most=MOST_BINS)
+    values = np.unique(known)
+    if len(values) < 2:
+        return usual
+    step, first = float(np.diff(values).min()), float(values[0])
+    places = (values - first) / step
+    if places[-1] > MOST_STEPS or np.abs(places - np.rint(places)).max() > 1e-3:
+        return usual
+    most = MOST_BINS if places[-1] < MOST_BINS else len(usual) - 1
+    width = step * int(np.ceil((places[-1] + 1) / most))
+    low = first - step / 2
+    return [float(low + k * width) for k in range(int(np.ceil((limits[1] - low) / width - 1e-9)) + 1)]
+
+
+def axis_number(value: float) -> str:
+    """Return a number along an axis, written out: nothing stands apart from it to be cut off."""
+    return short(value).replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")
 
 
 def alt_text(column: Marginal, data: Array, samples: Array) -> str:
