@@ -57,6 +57,12 @@ def shorten(value: object, limit: int = 40) -> str:
     return text if len(text) <= limit else text[:limit] + "..."
 
 
+def cut(text: str, longest: int) -> str:
+    """Text on one line, with its middle left out where it is too long: names differ at their ends as often as not."""
+    line = " ".join(text.split())
+    return line if len(line) <= longest else f"{line[: longest - longest // 3 - 1]}…{line[-(longest // 3) :]}"
+
+
 def row_words(row: int) -> str:
     """Words for a row of a table in memory."""
     return f"row {row} (counting from 0)"

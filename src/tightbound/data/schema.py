@@ -13,7 +13,7 @@ import numpy as np
 
 from tightbound.data.cells.raw import RawColumn, RawTable, raw_table
 from tightbound.data.cells.storage import POLARS, storage_for
-from tightbound.data.errors import complain, listing, shorten, suggestion
+from tightbound.data.errors import complain, cut, listing, shorten, suggestion
 from tightbound.data.names import NOTHING_ASIDE, Aside, matched, require_unique
 from tightbound.data.types.assembling import assemble
 from tightbound.data.types.column import Column
@@ -329,7 +329,7 @@ def _summary(columns: Sequence[Column]) -> str:
 
 def _row(column: Column) -> tuple[str, str, str, str, str]:
     kind = "dropped" if column.dropped else column.type.word
-    name = textwrap.shorten(column.name, 30, placeholder="...") or repr(column.name)
+    name = cut(column.name, 30) or repr(column.name)
     return name, kind, "; ".join(column.type.details(column)), f"{column.n_missing:,}", column.reason
 
 

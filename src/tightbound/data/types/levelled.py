@@ -11,7 +11,7 @@ import polars as pl
 
 from tightbound.data.cells.raw import Level, RawColumn, cell, floats
 from tightbound.data.cells.text import numbers_like, read_numbers
-from tightbound.data.errors import UnseenLevelError, complain, listing, shorten, suggestion
+from tightbound.data.errors import UnseenLevelError, complain, cut, listing, shorten, suggestion
 from tightbound.data.types.column import Column, ColumnType, not_given
 from tightbound.data.types.numbers import amount, distinct_levels, few_numbers
 from tightbound.data.types.reading import Reading
@@ -110,8 +110,10 @@ class Levelled(ColumnType):
         levels = [str(level) for level in column.levels]
         text = self.mark.join(levels)
         if len(text) > 40:
-            ends = self.mark.join(levels[:2])[:30], levels[-1][:15]
-            text = f"{ends[0]}{self.mark}...{self.mark}{ends[1]} ({len(levels)} levels)"
+            first, second, last = (cut(levels[k], 12) for k in (0, 1, -1))
+            between = ["…"] if len(levels) > 3 else []
+            shown = [first, second, *between, last] if len(levels) > 2 else [cut(level, 20) for level in levels]
+            text = f"{self.mark.join(shown)} ({len(levels)} levels)"
         beside = ("" if column.dropped else column.date_format) if column.date_format else column.unit
         return [text, beside] if beside else [text]
 
