@@ -322,7 +322,7 @@ def test_missing_cells_are_told():
     assert "in 3 of 6 columns: weight 6.7%, colour 6.7%, city 3.3%" in alt
     assert "270 of 300 rows complete; 3 patterns" in alt
     assert "20 rows miss two cells or more, 2.6 would by chance: columns go missing together" in caption
-    assert "weight and colour (correlation 1.00)" in caption
+    assert "weight and colour, in 20 rows, 1.3 by chance (correlation 1.00)" in caption
     alone = mixed().reproduction.data.copy()
     alone[:20, 0] = 1.0
     caption = captions(page_of(changed(mixed(), data=alone)))["missing"]
