@@ -183,7 +183,7 @@ MUTATIONS = (
         "-0.5 * (squares + log_dets)",
         "evidence/test_gaussians.py evidence/test_baselines.py",
     ),
-    Mutation("tasks/conformal.py", "np.asarray((1 + below)", "np.asarray(below", "tasks/test_conformal.py"),
+    Mutation("tasks/conformal.py", "np.asarray((1 + np.sum(", "np.asarray((np.sum(", "tasks/test_conformal.py"),
     # distributions
     Mutation(
         "model/distributions.py",
