@@ -172,7 +172,7 @@ MUTATIONS = (
         "evidence/test_decoder_check.py",
     ),
     Mutation(
-        "evidence/diagnostics/samples.py",
+        "evidence/diagnostics/twosample.py",
         "(len(rows) + 1) / (12 * len(a) * len(b))",
         "(len(rows) + 1) / (3 * len(a) * len(b))",
         "evidence/test_health.py",

@@ -34,7 +34,7 @@ AT_HOME: dict[str, tuple[str, ...]] = {
     "sklearn": (
         "tightbound.estimator",
         "tightbound.evidence.reference.gaussians",
-        "tightbound.evidence.diagnostics.samples",
+        "tightbound.evidence.diagnostics.twosample",
         "tightbound.data.read.files",
     ),
     "matplotlib": ("tightbound.report",),

@@ -13,7 +13,8 @@ from tightbound.evidence import importance_evidence
 from tightbound.evidence.diagnostics import Finding, History, Verdict, encoder_overfitting, examine
 from tightbound.evidence.diagnostics.encoder import calibration
 from tightbound.evidence.diagnostics.findings import overfitting
-from tightbound.evidence.diagnostics.samples import copies, energy_distance, nearest, separation
+from tightbound.evidence.diagnostics.samples import copies, nearest, sample_likeness
+from tightbound.evidence.diagnostics.twosample import energy_distance, separation
 from tightbound.learn import EpochRecord
 from tightbound.learn.inference.members import Exact
 from tightbound.model import MLP, Bernoulli, BernoulliHead, Decoder, GenerativeModel
@@ -157,6 +158,48 @@ def test_a_classifier_sees_shifts_and_widths() -> None:
     ranks = np.array([rng.permutation(1000)[:500].sum() for _ in range(1000)])
     aucs = (ranks - 500 * 499 / 2) / 500**2
     assert 0.9 < np.std(aucs) / shifted.standard_error < 1.1
+
+
+def broken_pair(n: int, d: int, rng: np.random.Generator) -> np.ndarray:
+    """Rows whose marginals are those of the data, and whose first two columns go together as they never do there."""
+    rows = rng.normal(size=(n, d))
+    rows[:, 1] = np.sign(rows[:, 0]) * np.abs(rows[:, 1])
+    return rows
+
+
+def test_a_lost_association_among_many_columns_is_seen_and_named() -> None:
+    """Leading principal components of 80 columns would not show it; a gap in half of the cells does not hide it."""
+    rng = np.random.default_rng(10)
+    data, samples = broken_pair(1000, 80, rng), rng.normal(size=(1000, 80))
+    names = [f"x{j}" for j in range(80)]
+    finding, auc, _ = sample_likeness(samples, data, names=names, rng=rng)
+    assert finding.verdict is Verdict.SAMPLES_DIFFER and auc > 0.7
+    told = finding.sentence.split("told most by ")[1].split(";")[0].split(", ")
+    assert set(told[:2]) == {"x0", "x1"}
+    gaps = rng.random(data.shape) < 0.3
+    for rows in (data, samples):
+        rows[gaps] = np.nan
+    assert sample_likeness(samples, data, rng=rng)[0].verdict is Verdict.SAMPLES_DIFFER
+
+
+def test_fine_is_said_with_certainty_alone() -> None:
+    """Alike: fine where there are many rows, open where a difference could not have been seen."""
+    rng = np.random.default_rng(11)
+    many, _, _ = sample_likeness(rng.normal(size=(1000, 6)), rng.normal(size=(1000, 6)), rng=rng)
+    assert many.verdict is Verdict.FINE
+    few, auc, _ = sample_likeness(rng.normal(size=(60, 6)), rng.normal(size=(60, 6)), rng=rng)
+    assert few.verdict is Verdict.UNKNOWN and "is open" in few.sentence and few.value == auc
+    assert not few.is_problem
+
+
+def test_what_a_gap_hides_tells_nothing() -> None:
+    """Cells that are missing in both by the same chance, for other reasons than their value, separate nobody."""
+    rng = np.random.default_rng(12)
+    a, b = rng.normal(size=(600, 5)), rng.normal(size=(600, 5))
+    for rows in (a, b):
+        rows[rng.random(rows.shape) < 0.5] = np.nan
+    found = separation(a, b, rng=rng)
+    assert abs(found.auc - 0.5) < 4 * found.standard_error
 
 
 def test_one_copy_in_ten_is_found_and_natural_duplicates_are_not() -> None:

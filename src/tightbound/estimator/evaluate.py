@@ -248,6 +248,7 @@ def _with_health(subject: _Subject, found: Evaluation) -> Evaluation:
         train_observed=None if train is None else train.observed,
         history=History.of(model.summary.history),
         recorded=None if model.encoding.likelihood == "bernoulli" else model.encoding.on_grid,
+        names=None if model.encoding.shape else model.encoding.names,
         key=Stream.DIAGNOSTICS.of(subject.key),
     )
     if found.gap is not None and found.gap_of_training_rows is not None:

@@ -1,6 +1,6 @@
 """The health of a fit: checks of a fitted model, each with a verdict, a threshold and one sentence."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -42,6 +42,7 @@ def examine(
     train_observed: Mask = None,
     history: History | None = None,
     recorded: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
+    names: Sequence[str] | None = None,
     key: PRNGKeyArray,
     most_rows: int = 1000,
 ) -> Health:
@@ -55,6 +56,7 @@ def examine(
         history: bounds by epoch, for overfitting.
         recorded: rows (m, d) as the data's instrument would have recorded them, on its grid: a classifier would else
             tell samples by their digits alone (None: as they are).
+        names: of the columns, to say by which samples are told from rows.
         key: the noise of everything; also chooses the rows.
         most_rows: of more rows this many are chosen at random, and so many are drawn from the model.
 
@@ -62,8 +64,8 @@ def examine(
     Raises `ValueError` for rows that do not fit the model or are not finite, and for most_rows below 2.
     Example: `examine(p, q, held_out, likelihood="gaussian", key=jax.random.key(0)).problems`.
     """
-    x, observed = _checked(p, x, observed, "x")
     _check_most(most_rows)
+    x, observed = _checked(p, x, observed, "x")
     key_host, key_simulate, key_draw = jax.random.split(key, 3)
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key_host)))
     x, observed = _chosen(x, observed, most_rows, rng)
@@ -71,16 +73,15 @@ def examine(
     judged = likelihood == "gaussian" and has_gaussian_cells(p)
     drawn = draw(p, q, x, observed, judged=judged, key=key_draw)
     latents = encode(p, q, x, observed)
-    discrete = bool(np.isin(simulated.z, (0, 1)).all())
-    carried = information(latents, drawn, log_aggregated(p, q, drawn), discrete=discrete)
+    carried = information(latents, drawn, log_aggregated(p, q, drawn), discrete=_are_codes(simulated.z))
     matching, prior_auc, marginals = prior_match(drawn.z, simulated.z[: len(drawn.z)], rng=rng)
     ranks = calibration(simulated.pit, latents.active)
     cells = cell_fit(drawn, observed) if judged else None
     encoder = encoder_calibration(ranks, latents.active, len(simulated.z))
     asis = recorded or (lambda rows: rows)
     rows, samples, known = _comparable(asis(x), observed, asis(simulated.x), p, train, train_observed)
-    likeness, samples_auc, energy = sample_likeness(samples, rows, rng=rng)
-    near = None if known is None else (nearest(samples, known), nearest(rows, known))
+    likeness, samples_auc, energy = sample_likeness(samples, rows, names=names, rng=rng)
+    near = None if known is None else _near(samples, rows, known)
     return Health(
         findings=(
             collapse(latents.active, carried, len(x)),
@@ -135,7 +136,8 @@ def _comparable(
     train: NDArray[Any] | None,
     train_observed: Mask,
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
-    """Held-out rows, as many samples, and training rows: complete, in standard deviations of the held-out cells."""
+    """Held-out rows, as many samples with their gaps (NaN), and complete training rows, in standard deviations of the
+    held-out cells around their mean."""
     held = x
     if observed is not None:
         # A column without any observed cell has no mean.
@@ -149,8 +151,18 @@ def _comparable(
     if train is not None:
         train, train_observed = _checked(p, train, train_observed, "train")
         known = (filled(train, train_observed, center) - center[None, :]) / sd[None, :]
-    rows, drawn = filled(x, observed, center), filled(samples, masks, center)
+    gap = np.full_like(center, np.nan)
+    rows, drawn = filled(x, observed, gap), filled(samples, masks, gap)
     return (rows - center[None, :]) / sd[None, :], (drawn - center[None, :]) / sd[None, :], known
+
+
+def _are_codes(z: NDArray[Any]) -> bool:
+    return bool(np.isin(z, (0, 1)).all())
+
+
+def _near(samples: NDArray[Any], rows: NDArray[Any], known: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Distances of samples and of held-out rows to the nearest training row, gaps being at the mean."""
+    return nearest(np.nan_to_num(samples), known), nearest(np.nan_to_num(rows), known)
 
 
 def _check_most(most_rows: Any) -> None:

@@ -222,7 +222,7 @@ def prior_match(
     if len(z) < FEWEST_ROWS:
         why = f"The prior cannot be judged from {len(z)} rows; give at least {FEWEST_ROWS}."
         return unknown("prior", name, PRIOR_AUC_ABOVE, why), float("nan"), marginals
-    from tightbound.evidence.diagnostics.samples import separation  # scikit-learn takes half a second to import
+    from tightbound.evidence.diagnostics.twosample import separation  # scikit-learn takes half a second to import
 
     found = separation(z, prior, rng=rng)
     worst = int(np.argmax(marginals[:, 2]))

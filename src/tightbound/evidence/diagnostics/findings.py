@@ -75,10 +75,16 @@ class Separation:
     """Area under the ROC curve on rows it has not seen: 0.5 not at all, 1 always."""
     standard_error: float
     """Of `auc` if the sets were alike (Mann and Whitney, 1947)."""
+    worth: NDArray[Any] | None = None
+    """(d,) the AUC that is lost when a column's cells change places (None: not asked for)."""
 
     def is_above(self, threshold: float) -> bool:
         """Whether the AUC is above its threshold and too far from 1/2 for chance."""
         return self.auc > max(threshold, 0.5 + STANDARD_ERRORS * self.standard_error)
+
+    def is_below(self, threshold: float) -> bool:
+        """Whether the AUC, which of sets that are alike is 1/2, is below its threshold with certainty: two errors."""
+        return max(self.auc, 0.5) + 2 * self.standard_error < threshold
 
 
 @final
