@@ -1,6 +1,6 @@
 """`python -m tightbound`."""
 
-from tightbound.cli.app import main
+from tightbound.cli import main
 
 if __name__ == "__main__":
     main()

@@ -1,8 +1,10 @@
 """What several commands do: load a model, print JSON, write a page or rows like the data."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tightbound.estimator.visible import visible
 from tightbound.model.strict_json import dumps_plain
 
 if TYPE_CHECKING:
@@ -28,6 +30,11 @@ def write_bytes(path: str, data: bytes) -> None:
     from tightbound.data import atomic_write
 
     atomic_write(path, data)
+
+
+def say(text: object, *, error: bool = False) -> None:
+    """Words for the user, on standard output or standard error; names in them cannot command a terminal."""
+    print(visible(text), file=sys.stderr if error else sys.stdout)
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """From a table and a few choices to a fitted model: what the estimator's `fit` and `tightbound fit` both do."""
 
+import contextlib
 import dataclasses
 import functools
 import time
@@ -16,7 +17,7 @@ from tightbound.data import Encoding, Rows, SparseMatrix, Table
 from tightbound.estimator.config import Config, make_config, messages_of
 from tightbound.estimator.fitted import FittedModel, TrainingSummary, add_to_bounds, columns_at_floor, precision
 from tightbound.estimator.initialisation import choose_encoding, start_of
-from tightbound.estimator.resume import Checkpointing, Keeper, fingerprint, kept
+from tightbound.estimator.resume import Checkpointing, Keeper, fingerprint, identity_of, kept
 from tightbound.estimator.settings import Settings
 from tightbound.model import GenerativeModel, Specification, build
 from tightbound.model.building import prior_of
@@ -125,28 +126,34 @@ def _run(
     key: jax.Array,
     identity: str,
 ) -> learn.FitResult:
-    resume_from, keep = None, None
-    if checkpointing is not None:
-        if checkpointing.resume:
+    with contextlib.ExitStack() as stack:
+        resume_from, keep = None, None
+        if checkpointing is not None:
+            pack: Any = functools.partial(learn.to_bytes, identity=identity)
+            keep = stack.enter_context(Keeper(checkpointing.path, pack, checkpointing.every_seconds))
             template = learn.initial_state(pair, config.recipe, *train.x.shape)
-            must = "be one of this very fit (same data, settings and seed)"
-            resume_from = kept(checkpointing.path, lambda data: learn.from_bytes(data, template, identity), must)
-        pack: Any = functools.partial(learn.to_bytes, identity=identity)
-        keep = Keeper(checkpointing.path, pack, checkpointing.every_seconds)
+            resume_from = _kept(checkpointing, template, identity)
+        shown = 0 if resume_from is None else len(resume_from[1])
+        return learn.fit(
+            pair,
+            train,
+            held_out,
+            config.recipe,
+            epochs=config.epochs,
+            patience=config.patience,
+            key=key,
+            resume_from=resume_from,
+            on_progress=_listener(config, shifts, keep, on_epoch, shown),
+        )
 
-    shown = 0 if resume_from is None else len(resume_from[1])
-    listener = _listener(config, shifts, keep, on_epoch, shown)
-    return learn.fit(
-        pair,
-        train,
-        held_out,
-        config.recipe,
-        epochs=config.epochs,
-        patience=config.patience,
-        key=key,
-        resume_from=resume_from,
-        on_progress=listener,
-    )
+
+def _kept(checkpointing: Checkpointing, template: learn.FitState, identity: str) -> Any:
+    """The state to go on from, and its history; None: from the beginning, over nothing but an earlier state."""
+    if not checkpointing.resume:
+        identity_of(checkpointing.path)
+        return None
+    must = "be one of this very fit (same data, settings and seed)"
+    return kept(checkpointing.path, lambda data: learn.from_bytes(data, template, identity), must)
 
 
 def _listener(

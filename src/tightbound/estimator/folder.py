@@ -23,6 +23,8 @@ FORMAT_VERSION = 4
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 DIGEST = "digest"
+IDENTITY = "checkpoint"
+"""Among the extra values: whose checkpoint was done with when the model was saved."""
 OWN = ("network", "prior", "posterior")
 """Axes of which a model may have members of the user's own making."""
 
@@ -80,6 +82,15 @@ def check_target(path: str | os.PathLike[str], overwrite: bool, option: str = "o
         raise ValueError(
             f"Only a model can be overwritten, but {target} is not one (it has no {MODEL_FILE}); choose another name."
         )
+
+
+def saved_from(path: str | os.PathLike[str]) -> str | None:
+    """The identity of the fit that ended in the model of a folder; None where there is no such word."""
+    try:
+        extra = _read_description(Path(path)).get("extra", {})
+        return extra.get(IDENTITY) if isinstance(extra, dict) else None
+    except DataError:
+        return None
 
 
 def load_model(path: str | os.PathLike[str], **own: Any) -> tuple[FittedModel, dict[str, Any]]:

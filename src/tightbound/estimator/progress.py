@@ -8,6 +8,7 @@ from typing import TextIO, final
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from tightbound.estimator.visible import visible
 from tightbound.learn import EpochRecord
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -38,7 +39,7 @@ class WorkProgress:
     def message(self, text: str) -> None:
         """One sentence for the user."""
         if self._enabled:
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
     def __call__(self, words: str, done: int, total: int) -> None:
         """So much of this is done."""
@@ -97,7 +98,7 @@ class WorkProgress:
         if self._words != self._shown:  # other work: its own time left
             self._live.reset(task.id, total=total, completed=done)
         self._shown = self._words
-        self._live.update(task.id, description=words, completed=done, detail=detail)
+        self._live.update(task.id, description=visible(words), completed=done, detail=detail)
 
 
 def bounds_text(record: EpochRecord) -> str:

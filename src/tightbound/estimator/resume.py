@@ -1,9 +1,11 @@
 """Work that can be gone on from: the state of a fit or a scoring in a file, when it is written, and whose it is."""
 
+import contextlib
 import dataclasses
 import hashlib
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +15,7 @@ import equinox as eqx
 import numpy as np
 
 from tightbound import learn
-from tightbound.data import Table, atomic_write
+from tightbound.data import DataError, Table, atomic_write, reserved
 from tightbound.estimator.fitted import FittedModel
 from tightbound.estimator.settings import PARAMETERS, SCORING, Settings
 from tightbound.evidence import Partial
@@ -46,7 +48,8 @@ def checkpointing_at(path: str | os.PathLike[str] | None, resume: bool) -> Check
 class Keeper:
     """Keeps the latest state of some work in a file, at most once every so many seconds.
 
-    As a context it also keeps what it has not yet written when the work is interrupted.
+    As a context it holds the file against a second run, and keeps what it has not yet written when the work ends or is
+    interrupted. A disk that is full does not end the work: that is said, and tried again.
 
     Args:
         path: the file; it appears whole or not at all.
@@ -57,15 +60,21 @@ class Keeper:
         self._path, self._pack, self._every = path, pack, every_seconds
         self._last = -float("inf")
         self._unsaved: tuple[Any, ...] | None = None
+        self._failing = False
+        self._held = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
+        self._held.enter_context(reserved(self._path))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None and self._unsaved is not None:
-            self._write()
+        with self._held:
+            if self._unsaved is not None:
+                self._write()
+        if error is not None and self._path.exists():
+            error.add_note(f"{self._path} keeps its state")
 
     def __call__(self, *state: Any) -> None:
         """A piece of work has ended."""
@@ -74,8 +83,15 @@ class Keeper:
             self._write()
 
     def _write(self) -> None:
-        atomic_write(self._path, self._pack(*self._unsaved or ()))
-        self._last, self._unsaved = time.monotonic(), None
+        try:
+            atomic_write(self._path, self._pack(*self._unsaved or ()))
+        except DataError as error:
+            if not self._failing:
+                warnings.warn(f"The state of the work cannot be kept for now, and it goes on: {error}", stacklevel=2)
+            self._failing = True
+        else:
+            self._failing, self._unsaved = False, None
+        self._last = time.monotonic()
 
 
 def kept(path: Path, unpack: Callable[[bytes], T], must: str) -> T | None:
@@ -91,6 +107,21 @@ def kept(path: Path, unpack: Callable[[bytes], T], must: str) -> T | None:
             f"The checkpoint {path} must {must}, but {error}; repeat the original command, or remove the checkpoint to "
             "start again."
         ) from error
+
+
+def identity_of(path: Path) -> str | None:
+    """Whose work is kept at `path`; None where there is none. Raises `ValueError` for a file that is no checkpoint."""
+    try:
+        words = learn.header_of(path.read_bytes()).get("__metadata__", {})
+        identity = words["identity"]
+    except FileNotFoundError:
+        return None
+    except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
+        raise ValueError(
+            f"{path} must be free for the state of the work, or hold such a state, but it is something else; choose "
+            "another name, or move that away."
+        ) from error
+    return str(identity)
 
 
 def scoring_identity(model: FittedModel, table: Table, options: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from tightbound.cli.shared import say
 from tightbound.model.axes import AXES, Axis, Member
 
 WIDTH = 80
@@ -16,7 +17,7 @@ def axes(
     """List the choices that make a model, or the members of one of them, with their parameters."""
     if axis is not None and (axis := axis.replace("-", "_")) not in AXES:
         raise ValueError(f"AXIS must be one of {', '.join(AXES)}; got {axis!r}; leave it out to see them all.")
-    print("\n\n".join(map(_summary, AXES.values())) if axis is None else _full(AXES[axis]))
+    say("\n\n".join(map(_summary, AXES.values())) if axis is None else _full(AXES[axis]))
 
 
 def _summary(axis: Axis) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tightbound.cli.options import Json, Page, Quiet, ReadOptions, ScoringOptions, TrainOptions
-from tightbound.cli.shared import PAGES, load, print_json, write_bytes
+from tightbound.cli.shared import PAGES, load, print_json, say, write_bytes
 
 if TYPE_CHECKING:
     from tightbound.evidence import Comparison
@@ -27,7 +27,7 @@ def compare(
 ) -> None:
     """Compare models on the same rows: paired differences of log p(x), and which of them are within the errors."""
     from tightbound import evidence
-    from tightbound.data import check_place
+    from tightbound.data import check_apart, check_place
     from tightbound.estimator.description import unit_of
     from tightbound.estimator.evaluate import simple_scores
     from tightbound.estimator.progress import WorkProgress
@@ -36,6 +36,7 @@ def compare(
 
     *models, data = models_and_data
     check_place(output, PAGES)
+    check_apart(output, {"DATA": data, "the data of --train": training.train})
     options = scoring.checked()
     names = _names_of(models)
     fitted = [load(model) for model in models]
@@ -58,11 +59,11 @@ def compare(
     if as_json:
         print_json(_as_json(ranked))
         return
-    print(f"{ranked}\n")
+    say(f"{ranked}\n")
     for each in ranked.differences():
         if each.name != each.reference:
-            print(each)
-    print(f"Wrote {output}")
+            say(each)
+    say(f"Wrote {output}")
 
 
 def _names_of(models: Sequence[str]) -> list[str]:

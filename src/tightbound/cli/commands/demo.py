@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tightbound.cli.shared import REPORT_FILE
+from tightbound.cli.shared import REPORT_FILE, say
 
 if TYPE_CHECKING:
     from tightbound.estimator.config import Config
@@ -31,7 +31,7 @@ def demo(
     digits = read_table("digits")
     fitting_rows, held_out_rows = split(digits.n_rows, 0.2, 0)
     train, held_out = digits.take(fitting_rows), digits.take(held_out_rows)
-    print(f"Fitting {train.n_rows} handwritten digits of 8x8 pixels; {held_out.n_rows} more are held out.")
+    say(f"Fitting {train.n_rows} handwritten digits of 8x8 pixels; {held_out.n_rows} more are held out.")
     configs: list[Config] = []
     with WorkProgress(True) as progress:
 
@@ -51,4 +51,4 @@ def demo(
     found = dataclasses.replace(found, row_numbers=held_out_rows)
     page = render(found, "tightbound demo: handwritten digits").encode()
     save_model(target, model, overwrite=True, files={REPORT_FILE: page})
-    print(f"{found}\n\nFitted in {duration(model.summary.seconds)}. Saved {target}; open {target / REPORT_FILE}")
+    say(f"{found}\n\nFitted in {duration(model.summary.seconds)}. Saved {target}; open {target / REPORT_FILE}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tightbound.cli.options import Data, Json, Model, Quiet, ReadOptions, Seed
-from tightbound.cli.shared import load, print_json
+from tightbound.cli.shared import load, print_json, say
 
 if TYPE_CHECKING:
     from tightbound.estimator.detection import Detection
@@ -39,13 +39,14 @@ def detect(
     quiet: Quiet = False,
 ) -> None:
     """Find the anomalous rows of DATA, with p-values, and the cells that make them anomalous."""
-    from tightbound.data import check_place, write_table
+    from tightbound.data import check_apart, check_place, write_table
     from tightbound.estimator.detection import detect
     from tightbound.estimator.judges import Judge
     from tightbound.estimator.progress import WorkProgress
 
     if output is not None:
         check_place(output)
+        check_apart(output, {"DATA": data, "the data of --reference": reference})
     fitted = load(model)
     table = reading.read_for(fitted, data)
     with WorkProgress(not quiet) as progress:
@@ -57,9 +58,9 @@ def detect(
     if as_json:
         print_json(_as_json(found))
         return
-    print(f"{os.path.basename(data)}: {found!r}")
+    say(f"{os.path.basename(data)}: {found!r}")
     if output is not None:
-        print(f"Wrote {output}")
+        say(f"Wrote {output}")
 
 
 def _columns(found: "Detection") -> dict[str, Any]:

@@ -19,9 +19,10 @@ def encode(
     """Write the posterior mean of every latent dimension for every row."""
     import numpy as np
 
-    from tightbound.data import check_place, write_table
+    from tightbound.data import check_apart, check_place, write_table
 
     check_place(output)
+    check_apart(output, {"DATA": data})
     fitted = load(model, refine)
     latents = fitted.latents(reading.read_for(fitted, data))
     k = latents.mean.shape[1]

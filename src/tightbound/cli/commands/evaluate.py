@@ -13,7 +13,7 @@ from tightbound.cli.options import (
     ScoringOptions,
     TrainOptions,
 )
-from tightbound.cli.shared import load, print_json
+from tightbound.cli.shared import load, print_json, say
 
 
 def evaluate(
@@ -48,4 +48,4 @@ def evaluate(
     if as_json:
         print_json({"model": model, **found.to_json()})
     else:
-        print(found)
+        say(found)

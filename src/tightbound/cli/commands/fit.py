@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tightbound.cli.options import MOST_ROWS, Data, ReadOptions, checks_option
-from tightbound.cli.shared import REPORT_FILE, print_json
+from tightbound.cli.shared import REPORT_FILE, print_json, say
 from tightbound.estimator.settings import RANDOM_STATE, Settings, names_of
 
 if TYPE_CHECKING:
@@ -46,23 +46,27 @@ def fit(
 
     A MEMBER is a word, or a word with parameters: --prior "mixture(n_components=20)". `tightbound axes` lists them.
     """
+    from tightbound.data import check_apart, reserved
     from tightbound.estimator.judges import with_reference
     from tightbound.estimator.resume import Checkpointing
 
     RANDOM_STATE.check("random_state", random_state)
     checkpoint = Path(f"{output.rstrip('/')}.checkpoint")
-    _check_free(output, checkpoint, resume, overwrite)
-    known = None if schema is None else _read_schema(schema)
-    given = tuple(map(str, (*names_of(settings.condition), *names_of(settings.exposure))))
-    table = reading.read(data, schema=known, beside=given)
-    held_out = None if validation is None else _read_validation(reading, validation, table, given)
-    checkpointing = Checkpointing(checkpoint, resume)
-    model, config = _fitted(table, settings, random_state or 0, held_out, checkpointing, output, quiet)
-    held_out = _of_validation(table, config) if held_out is None else held_out
-    model = with_reference(model, held_out)
-    found = _evaluate(model, table, held_out, table.take(config.train), checks, report, quiet)
-    _save(model, found if report else None, output, overwrite)
-    checkpoint.unlink(missing_ok=True)
+    for place in (output, checkpoint):
+        check_apart(place, {"DATA": data, "the file of --schema": schema, "the data of --validation": validation})
+    with reserved(output):
+        _check_free(output, checkpoint, resume, overwrite)
+        known = None if schema is None else _read_schema(schema)
+        given = tuple(map(str, (*names_of(settings.condition), *names_of(settings.exposure))))
+        table = reading.read(data, schema=known, beside=given)
+        held_out = None if validation is None else _read_validation(reading, validation, table, given)
+        checkpointing = Checkpointing(checkpoint, resume)
+        model, config = _fitted(table, settings, random_state or 0, held_out, checkpointing, quiet)
+        held_out = _of_validation(table, config) if held_out is None else held_out
+        model = with_reference(model, held_out)
+        found = _evaluate(model, table, held_out, table.take(config.train), checks, report, quiet)
+        _save(model, found if report else None, output, checkpoint, overwrite)
+        checkpoint.unlink(missing_ok=True)
     _tell(found, output, report, as_json)
 
 
@@ -72,7 +76,6 @@ def _fitted(
     seed: int,
     held_out: "Table | None",
     checkpointing: "Checkpointing",
-    output: str,
     quiet: bool,
 ) -> tuple["FittedModel", "Config"]:
     """The model, and what was made of the settings; progress and messages are shown meanwhile."""
@@ -84,7 +87,6 @@ def _fitted(
 
         def announce(config: "Config", messages: tuple[str, ...]) -> None:
             configs.append(config)
-            Path(output).parent.mkdir(parents=True, exist_ok=True)
             for message in (_opening(table, config), *messages):
                 progress.message(message)
 
@@ -130,13 +132,14 @@ def _evaluate(
         )
 
 
-def _save(model: "FittedModel", shown: "Evaluation | None", output: str, overwrite: bool) -> None:
+def _save(model: "FittedModel", shown: "Evaluation | None", output: str, checkpoint: Path, overwrite: bool) -> None:
     """The model, with its report where there is something to be shown."""
-    from tightbound.estimator.folder import save_model
+    from tightbound.estimator.folder import IDENTITY, save_model
+    from tightbound.estimator.resume import identity_of
     from tightbound.report import render
 
     page = {} if shown is None else {REPORT_FILE: render(shown, f"{Path(output).name}: {shown.source}").encode()}
-    save_model(output, model, overwrite=overwrite, files=page)
+    save_model(output, model, overwrite=overwrite, extra={IDENTITY: identity_of(checkpoint)}, files=page)
 
 
 def _tell(found: "Evaluation", output: str, report: bool, as_json: bool) -> None:
@@ -147,8 +150,8 @@ def _tell(found: "Evaluation", output: str, report: bool, as_json: bool) -> None
     if as_json:
         print_json({"model": output, "seconds": summary.seconds, **found.to_json()})
         return
-    print(f"{found}\n\nFitted in {duration(summary.seconds)}. {summary.detail}")
-    print(f"Saved {output}" + (f"; open {os.path.join(output, REPORT_FILE)}" if report else ""))
+    say(f"{found}\n\nFitted in {duration(summary.seconds)}. {summary.detail}")
+    say(f"Saved {output}" + (f"; open {os.path.join(output, REPORT_FILE)}" if report else ""))
 
 
 def _opening(table: "Table", config: "Config") -> str:
@@ -158,8 +161,11 @@ def _opening(table: "Table", config: "Config") -> str:
 
 def _check_free(output: str, checkpoint: Path, resume: bool, overwrite: bool) -> None:
     """Refuse, before the work, a place where something would be lost."""
-    from tightbound.estimator.folder import check_target
+    from tightbound.estimator.folder import check_target, saved_from
+    from tightbound.estimator.resume import identity_of
 
+    if checkpoint.exists() and identity_of(checkpoint) == saved_from(output):
+        checkpoint.unlink()  # that fit was ended after it had been saved
     if resume and not checkpoint.exists() and Path(output).exists():
         raise ValueError(
             f"--resume must find an interrupted fit, but there is no {checkpoint} and {output} exists: that fit has "

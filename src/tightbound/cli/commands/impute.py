@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tightbound.cli.options import Data, Model, Output, Quiet, ReadOptions, Seed
-from tightbound.cli.shared import ARRAYS, load
+from tightbound.cli.shared import ARRAYS, load, say
 
 if TYPE_CHECKING:
     from tightbound.data import Table
@@ -29,13 +29,14 @@ def impute(
     quiet: Quiet = False,
 ) -> None:
     """Fill in the missing cells of DATA; observed cells are written as they stand."""
-    from tightbound.data import check_place
+    from tightbound.data import check_apart, check_place
     from tightbound.estimator.imputation import impute
     from tightbound.estimator.progress import WorkProgress
     from tightbound.estimator.settings import LARGEST_SEED
     from tightbound.model.axes.parameters import check_number
 
     check_place(output)
+    check_apart(output, {"DATA": data})
     check_number("--random-state", random_state, 0, LARGEST_SEED, "0 is usual")
     fitted = load(model)
     table = reading.read_for(fitted, data)
@@ -44,10 +45,10 @@ def impute(
     _write(output, fitted, table, found, data)
     if output == "-":
         return
-    print(f"Filled in {found.n_cells:,} cells of {len(found.khat):,} rows; wrote {output}.")
+    say(f"Filled in {found.n_cells:,} cells of {len(found.khat):,} rows; wrote {output}.")
     poor = int((found.khat > 0.7).sum())
     if poor:
-        print(f"{poor:,} of these rows have unreliable weights (k-hat above 0.7): q is far from their posterior.")
+        say(f"{poor:,} of these rows have unreliable weights (k-hat above 0.7): q is far from their posterior.")
 
 
 def _write(output: str, model: "FittedModel", table: "Table", found: "Imputation", data: str) -> None:

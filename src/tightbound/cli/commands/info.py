@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from tightbound.cli.options import Json, Model
 from tightbound.cli.shared import load, print_json
+from tightbound.estimator.visible import visible
 
 if TYPE_CHECKING:
     from tightbound.estimator.fitted import FittedModel
@@ -19,9 +20,9 @@ def info(model: Model, as_json: Json = False) -> None:
     if as_json:
         print_json({**facts, "names": list(fitted.encoding.names), "settings": fitted.summary.settings.to_json()})
         return
-    table = Table(title=model, title_justify="left", title_style="bold", show_header=False, box=None)
+    table = Table(title=visible(model), title_justify="left", title_style="bold", show_header=False, box=None)
     for name, value in {**facts, **_members(fitted)}.items():
-        table.add_row(name.replace("_", " "), _words(value, "\n" if name == "messages" else ", ") or "none")
+        table.add_row(name.replace("_", " "), visible(_words(value, "\n" if name == "messages" else ", ") or "none"))
     console = Console()
     with console.capture() as text:  # rich would end the program with status 1 when nobody reads on
         console.print(table, markup=False)

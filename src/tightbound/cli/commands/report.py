@@ -13,7 +13,7 @@ from tightbound.cli.options import (
     ScoringOptions,
     TrainOptions,
 )
-from tightbound.cli.shared import PAGES, load, write_bytes
+from tightbound.cli.shared import PAGES, load, say, write_bytes
 
 
 def report(
@@ -27,12 +27,13 @@ def report(
     quiet: Quiet = False,
 ) -> None:
     """Write the report of a model on DATA: one self-contained HTML page of tables and pictures."""
-    from tightbound.data import check_place
+    from tightbound.data import check_apart, check_place
     from tightbound.estimator.evaluate import CHECKS, evaluate
     from tightbound.estimator.progress import WorkProgress
     from tightbound.report import render
 
     check_place(output, PAGES)
+    check_apart(output, {"DATA": data, "the data of --train": training.train})
     options = scoring.checked()
     fitted = load(model)
     table = reading.read_for(fitted, data)
@@ -48,4 +49,4 @@ def report(
             **options,
         )
     write_bytes(output, render(found, f"{Path(model).name}: {table.source}").encode())
-    print(f"Wrote {output}")
+    say(f"Wrote {output}")

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from tightbound.cli.options import Data, Json, ReadOptions
-from tightbound.cli.shared import write_bytes
+from tightbound.cli.shared import say, write_bytes
 from tightbound.model.strict_json import dumps
 
 
@@ -18,19 +18,20 @@ def schema(
     as_json: Json = False,
 ) -> None:
     """Say what each column of DATA holds, and why; the file it writes can be edited and given to fit --schema."""
-    from tightbound.data import check_place, coded, how_modelled
+    from tightbound.data import check_apart, check_place, coded, how_modelled
 
     if output is not None:
         check_place(output, (".json",))
+        check_apart(output, {"DATA": data})
     table = reading.read(data)
     found: Any = coded(table, table.coded).coded
     text = dumps(found.to_json(), indent=1)
     if output is not None:
         write_bytes(output, text.encode())
     if as_json:
-        print(text)
+        say(text)
         return
-    print(found)
-    print(how_modelled(table))
+    say(found)
+    say(how_modelled(table))
     if output is not None:
-        print(f"Wrote {output}; edit it, and fit with --schema {output}.")
+        say(f"Wrote {output}; edit it, and fit with --schema {output}.")

@@ -1,13 +1,13 @@
 """`tightbound score`."""
 
-import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tightbound.cli.options import Data, Model, Output, Quiet, ReadOptions, Refine, ScoringOptions
-from tightbound.cli.shared import load
+from tightbound.cli.shared import load, say
 
 if TYPE_CHECKING:
     from tightbound.evidence import Evidence
@@ -29,11 +29,12 @@ def score(
     quiet: Quiet = False,
 ) -> None:
     """Write log p(x) of every row with standard error, ELBO, effective sample size, k-hat, method and reliability."""
-    from tightbound.data import check_place
+    from tightbound.data import check_apart, check_place
     from tightbound.estimator.progress import WorkProgress
     from tightbound.estimator.resume import kept_scores, score_keeper, scoring_identity
 
     check_place(output)
+    check_apart(output, {"DATA": data})
     options = scoring.checked()
     place = Path(f"{output}.partial")
     keeping = output != "-"
@@ -46,7 +47,8 @@ def score(
     table = reading.read_for(fitted, data)
     identity = scoring_identity(fitted, table, {name: o for name, o in options.items() if name != "time_limit"})
     partial = kept_scores(place, identity) if resume else None
-    with WorkProgress(not quiet) as progress, score_keeper(place, identity) as keeper:
+    keeper = score_keeper(place, identity)
+    with WorkProgress(not quiet) as progress, keeper if keeping else nullcontext():
         if partial is not None:
             progress.message(f"Going on from {place}: {partial.n_done:,} of {table.n_rows:,} rows have a number.")
         on_partial = keeper if keeping else None
@@ -55,7 +57,7 @@ def score(
     place.unlink(missing_ok=True)
     flagged = evidence.n_unreliable
     if flagged and not quiet:
-        print(f"note: {flagged:,} of {table.n_rows:,} rows are flagged: see the column reliability.", file=sys.stderr)
+        say(f"note: {flagged:,} of {table.n_rows:,} rows are flagged: see the column reliability.", error=True)
 
 
 def _write(output: str, evidence: "Evidence") -> None:
