@@ -35,7 +35,7 @@ def same(one, other):
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
     monkeypatch.setattr(automatic, "ROWS_AT_ONCE", 16)
-    monkeypatch.setattr(automatic, "CHAINS_AT_ONCE", 200)
+    monkeypatch.setattr(automatic, "CHAINS_AT_ONCE", 60)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -70,7 +70,7 @@ def test_every_number_and_word_of_a_model_is_under_its_digest(tmp_path):
     text = place.read_text()
     rng = np.random.default_rng(0)
     changed = 0
-    for at in rng.permutation(len(text))[:400]:
+    for at in rng.permutation(len(text))[:150]:
         if not text[at].isalnum():
             continue
         other = "7" if text[at] != "7" and text[at].isdigit() else "1" if text[at].isdigit() else text[at].swapcase()
@@ -84,7 +84,7 @@ def test_every_number_and_word_of_a_model_is_under_its_digest(tmp_path):
         changed += 1
         with pytest.raises(DataError, match=r"damaged or incomplete|something else|install that version"):
             load_model(tmp_path / "m")
-    assert changed > 200
+    assert changed > 60
     place.write_text(json.dumps(json.loads(text)))
     load_model(tmp_path / "m")
 

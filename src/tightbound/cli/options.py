@@ -7,14 +7,13 @@ parameter, and the command line shows its fields.
 import dataclasses
 import functools
 import inspect
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, final
 
 import typer
 
 from tightbound.model.axes import AXES
-from tightbound.model.axes.parameters import Parameter
+from tightbound.model.axes.parameters import MOST_STEPS, Parameter
 
 if TYPE_CHECKING:
     from tightbound.data import Table
@@ -48,7 +47,11 @@ Checks = Annotated[bool, checks_option()]
 Refine = Annotated[
     int,
     typer.Option(
-        "--refine", metavar="STEPS", min=0, help="Refine q for every row by so many steps of an inner loop (0: not)."
+        "--refine",
+        metavar="STEPS",
+        min=0,
+        max=MOST_STEPS,
+        help="Refine q for every row by so many steps of an inner loop (0: not).",
     ),
 ]
 
@@ -175,16 +178,16 @@ class ScoringOptions:
 
     def checked(self) -> dict[str, Any]:
         """Those that were given; those left out follow the model."""
-        from tightbound.model.axes.parameters import check_number
+        from tightbound.model.axes.parameters import MOST, MOST_CHAINS, check_number
 
         given = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
-        for name, flag, usual in (
-            ("n_samples", "--n-importance-samples", "1000"),
-            ("n_steps", "--n-steps", "200"),
-            ("n_chains", "--n-chains", "16"),
+        for name, flag, most, usual in (
+            ("n_samples", "--n-importance-samples", MOST, "1000"),
+            ("n_steps", "--n-steps", MOST_STEPS, "200"),
+            ("n_chains", "--n-chains", MOST_CHAINS, "16"),
         ):
             if name in given:
-                check_number(flag, given[name], 1, math.inf, f"{usual} is usual")
+                check_number(flag, given[name], 1, most, f"{usual} is usual")
         for name in {"tolerance", "time_limit"} & given.keys():
             if not given[name] > 0:
                 flag = f"--{name.replace('_', '-')}"

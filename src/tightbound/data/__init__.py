@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tightbound.data.summary import Summary, first_outside, summarised
     from tightbound.data.table import Table
     from tightbound.data.types import Column
-    from tightbound.data.write import check_place, write_polars, write_table
+    from tightbound.data.write import check_place, write_pieces, write_polars, write_table
 
 __all__ = [
     "Aside",
@@ -61,6 +61,7 @@ __all__ = [
     "split",
     "summarised",
     "write_frame",
+    "write_pieces",
     "write_polars",
     "write_table",
 ]
@@ -82,7 +83,7 @@ _HOMES = {
     "sparse": ("SparseMatrix",),
     "table": ("Table",),
     "types": ("Column",),
-    "write": ("check_place", "write_polars", "write_table"),
+    "write": ("check_place", "write_pieces", "write_polars", "write_table"),
 }
 
 

@@ -7,7 +7,7 @@ import io
 import os
 import sys
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -88,6 +88,26 @@ def write_polars(path: str | os.PathLike[str], frame: pl.DataFrame) -> None:
     atomic_write(place, lambda stream: _write_frame(stream, frame, _suffix(place)))
 
 
+def write_pieces(path: str | os.PathLike[str], frames: Iterable[pl.DataFrame]) -> None:
+    """Writes frames of the same columns one below the other, as they come, to .csv, .tsv (also .gz), or "-"."""
+    place = os.fspath(path)
+    check_place(place, tuple(each for each in SUFFIXES if each not in (*ARRAYS, ".parquet")))
+    suffix = ".csv" if place == "-" else _suffix(place)
+
+    def write(stream: BinaryIO) -> None:
+        packed = gzip.GzipFile(fileobj=stream, mode="wb", mtime=0) if suffix.endswith(".gz") else stream
+        for number, frame in enumerate(frames):
+            packed.write(_text(frame, suffix, header=number == 0))
+        if packed is not stream:
+            packed.close()
+
+    if place == "-":
+        write(sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return
+    atomic_write(place, write)
+
+
 def _arrays(columns: Mapping[str, np.ndarray] | np.ndarray) -> dict[str, np.ndarray]:
     if isinstance(columns, Mapping):
         return {name: np.asarray(column) for name, column in columns.items()}
@@ -147,9 +167,14 @@ def _write_frame(stream: BinaryIO, frame: pl.DataFrame, suffix: str) -> None:
     if suffix == ".parquet":
         frame.write_parquet(stream)
         return
+    data = _text(frame, suffix)
+    stream.write(gzip.compress(data, mtime=0) if suffix.endswith(".gz") else data)
+
+
+def _text(frame: pl.DataFrame, suffix: str, header: bool = True) -> bytes:
     # Alone in its row, an empty cell is a blank line, which readers skip: there, missing is spelled out.
     missing = "NaN" if frame.width == 1 else ""
     buffer = io.BytesIO()
-    frame.write_csv(buffer, separator="\t" if suffix.startswith(".tsv") else ",", null_value=missing)
-    data = buffer.getvalue()
-    stream.write(gzip.compress(data, mtime=0) if suffix.endswith(".gz") else data)
+    separator = "\t" if suffix.startswith(".tsv") else ","
+    frame.write_csv(buffer, separator=separator, null_value=missing, include_header=header)
+    return buffer.getvalue()

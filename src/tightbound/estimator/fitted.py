@@ -24,7 +24,7 @@ from tightbound.learn import (
     Refinement,
 )
 from tightbound.model import AbstractFamily, ConditionedHead, Specification, axes, make_family
-from tightbound.model.compiling import compiled
+from tightbound.model.compiling import compiled, require_own_threads
 
 MOST_CELLS_AT_ONCE = 2**24
 """Of a sparse table, when its rows are scored."""
@@ -196,10 +196,10 @@ class FittedModel:
             observed = np.ones(rows.x.shape, bool) if rows.observed is None else rows.observed
             return self.encoding.decode(self._by_rows(_mean_at, z, np.asarray(rows.x), observed))
 
-    def sample(self, n: int, seed: int) -> tuple[NDArray[np.float64], NDArray[Any]]:
-        """n draws (x, z) from p(x, z): x as codes (n, m), z (n, k)."""
+    def sample(self, n: int, seed: int, first: int = 0) -> tuple[NDArray[np.float64], NDArray[Any]]:
+        """n draws (x, z) from p(x, z), from the `first` on of those that the seed fixes: codes (n, m), and (n, k)."""
         with precision(self.specification.dtype):
-            x, z = simulate(self.pair.p, n, key=jax.random.key(seed))
+            x, z = simulate(self.pair.p, n, first=first, key=jax.random.key(seed))
         return self.encoding.decode(x, on_grid=True), z
 
     def sample_under(self, given: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
@@ -301,7 +301,11 @@ def columns_at_floor(pair: Pair, encoding: Encoding, z: NDArray[Any]) -> list[st
 
 @contextlib.contextmanager
 def precision(dtype: str) -> Iterator[None]:
-    """Run JAX in 64 bits inside, when `dtype` asks for it; otherwise as the process is set."""
+    """Run JAX in 64 bits inside, when `dtype` asks for it; otherwise as the process is set.
+
+    All that runs a model begins here, and so here a process that cannot is refused.
+    """
+    require_own_threads()
     if dtype == "float64":
         with jax.enable_x64(True):
             yield

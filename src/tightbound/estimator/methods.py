@@ -1,6 +1,5 @@
 """What a fitted estimator answers beside scores: samples, fillings, anomalous rows, conditional distributions."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -14,7 +13,7 @@ from tightbound.estimator.fitted import FittedModel
 from tightbound.estimator.given import Conditional, condition, sample_given
 from tightbound.estimator.imputation import Imputation, impute
 from tightbound.estimator.judges import Judge, anomaly_scores
-from tightbound.model.axes.parameters import check_number
+from tightbound.model.axes.parameters import MOST, MOST_DRAWS, check_number
 
 
 class AnswersMixin:
@@ -71,8 +70,8 @@ class AnswersMixin:
         Example: `vae.impute(X, interval=0.9).values`.
         """
         if n_draws is not None:
-            check_number("n_draws", n_draws, 1, math.inf, "20 is usual")
-        check_number("n_samples", n_samples, 1, math.inf, "1000 is usual")
+            check_number("n_draws", n_draws, 1, MOST_DRAWS, "20 is usual")
+        check_number("n_samples", n_samples, 1, MOST, "1000 is usual")
         model, table = self._answering(X)
         return impute(
             model,
@@ -131,7 +130,7 @@ class AnswersMixin:
         Returns a `Conditional`: `predicted`; `probabilities` of levels; `median`, `interval(0.9)` of numbers.
         Example: `vae.conditional(X, "income", given=["age", "education"]).probabilities`.
         """
-        check_number("n_samples", n_samples, 1, math.inf, "1000 is usual")
+        check_number("n_samples", n_samples, 1, MOST, "1000 is usual")
         model, table = self._answering(X)
         return condition(model, table, target, given, n_samples=int(n_samples), seed=seed_of(random_state))
 

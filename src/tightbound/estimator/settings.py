@@ -9,7 +9,7 @@ from typing import Any, final
 
 from tightbound.model.axes import AXES, as_member, from_json
 from tightbound.model.axes.member import plain
-from tightbound.model.axes.parameters import Parameter, parameter, parameters_of
+from tightbound.model.axes.parameters import MOST_LATENTS, Parameter, parameter, parameters_of
 
 LARGEST_SEED = 2**32 - 1
 FIRST, MODEL, LEARNING, DATA, SCORING = "", "Model", "Learning", "Missing cells and noise", "Scoring"
@@ -25,6 +25,7 @@ class Settings:
         None,
         "Dimension of z (default: half the columns, at least 2, at most 50).",
         least=1,
+        most=MOST_LATENTS,
         usual="2 to 50 is usual",
         group=FIRST,
     )

@@ -1,7 +1,6 @@
 """The scikit-learn face: arrays or data frames in, arrays or data frames out."""
 
 import contextlib
-import math
 import os
 import warnings
 from collections.abc import Sequence
@@ -28,7 +27,7 @@ from tightbound.estimator.resume import checkpointing_at
 from tightbound.estimator.settings import Settings
 from tightbound.evidence import Evidence
 from tightbound.model.axes import AXES, as_member
-from tightbound.model.axes.parameters import check_number
+from tightbound.model.axes.parameters import MOST, MOST_STEPS, check_number
 
 
 @final
@@ -299,7 +298,7 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         Returns an `Evidence`: nats a row, densities in the user's units.
         """
         n_samples = self.n_importance_samples if n_samples is None else n_samples
-        check_number("n_samples", n_samples, 1, math.inf, "1000 is usual")
+        check_number("n_samples", n_samples, 1, MOST, "1000 is usual")
         table = self._table(X)
         options = {"method": self.scoring_method, "tolerance": self.tolerance, **options}
         return self.fitted_.evidence(table, int(n_samples), **options)
@@ -352,7 +351,7 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
         Example: `vae.refined(200, posterior="full").score_samples(X)`.
         """
-        check_number("steps", steps, 1, math.inf, "100 is usual")
+        check_number("steps", steps, 1, MOST_STEPS, "100 is usual")
         if start not in ("encoder", "prior"):
             raise ValueError(f"start must be encoder or prior; got {start!r}; choose one of those.")
         model = self._fitted().refined(int(steps), posterior, start)

@@ -177,12 +177,12 @@ def row_hashes(x: NDArray[Any], observed: NDArray[np.bool_] | None) -> NDArray[n
     return np.array([zlib.crc32(row.tobytes(), int(seed)) for row, seed in zip(rows, seeds, strict=True)], np.uint32)
 
 
-def simulate(p: GenerativeModel, n: int, *, key: PRNGKeyArray) -> tuple[NDArray[Any], NDArray[Any]]:
+def simulate(p: GenerativeModel, n: int, *, first: int = 0, key: PRNGKeyArray) -> tuple[NDArray[Any], NDArray[Any]]:
     """n draws (x, z) from the model, (n, d) and (n, k): each z is an exact posterior draw given its x.
 
-    The i-th is fixed by `key` and i: more of them begin with the same.
+    The i-th is fixed by `key` and i, which begins at `first`: more of them begin with the same.
     """
-    x, z = by_chunks(lambda i: _simulate(p, i, key=key), np.arange(n, dtype=np.int32))
+    x, z = by_chunks(lambda i: _simulate(p, i, key=key), np.arange(first, first + n, dtype=np.int32))
     return x, z
 
 

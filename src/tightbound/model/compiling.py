@@ -1,5 +1,6 @@
 """How programs are compiled: on a CPU ours take longer to compile than to run, unless XLA does less for them."""
 
+import functools
 import importlib.metadata
 import importlib.util
 import os
@@ -36,7 +37,39 @@ def compiler_options() -> dict[str, Any]:
 OPTIONS = compiler_options() or None
 
 
+class _Process:
+    """Whether programs have run here, and whether this process is a copy of one where they had."""
+
+    used = forked = False
+
+
+def _forked() -> None:
+    _Process.forked = _Process.used
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
+def require_own_threads() -> None:
+    """Refuse (`RuntimeError`) to run programs in a fork of a process that has run some: it would wait without end."""
+    if _Process.forked:
+        raise RuntimeError(
+            "This process must have been started by itself to run a model, but it is a fork of one that had run one, "
+            "whose threads it does not have; start it with multiprocessing.get_context('spawn') or joblib's loky."
+        )
+    _Process.used = True
+
+
 def compiled(function: Callable[P, T]) -> Callable[P, T]:
     """The function as one program, its arrays as arguments and all else as constants; not to be called in another."""
     jit: Any = eqx.filter_jit  # its types leave out what it hands on to jax.jit
-    return jit(function, compiler_options=OPTIONS)
+    program = jit(function, compiler_options=OPTIONS)
+
+    @functools.wraps(function)
+    def run(*arguments: P.args, **named: P.kwargs) -> T:
+        require_own_threads()
+        result: T = program(*arguments, **named)
+        return result
+
+    return run

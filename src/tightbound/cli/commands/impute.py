@@ -6,6 +6,7 @@ import typer
 
 from tightbound.cli.options import Data, Model, Output, Quiet, ReadOptions, Seed
 from tightbound.cli.shared import ARRAYS, load, say
+from tightbound.model.axes.parameters import MOST_DRAWS
 
 if TYPE_CHECKING:
     from tightbound.data import Table
@@ -19,7 +20,10 @@ def impute(
     reading: ReadOptions,
     output: Output = "-",
     draws: Annotated[
-        int, typer.Option("--draws", min=0, help="Write so many equally likely completions, one below the other.")
+        int,
+        typer.Option(
+            "--draws", min=0, max=MOST_DRAWS, help="Write so many equally likely completions, one below the other."
+        ),
     ] = 0,
     interval: Annotated[
         float | None,

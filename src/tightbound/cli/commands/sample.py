@@ -1,6 +1,5 @@
 """`tightbound sample`."""
 
-import math
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -8,6 +7,9 @@ import typer
 
 from tightbound.cli.options import Model, Output
 from tightbound.cli.shared import load, write_frame, write_like_data
+
+AT_ONCE = 100_000
+"""Rows that are held in memory; more are written as they are drawn."""
 
 
 def sample(
@@ -29,12 +31,12 @@ def sample(
     """Draw new rows from p(x), or from p(x given some columns), in the columns and units of the data."""
     import numpy as np
 
-    from tightbound.data import check_place
+    from tightbound.data import check_place, write_pieces
     from tightbound.estimator.given import sample_given
     from tightbound.estimator.settings import LARGEST_SEED
-    from tightbound.model.axes.parameters import check_number
+    from tightbound.model.axes.parameters import MOST, MOST_ROWS, check_number
 
-    check_number("--number", n, 1, math.inf, "say how many rows to draw")
+    check_number("--number", n, 1, MOST if given else MOST_ROWS, "say how many rows to draw")
     seed = int(np.random.SeedSequence().generate_state(1)[0]) if random_state is None else random_state
     check_number("--random-state", seed, 0, LARGEST_SEED, "0 is usual")
     check_place(output)
@@ -43,8 +45,12 @@ def sample(
         values = sample_given(fitted, n, _parsed(given), seed)
         write_frame(output, fitted, fitted.encoding.give_back(values, rounded=True))
         return
-    values, _ = fitted.sample(n, seed)
-    write_like_data(output, fitted, values, rounded=True)
+    if n <= AT_ONCE:
+        write_like_data(output, fitted, fitted.sample(n, seed)[0], rounded=True)
+        return
+    starts = range(0, n, AT_ONCE)
+    pieces = (fitted.sample(min(AT_ONCE, n - start), seed, first=start)[0] for start in starts)
+    write_pieces(output, (fitted.encoding.give_back(piece, container="polars", rounded=True) for piece in pieces))
 
 
 def _parsed(given: Sequence[str]) -> dict[str, Any]:

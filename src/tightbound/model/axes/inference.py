@@ -68,9 +68,13 @@ class PerDatum(InnerLoop):
     has_encoder = False
     phrase = "{} found for every row by an inner loop"
     needs = "priors that need no encoder, and no regularising objective"
-    inner_steps: int = parameter(20, "steps of the inner loop", least=1, usual="10 to 100 is usual")
+    inner_steps: int = parameter(20, "steps of the inner loop", least=1, most=10_000, usual="10 to 100 is usual")
     steps_on_new_rows: int | None = parameter(
-        None, "those for a row that was never seen (inner_steps, at least 100)", least=1, usual="100 is usual"
+        None,
+        "those for a row that was never seen (inner_steps, at least 100)",
+        least=1,
+        most=10_000,
+        usual="100 is usual",
     )
 
     @property
@@ -87,7 +91,7 @@ class SemiAmortised(InnerLoop):
     word = "semi_amortised"
     home = f"{_HOME}:semi_amortised"
     phrase = "{} that a network proposes and an inner loop refines"
-    inner_steps: int = parameter(10, "steps of the inner loop", least=1, usual="10 to 100 is usual")
+    inner_steps: int = parameter(10, "steps of the inner loop", least=1, most=10_000, usual="10 to 100 is usual")
     through: bool = parameter(
         False, "differentiate through the inner steps (slow; needs differentiable draws)", kind=bool
     )
@@ -102,7 +106,7 @@ class Aggressive(Inference):
     home = f"{_HOME}:amortised"
     phrase = "{}"
     encoder_steps: int = parameter(  # type: ignore[misc]
-        10, "steps on q for each on p", least=1, usual="10 is usual"
+        10, "steps on q for each on p", least=1, most=1000, usual="10 is usual"
     )
 
 

@@ -61,7 +61,7 @@ class Gaussian(Likelihood):
         "shared: one learned scale, feature: one a column; diagonal, low_rank, full: from z",
         choices=tuple(_COVARIANCES),
     )
-    rank: int = parameter(5, "of the covariance low_rank", least=1, usual="5 is usual")
+    rank: int = parameter(5, "of the covariance low_rank", least=1, most=1000, usual="5 is usual")
 
     @property
     def fixed_scale(self) -> bool:

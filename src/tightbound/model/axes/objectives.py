@@ -20,7 +20,7 @@ class Objective(Member):
     plain: ClassVar[bool] = False
     """Whether the bound is the ELBO."""
     kl_warmup_steps: int = parameter(
-        0, "steps over which the weight of the KL rises from 0", least=0, usual="0 means none"
+        0, "steps over which the weight of the KL rises from 0", least=0, most=10**9, usual="0 means none"
     )
     kl_schedule: str = parameter(
         "linear", "how it rises; cyclical: every kl_warmup_steps anew", choices=("linear", "cosine", "cyclical")
@@ -58,7 +58,7 @@ class Drawn(Weighted):
     """A bound from many draws of z a row."""
 
     home = f"{_BOUNDS}:ImportanceWeighted"
-    n_samples: int = parameter(50, "draws of z a row and step", least=1, usual="50 is usual")
+    n_samples: int = parameter(50, "draws of z a row and step", least=1, most=10_000, usual="50 is usual")
 
     def arguments(self) -> dict[str, Any]:
         """The draws."""
@@ -69,8 +69,8 @@ class Drawn(Weighted):
 class Grouped(Weighted):
     """Bounds from groups of draws."""
 
-    n_samples: int = parameter(8, "draws of z a row, step and group", least=1, usual="8 is usual")
-    n_groups: int = parameter(8, "groups of draws", least=1, usual="8 is usual")
+    n_samples: int = parameter(8, "draws of z a row, step and group", least=1, most=10_000, usual="8 is usual")
+    n_groups: int = parameter(8, "groups of draws", least=1, most=1000, usual="8 is usual")
 
     def arguments(self) -> dict[str, Any]:
         """Draws and groups."""
@@ -84,7 +84,7 @@ class ElboLike(Objective):
     home = f"{_BOUNDS}:ELBO"
     plain = True
     n_samples: int | None = parameter(
-        None, "draws of z a row and step (1; 2 with a score function)", least=1, usual="1 is usual"
+        None, "draws of z a row and step (1; 2 with a score function)", least=1, most=10_000, usual="1 is usual"
     )
 
     def arguments(self) -> dict[str, Any]:

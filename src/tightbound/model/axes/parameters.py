@@ -1,14 +1,18 @@
 """What a parameter may be: its help, its bounds, and the sentence that refuses anything else."""
 
 import dataclasses
+import itertools
 import math
 import numbers
 from collections.abc import Iterable
 from typing import Any, final
 
 MOST = 10**6
-"""No whole number that is a parameter is sensibly larger, where none is named."""
-MOST_LATENTS = 10**4
+"""No parameter is sensibly larger, where nothing else is said of it: nothing that is asked for may have no end."""
+MOST_DRAWS, MOST_STEPS, MOST_CHAINS, MOST_ROWS = 10**4, 10**4, 10**4, 10**9
+"""Of completions of a table, of an inner loop, of a row's chains, of rows to be drawn."""
+MOST_LATENTS, MOST_LAYERS, WIDEST = 10**4, 100, 10**5
+"""Of latents, of layers of a network or a flow, of numbers between two layers."""
 
 
 @final
@@ -22,7 +26,7 @@ class Parameter:
     choices: tuple[str, ...] = ()
     least: float | None = None
     """The smallest number it may be; None where a number has no bounds, or where it is none."""
-    most: float = math.inf
+    most: float = MOST
     usual: str = ""
     """What to do when it is something else."""
     group: str = ""
@@ -70,7 +74,8 @@ def check_number(name: str, value: Any, least: float, most: float, advice: str, 
     number = number and -math.inf < value < math.inf  # a whole number may be too large to be asked whether it is finite
     if not (number and least <= value <= most and (not whole or value == int(value))):
         kind = "a whole number" if whole else "a number"
-        span = f"between {least:.10g} and {most:.10g}" if most != math.inf else f"of at least {least:.10g}"
+        too_large = number and value > most
+        span = f"between {least:,.10g} and {most:,.10g}" if too_large or most < MOST else f"of at least {least:.10g}"
         raise ValueError(f"{name} must be {kind} {span}; got {_brief(value)}; {advice}.")
 
 
@@ -80,7 +85,10 @@ def _brief(value: Any) -> str:
 
 
 def check_sizes(name: str, sizes: Any) -> None:
-    """Refuse widths of layers that are not whole numbers of at least 1 (`ValueError`)."""
+    """Refuse widths of layers that are not a few whole numbers of at least 1 (`ValueError`)."""
     several = isinstance(sizes, Iterable) and not isinstance(sizes, str)
-    for size in sizes if several else (sizes,):
-        check_number(f"A layer of {name}", size, 1, math.inf, "(300, 300) is usual")
+    layers = list(itertools.islice(sizes, MOST_LAYERS + 1)) if several else [sizes]
+    if len(layers) > MOST_LAYERS:
+        raise ValueError(f"{name} must be at most {MOST_LAYERS} layers; got more; (300, 300) is usual.")
+    for size in layers:
+        check_number(f"A layer of {name}", size, 1, WIDEST, "(300, 300) is usual")

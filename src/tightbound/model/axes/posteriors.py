@@ -3,7 +3,7 @@
 from typing import ClassVar, final
 
 from tightbound.model.axes.member import Member, member
-from tightbound.model.axes.parameters import parameter
+from tightbound.model.axes.parameters import MOST_LAYERS, parameter
 
 
 @member
@@ -58,7 +58,7 @@ class Mixture(Posterior):
     word = "mixture"
     phrase = "a Gaussian-mixture posterior"
     home = "tightbound.model.families:mixture"
-    n_components: int = parameter(10, "Gaussians in the mixture", least=1, usual="10 is usual")
+    n_components: int = parameter(10, "Gaussians in the mixture", least=1, most=1000, usual="10 is usual")
 
 
 @member
@@ -67,7 +67,7 @@ class FlowPosterior(Posterior):
 
     owned = False
     is_flow = True
-    flow_layers: int = parameter(2, "layers of the flow", least=1, usual="2 is usual")
+    flow_layers: int = parameter(2, "layers of the flow", least=1, most=MOST_LAYERS, usual="2 is usual")
 
 
 @final
@@ -142,7 +142,7 @@ class Categorical(Posterior):
     needs = "the prior categorical, which auto is then"
     home = "tightbound.model.families:categorical"
     discrete = True
-    n_levels: int = parameter(10, "levels of each latent", least=2, usual="10 is usual")
+    n_levels: int = parameter(10, "levels of each latent", least=2, most=1000, usual="10 is usual")
 
     @property
     def states(self) -> int:

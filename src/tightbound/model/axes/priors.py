@@ -3,7 +3,7 @@
 from typing import ClassVar, final
 
 from tightbound.model.axes.member import Member, member
-from tightbound.model.axes.parameters import parameter
+from tightbound.model.axes.parameters import MOST_LAYERS, parameter
 
 
 @member
@@ -44,7 +44,7 @@ class Mixture(Prior):
     word = "mixture"
     phrase = "a mixture prior"
     home = "tightbound.model.families:mixture"
-    n_components: int = parameter(10, "Gaussians in the mixture", least=1, usual="10 is usual")
+    n_components: int = parameter(10, "Gaussians in the mixture", least=1, most=10_000, usual="10 is usual")
 
 
 @final
@@ -58,7 +58,7 @@ class Vamp(Prior):
     home = "tightbound.model.priors:vamp"
     needs_encoder = True
     n_components: int | None = parameter(
-        None, "pseudo-inputs (100, or as many as there are rows)", least=1, usual="100 is usual"
+        None, "pseudo-inputs (100, or as many as there are rows)", least=1, most=10_000, usual="100 is usual"
     )
 
 
@@ -66,7 +66,7 @@ class Vamp(Prior):
 class FlowPrior(Prior):
     """A Gaussian carried through a bijection."""
 
-    flow_layers: int = parameter(2, "layers of the flow", least=1, usual="2 is usual")
+    flow_layers: int = parameter(2, "layers of the flow", least=1, most=MOST_LAYERS, usual="2 is usual")
 
 
 @final
