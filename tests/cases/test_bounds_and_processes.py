@@ -35,7 +35,10 @@ def test_every_number_has_an_upper_end():
             each.check(name, 10**12)
 
 
-@pytest.mark.parametrize("value", [10**12, 1e12, float("inf"), 10**5000, -(10**5000), float("nan"), np.int64(2**62)])
+TOO_LARGE = (10**12, 1e12, float("inf"), 10**5000, -(10**5000), float("nan"), np.int64(2**62))
+
+
+@pytest.mark.parametrize("value", TOO_LARGE, ids=range(len(TOO_LARGE)))
 def test_a_number_that_is_too_large_gets_a_short_sentence(value):
     with pytest.raises(ValueError, match=r"^n must be a whole number") as caught:
         check_number("n", value, 1, 10**6, "1 is usual")

@@ -80,6 +80,8 @@ def check_number(name: str, value: Any, least: float, most: float, advice: str, 
 
 
 def _brief(value: Any) -> str:
+    if isinstance(value, int) and abs(value) > 10**40:  # Python itself refuses to write very long ones
+        return "one of more than 40 digits"
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:40]}..."
 
