@@ -10,9 +10,12 @@ import tiny
 from tiny import CSV, MODEL, run
 
 from tightbound.cli.commands import sample as sample_command
+from tightbound.estimator import compiler
 from tightbound.estimator.settings import PARAMETERS
 from tightbound.model.axes import AXES
 from tightbound.model.axes.parameters import check_number, check_sizes
+
+X = tiny.numbers().to_numpy()
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -20,6 +23,22 @@ def _quick() -> Iterator[None]:
     with tiny.quick_compilation():
         tiny.folder()
         yield
+
+
+def test_kept_programs_that_were_swapped_are_compiled_anew(tmp_path):
+    """JAX would run the one in the place of the other; what is as it was noted, or new, stays."""
+    for name in "abc":
+        (tmp_path / f"{name}-cache").write_text(name * 9)
+    assert compiler._changed(tmp_path) == []
+    compiler._remember(tmp_path)
+    assert compiler._changed(tmp_path) == []
+    (tmp_path / "d-cache").write_text("new")
+    for one, other in (("a-cache", "x"), ("b-cache", "a-cache"), ("x", "b-cache")):
+        (tmp_path / one).rename(tmp_path / other)
+        os.utime(tmp_path / other, ns=(1, 10**9 * ord(other[0])))  # written at different times
+    assert sorted(path.name for path in compiler._changed(tmp_path)) == ["a-cache", "b-cache"]
+    (tmp_path / "tightbound.index").write_text("{")
+    assert compiler._changed(tmp_path) == []
 
 
 def test_every_number_has_an_upper_end():
@@ -91,7 +110,7 @@ def test_rows_written_as_they_are_drawn_are_the_same_rows(suffix, tmp_path, monk
 def score_in_a_fork(queue):
     """What another process has to say of a score."""
     try:
-        queue.put(repr(tiny.fitted().score(tiny.numbers())))
+        queue.put(repr(tiny.fitted().score(X)))
     except RuntimeError as error:
         queue.put(str(error))
 
@@ -99,7 +118,7 @@ def score_in_a_fork(queue):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
 @pytest.mark.filterwarnings("ignore")  # JAX and Python themselves warn of forks
 def test_a_fork_of_a_process_that_ran_a_model_says_what_to_do():
-    tiny.fitted().score(tiny.numbers())
+    tiny.fitted().score(X)
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
     process = context.Process(target=score_in_a_fork, args=(queue,))

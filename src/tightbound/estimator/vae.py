@@ -28,6 +28,7 @@ from tightbound.estimator.settings import Settings
 from tightbound.evidence import Evidence
 from tightbound.model.axes import AXES, as_member
 from tightbound.model.axes.parameters import MOST, MOST_STEPS, check_number
+from tightbound.model.compiling import require_own_threads
 
 
 @final
@@ -188,6 +189,7 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
         Raises `ValueError` with one sentence for data or parameters that cannot be used.
         """
+        require_own_threads()
         settings, table = Settings.of(self), as_table(X)
         given = None if validation is None else as_table(validation, source="validation", schema=table.coded)
         return self._fit(table, settings, given, resume)
@@ -256,6 +258,7 @@ class VAE(AnswersMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         return encoding.check(table, expected_by="VAE")
 
     def _fitted(self) -> FittedModel:
+        require_own_threads()
         check_is_fitted(self)
         return self.fitted_
 
