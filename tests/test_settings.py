@@ -108,7 +108,7 @@ def test_words_that_are_no_choice_are_refused(name, value):
 @pytest.mark.parametrize("sizes", ["300", "abc", (0,), (8, -1), (8, 8.5), (None,), 0, 2.5, (math.inf,), ("8",)])
 def test_layers_that_make_no_sense_are_refused(sizes):
     with pytest.raises(
-        ValueError, match=r"hidden_sizes .* must be a whole number between 1 and 100,000; got .*is usual\.$"
+        ValueError, match=r"hidden_sizes .* must be a whole number between 1 and 100000; got .*is usual\.$"
     ):
         networks.MLP(hidden_sizes=sizes)
 

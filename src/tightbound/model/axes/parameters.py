@@ -74,8 +74,8 @@ def check_number(name: str, value: Any, least: float, most: float, advice: str, 
     number = number and -math.inf < value < math.inf  # a whole number may be too large to be asked whether it is finite
     if not (number and least <= value <= most and (not whole or value == int(value))):
         kind = "a whole number" if whole else "a number"
-        too_large = number and value > most
-        span = f"between {least:,.10g} and {most:,.10g}" if too_large or most < MOST else f"of at least {least:.10g}"
+        bounded = most not in (MOST, math.inf) or (number and value > most)
+        span = f"between {least:.10g} and {most:.10g}" if bounded else f"of at least {least:.10g}"
         raise ValueError(f"{name} must be {kind} {span}; got {_brief(value)}; {advice}.")
 
 
