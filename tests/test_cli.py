@@ -461,7 +461,7 @@ WRONG = {
     ),
     "no size": (
         ["fit", CSV, "-o", "m", "--network=mlp(hidden_sizes=(8, 0))"],
-        "A layer of hidden_sizes of the network 'mlp' must be a whole number of at least 1",
+        "A layer of hidden_sizes of the network 'mlp' must be a whole number between 1 and 100000",
     ),
     "no such parameter": (
         ["fit", CSV, "-o", "m", "--prior=mixture(rank=3)"],

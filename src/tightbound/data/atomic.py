@@ -118,7 +118,9 @@ def reserved(path: str | os.PathLike[str]) -> Iterator[None]:
         handle = _locked(lock)
         sweep(target)
     except OSError as error:
-        raise unwritable(path, "lie where something can be written", error) from error
+        reason = (error.strerror or str(error)).lower()
+        came, advice = f"the system says: {reason}", "check the path and its rights, or choose another place"
+        raise complain(os.fspath(path), "lie where something can be written", came, advice) from error
     if handle is None:
         raise complain(
             os.fspath(path),
