@@ -66,17 +66,17 @@ EVENTS = (
 )
 
 
-def anything(rng: random.Random) -> Any:
+def anything(rng: random.Random, inside: bool = False) -> Any:
     """A value that nobody expects."""
     kind = rng.random()
     if kind < 0.4:
         return rng.choice(NUMBERS)
     if kind < 0.6:
         return rng.choice((*PAYLOADS, *WORDS))
-    if kind < 0.85:
+    if kind < 0.85 or inside:
         return copy.deepcopy(rng.choice(FORMS))
     if kind < 0.95:
-        return [anything(rng) for _ in range(rng.choice((1, 3, 200)))]
+        return [anything(rng, inside=True) for _ in range(rng.choice((1, 3, 200)))]
     return json.loads("[" * 400 + "]" * 400) if rng.random() < 0.5 else [0] * 10**5
 
 
