@@ -469,7 +469,7 @@ WRONG = {
     ),
     "no epochs": (["fit", CSV, "-o", "m", "--epochs=0"], "epochs must be a whole number of at least 1; got 0"),
     "no seed": (["fit", CSV, "-o", "m", "--random-state=-1"], "random_state must be"),
-    "no rows drawn": (["sample", MODEL, "-n", 0], "--number must be a whole number of at least 1; got 0"),
+    "no rows drawn": (["sample", MODEL, "-n", 0], "--number must be a whole number between 1 and 1000000000; got 0"),
     "no seed to draw": (["sample", MODEL, "--random-state=-1"], "--random-state must be"),
     "no samples": (["evaluate", MODEL, CSV, "-s", 0], "--n-importance-samples must be"),
     "no model": (["info", "nowhere"], "nowhere must be one that tightbound has saved, but it does not exist"),

@@ -68,7 +68,7 @@ def test_what_a_refined_q_is_used_for(vae: VAE, tmp_path: Path):
     [
         ({"posterior": "iaf"}, "must be learnt with the model"),
         ({"posterior": "bernoulli"}, "must be one of diagonal, full, mixture, planar"),
-        ({"steps": 0}, "steps must be a whole number of at least 1"),
+        ({"steps": 0}, "steps must be a whole number between 1 and 10000"),
         ({"start": "middle"}, "start must be encoder or prior"),
     ],
 )

@@ -398,7 +398,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "no inner step": (
         lambda: spec(inference="per_datum(inner_steps=0)"),
-        "inner_steps of the inference 'per_datum' must be a whole number of at least 1; got 0; 10 to 100 is usual",
+        "inner_steps of the inference 'per_datum' must be a whole number between 1 and 10000; got 0; 10 to 100 is usual",
     ),
     "no inner rate": (
         lambda: spec(inference="per_datum(inner_rate=0.0)"),
@@ -433,14 +433,17 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         lambda: CategoricalFamily(2, 1),
         "n_levels must be at least 2; got 1; 10 is usual",
     ),
-    "a flow without layers": (lambda: make_family("iaf(flow_layers=0)", 2, key=KEY), "must be .*at least 1; got 0"),
+    "a flow without layers": (
+        lambda: make_family("iaf(flow_layers=0)", 2, key=KEY),
+        "must be .*between 1 and 100; got 0",
+    ),
     "levels in a specification": (
         lambda: spec(posterior="categorical(n_levels=1)"),
-        "n_levels of the posterior 'categorical' must be a whole number of at least 2; got 1; 10 is usual",
+        "n_levels of the posterior 'categorical' must be a whole number between 2 and 1000; got 1; 10 is usual",
     ),
     "components in a specification": (
         lambda: spec(prior="mixture(n_components=0)"),
-        "n_components of the prior 'mixture' must be a whole number of at least 1; got 0; 10",
+        "n_components of the prior 'mixture' must be a whole number between 1 and 10000; got 0; 10",
     ),
 }
 

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from tightbound.estimator.settings import LARGEST_SEED
-from tightbound.model.axes.parameters import check_number
+from tightbound.model.axes.parameters import MOST_ROWS, check_number
 
 
 def seed_of(random_state: Any, repeatable: bool = False) -> int:
@@ -24,3 +24,4 @@ def check_draws(n: Any) -> None:
     """Refuse (`ValueError`) what is no number of draws."""
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
         raise ValueError(f"n must be a whole number of at least 1; got {n!r}; say how many draws you want.")
+    check_number("n", n, 1, MOST_ROWS, "draw fewer at a time")
