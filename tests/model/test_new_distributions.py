@@ -398,7 +398,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "no inner step": (
         lambda: spec(inference="per_datum(inner_steps=0)"),
-        "inner_steps of the inference 'per_datum' must be a whole number between 1 and 10000; got 0; 10 to 100 is usual",
+        "inner_steps of the inference 'per_datum' must be a whole number between 1 and 10000; got 0; 10 to 100",
     ),
     "no inner rate": (
         lambda: spec(inference="per_datum(inner_rate=0.0)"),
