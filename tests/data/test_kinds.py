@@ -469,7 +469,7 @@ DIFFERENT = {
     ("count", "ordinal", SCALE): """german_credit: investment_as_income_percentage residence_since; airquality: Month;
         credit_data: Time; nycflights_20k: month; nyc_weather: month""",
     ("categorical", "ordinal", SCALE): "soybean: date crop_hist area_dam stem_cankers canker_lesion fruit_pods",
-    ("categorical", "count", SMALL): "soybean: ext_decay int_discolor",
+    ("categorical", "count", SMALL): "soybean: ext_decay int_discolor roots",
     ("ordinal", "categorical", THREE): "soybean: precip temp germ leaf_size",
     ("ordinal", "categorical", NAMES): "diamonds: color clarity; boys: gen phb; income_marketing: education",
     ("count", "binary", TWO): "german_credit: people_liable_for",
