@@ -296,7 +296,7 @@ def _plan(column: Column, values: np.ndarray, wanted: Preprocessing, table: Tabl
     if (wanted.plain and len(values) < n and number) or wanted.of_row == "gaussian":
         column = replace(column, family="gaussian", point_masses=())
     plan = _checked(plan_column(column, values, wanted.continuous, wanted.family_of_counts), values)
-    return plan_of_vector(plan, column) if wanted.of_row == "gaussian" else plan
+    return plan_of_vector(plan, column, values) if wanted.of_row == "gaussian" else plan
 
 
 def _require_fitting(column: Column, values: np.ndarray, likelihood: str, table: Table) -> None:

@@ -8,15 +8,26 @@ from typing import Any, final
 
 import numpy as np
 
-from tightbound.data.columns.scales import Affine, Log, NormalScores, Numbers, Scale, scale_from_json
+from tightbound.data.columns.scales import (
+    Affine,
+    Log,
+    Logarithmic,
+    NormalScores,
+    Numbers,
+    Scale,
+    Within,
+    scale_from_json,
+)
 from tightbound.data.errors import complain, listing, suggestion
 from tightbound.data.saved import damaged, plain, restored
 from tightbound.data.types.column import Column
-from tightbound.data.types.line import COUNTS
+from tightbound.data.types.line import COUNTS, LINE
 from tightbound.data.types.registry import TYPES
 
 ROLES = ("", "condition", "exposure")
 N_COMPONENTS = 5
+DECADES = 1e4
+"""Nine tenths of a column that go over so large a factor from its end are seen by their logarithm."""
 
 
 @final
@@ -136,11 +147,11 @@ def plan_exposure(column: Column, values: Numbers, source: str) -> ColumnPlan:
     return ColumnPlan(column.name, "gaussian", scale=scale, low=float(np.finfo(float).tiny), role="exposure")
 
 
-def plan_of_vector(plan: ColumnPlan, column: Column) -> ColumnPlan:
+def plan_of_vector(plan: ColumnPlan, column: Column, values: Numbers) -> ColumnPlan:
     """The plan of a column that is part of one Gaussian vector: on the whole line, its floor that of a block."""
-    spread = plan.scale.spread if isinstance(plan.scale, Affine) else 1.0
-    floor = max(column.type.step(column) / np.sqrt(12) / spread, 1e-3)
-    return replace(plan, floor=floor, low=-np.inf, high=np.inf)
+    scale = Affine.of(values)
+    floor = max(column.type.step(column) / np.sqrt(12) / scale.spread, 1e-3)
+    return replace(plan, scale=scale, floor=floor, low=-np.inf, high=np.inf)
 
 
 def plan_column(column: Column, values: Numbers, continuous: str = "normal_scores", counts: str = "auto") -> ColumnPlan:
@@ -176,8 +187,8 @@ def _continuous(column: Column, family: str, values: Numbers) -> ColumnPlan:
     point_masses = _point_masses(column, family, values, (low, high))
     slab = values[~np.isin(values, point_masses)]
     slab = slab if len(np.unique(slab)) >= 2 else values
-    low = max(low, column.type.lowest(column, slab))
-    scale = _scale(family, slab, low, high)
+    low, high = max(low, column.type.lowest(column, slab)), min(high, column.type.highest(column))
+    scale = _scale(family, slab, *(column.type.support(column) if family in LINE else (low, high)))
     grid = column.type.step(column)
     floor = _floor(scale, slab, grid)
     places = _places(scale, point_masses, slab)
@@ -187,13 +198,14 @@ def _continuous(column: Column, family: str, values: Numbers) -> ColumnPlan:
 
 def _point_masses(column: Column, family: str, values: Numbers, bounds: tuple[float, float]) -> tuple[float, ...]:
     """Values of positive probability: those of the schema, and those where the family's density has no place."""
-    ends = {"log_normal": (0.0,), "gamma": (0.0,), "beta": bounds}.get(family, ())
+    ends = {"log_normal": (0.0,), "gamma": (0.0,)}.get(family, bounds)
     return (*column.point_masses, *(end for end in ends if end not in column.point_masses and (values == end).any()))
 
 
 def _scale(family: str, slab: Numbers, low: float, high: float) -> Scale:
-    if family == "normal_scores":
-        return NormalScores.of(slab) or Affine.of(slab)
+    """The scale; of families on the line one that ends where the column's values do, if they keep off the ends."""
+    if family in LINE and len(slab):
+        return Within.of(_scores(slab, low) if family == "normal_scores" else Affine.of(slab), slab, low, high)
     if family == "log_normal":
         return Log.of(slab[slab > 0]) if (slab > 0).any() else Affine.of(slab)
     if family == "gamma":
@@ -201,6 +213,14 @@ def _scale(family: str, slab: Numbers, low: float, high: float) -> Scale:
     if family == "beta":
         return Affine(low, high - low)
     return Affine.of(slab)
+
+
+def _scores(slab: Numbers, low: float) -> Scale:
+    """Normal scores, on the scale of the logarithm where the numbers go over decades."""
+    few, many = np.quantile(slab, [0.05, 0.95]) - low
+    if np.isfinite(low) and slab.min() > low and many > DECADES * few:
+        return Logarithmic(low, NormalScores.of(np.log(slab - low)) or Affine.of(np.log(slab - low)))
+    return NormalScores.of(slab) or Affine.of(slab)
 
 
 def _floor(scale: Scale, slab: Numbers, grid: float) -> float:
@@ -214,14 +234,18 @@ def _floor(scale: Scale, slab: Numbers, grid: float) -> float:
 
 
 def _places(scale: Scale, point_masses: tuple[float, ...], slab: Numbers) -> tuple[float, ...]:
-    """Where the point masses stand: as the scale has it inside its domain, below all else outside; float32 numbers."""
+    """Where the point masses stand: as the scale has it inside its domain, else below or above all else; float32."""
     if not point_masses:
         return ()
-    domain = [isinstance(scale, Log) and mass <= scale.low for mass in point_masses]
-    lowest = float(scale.forward(slab[:1])[0][0]) if not len(slab) else float(scale.forward(np.sort(slab))[0].min())
-    outside = iter(range(1, 1 + sum(domain)))
-    places = [
-        lowest - next(outside) if out else float(scale.forward(np.array([mass]))[0][0])
-        for mass, out in zip(point_masses, domain, strict=True)
-    ]
+    y = scale.forward(np.sort(slab))[0]
+    low, high = scale.domain
+    below, above = (sorted(mass for mass in point_masses if beyond(mass)) for beyond in (low.__ge__, high.__le__))
+    places = []
+    for mass in point_masses:
+        if mass in below:
+            places.append(float(y.min()) - len(below) + below.index(mass))
+        elif mass in above:
+            places.append(float(y.max()) + 1 + above.index(mass))
+        else:
+            places.append(float(scale.forward(np.array([mass]))[0][0]))
     return tuple(float(np.float32(place)) for place in places)

@@ -128,9 +128,17 @@ class ColumnType(ABC):
             counts: the same of counts; "auto": by their mean and variance.
         """
 
+    def support(self, column: Column) -> tuple[float, float]:
+        """Between which ends, excluded, a density of its values has all its mass."""
+        return -np.inf, np.inf
+
     def lowest(self, column: Column, values: np.ndarray) -> float:
         """A number that no draw on the line may fall below; `values` are those off the point masses."""
         return -np.inf
+
+    def highest(self, column: Column) -> float:
+        """A number that no draw on the line may exceed."""
+        return np.inf
 
     def step(self, column: Column) -> float:
         """The step of the grid that draws are rounded to; 0 for none."""

@@ -14,6 +14,10 @@ from tightbound.data.types.column import Column, not_given
 from tightbound.data.types.line import LINE, Line
 from tightbound.data.types.reading import Reading, days_from_ticks
 
+_YEARS = (-719_162.0, 2_932_896.0)
+_NANOSECONDS = (-106_751.0, 106_751.0)
+"""Days of 0001-01-01 and 9999-12-31, and those that 64 bits of nanoseconds reach."""
+
 
 @final
 class Datetime(Line):
@@ -80,6 +84,14 @@ class Datetime(Line):
             raise complain(
                 f"Entry 'format' of {what}", "be a format of dates", "it is one of numbers", "set it to null"
             )
+
+    def lowest(self, column: Column, values: np.ndarray) -> float:
+        """The first day that can be written: of the year 1, or of what nanoseconds reach."""
+        return _NANOSECONDS[0] if unit_in(column.storage) == "ns" else _YEARS[0]
+
+    def highest(self, column: Column) -> float:
+        """The last one."""
+        return _NANOSECONDS[1] if unit_in(column.storage) == "ns" else _YEARS[1]
 
     def step(self, column: Column) -> float:
         """A grid of less than a tenth of a second is that of the clock."""

@@ -72,7 +72,7 @@ class Line(ColumnType):
         column = replace(column, grid=grid(distinct, _epsilon(column.storage)))
         if len(distinct) == 0:
             return column
-        found = self.masses(distinct, counts)
+        found = self.masses(column, distinct, counts)
         tails = self.tailed(reading.observed[~np.isin(reading.observed, found)])
         heavy = tails is not None and heavy_tails(tails)
         shares = [float(counts[distinct == at].sum() / counts.sum()) for at in found]
@@ -90,7 +90,7 @@ class Line(ColumnType):
         """The values on the scale where heavy tails are looked for; None where they are not."""
         return None
 
-    def masses(self, distinct: np.ndarray, counts: np.ndarray) -> tuple[float, ...]:
+    def masses(self, column: Column, distinct: np.ndarray, counts: np.ndarray) -> tuple[float, ...]:
         """Values of positive probability."""
         return point_masses(distinct, counts)
 

@@ -54,7 +54,7 @@ class Positive(Numeric):
         rounded = ", whole but too large to be told from rounded measurements" if is_whole(distinct) else ""
         return self.found(reading, f"Numbers {span(distinct)}, none negative{rounded}")
 
-    def masses(self, distinct: np.ndarray, counts: np.ndarray) -> tuple[float, ...]:
+    def masses(self, column: Column, distinct: np.ndarray, counts: np.ndarray) -> tuple[float, ...]:
         """Zero is one as soon as it occurs."""
         found = point_masses(distinct, counts)
         return (0.0, *found) if distinct[0] == 0 and 0.0 not in found else found
@@ -68,9 +68,13 @@ class Positive(Numeric):
         should = "hold numbers above 0" + (" or 0 itself" if 0.0 in column.point_masses else "")
         return (numbers <= 0) & ~np.isin(numbers, column.point_masses), should
 
+    def support(self, column: Column) -> tuple[float, float]:
+        """0 is excluded."""
+        return 0.0, np.inf
+
     def lowest(self, column: Column, values: np.ndarray) -> float:
-        """One step of the grid, or a thousandth of the smallest value."""
-        return column.grid or float(values.min(initial=np.inf)) * 1e-3
+        """One step of the grid, or the smallest number there is."""
+        return column.grid or float(np.finfo(np.float64).tiny)
 
 
 @final
@@ -105,6 +109,15 @@ class Bounded(Numeric):
             return None, ""
         low, high = column.bounds
         return (numbers < low) | (numbers > high), f"hold numbers from {low:g} to {high:g}"
+
+    def masses(self, column: Column, distinct: np.ndarray, counts: np.ndarray) -> tuple[float, ...]:
+        """An end is one as soon as it occurs: a density between the ends has none."""
+        found = point_masses(distinct, counts)
+        return tuple(sorted({*found, *(end for end in column.bounds or () if end in distinct[[0, -1]])}))
+
+    def support(self, column: Column) -> tuple[float, float]:
+        """Its bounds."""
+        return (-np.inf, np.inf) if column.bounds is None else column.bounds
 
     def is_open(self, column: Column) -> bool:
         """Whether its bounds or its format are still to be read."""
@@ -160,6 +173,10 @@ class Count(Numeric):
             if mean < SMALL_COUNTS and variance >= 0.8 * mean:
                 return "hurdle_negative_binomial" if 0.0 in column.point_masses else "negative_binomial"
         return continuous
+
+    def support(self, column: Column) -> tuple[float, float]:
+        """0 is what is rounded to it."""
+        return -0.5, np.inf
 
     def lowest(self, column: Column, values: np.ndarray) -> float:
         """0."""
