@@ -272,13 +272,13 @@ MUTATIONS = (
         "model/test_column_likelihoods.py",
     ),
     Mutation(
-        "model/likelihoods/bounded.py",
+        "model/likelihoods/continuous.py",
         "term + log_shape - log_x",
         "term + log_shape",
         "model/test_column_likelihoods.py",
     ),
     Mutation(
-        "model/likelihoods/bounded.py",
+        "model/likelihoods/continuous.py",
         "term + around - jnp.log(high - low)",
         "term + around",
         "model/test_column_likelihoods.py",

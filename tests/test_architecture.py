@@ -59,7 +59,7 @@ class Source:
     """One file of the package."""
 
     path: Path
-    name: str  # dotted: tightbound.model.priors
+    name: str  # dotted: tightbound.model.families
     tree: ast.Module
 
     @property
@@ -77,7 +77,7 @@ class Source:
 class Import:
     """One name that a file imports, and whether importing the file imports it."""
 
-    target: str  # dotted and absolute: jax.numpy, tightbound.model.priors.Prior
+    target: str  # dotted and absolute: jax.numpy, tightbound.model.families.AbstractFamily
     node: ast.AST
     lazy: bool
 

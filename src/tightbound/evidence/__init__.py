@@ -7,9 +7,8 @@ from tightbound.evidence.comparison import Comparison, Difference, compare
 from tightbound.evidence.diagnostics import Finding, Health, History, Verdict, encoder_overfitting, examine
 from tightbound.evidence.exact import exact_evidence, exact_method
 from tightbound.evidence.gap import Gap, advice, decompose_gap
-from tightbound.evidence.latents import Latents, encode
 from tightbound.evidence.reference.made import MADE, MadeFit, fit_made, make_made
-from tightbound.evidence.reference.ranking import Baseline, fit_baselines
+from tightbound.evidence.reference.models import Baseline, fit_baselines
 from tightbound.evidence.result import (
     PER_ROW,
     Evidence,
@@ -23,6 +22,7 @@ from tightbound.evidence.result import (
     nothing_observed,
     pareto_khat,
 )
+from tightbound.evidence.rows import Latents, encode
 from tightbound.evidence.weights import importance_evidence
 
 __all__ = [

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from tightbound.model.discrete import Categorical
 from tightbound.model.distributions import (
     AbstractDistribution,
     Bernoulli,
+    Categorical,
     DiagonalGaussian,
     FullGaussian,
     StandardGaussian,

@@ -13,17 +13,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tightbound.model import axes
-from tightbound.model.discrete import Categorical
-from tightbound.model.distributions import AbstractDistribution, Bernoulli, DiagonalGaussian, FullGaussian
+from tightbound.model.distributions import AbstractDistribution, Bernoulli, Categorical, DiagonalGaussian, FullGaussian
 from tightbound.model.flows.bijections import (
     AbstractBijection,
     Affine,
     RationalQuadraticSpline,
+    Transformed,
     autoregressive_flow,
     coupling_flow,
     planar_flow,
 )
-from tightbound.model.flows.transformed import Transformed
 from tightbound.model.mixtures import GaussianMixture, Mixture
 
 _SOFTPLUS_INVERSE_OF_ONE = 0.5413248546129181

@@ -1,14 +1,18 @@
 """The public names of this room, fetched when the first of them is used (`tightbound.model`)."""
 
-from tightbound.model.building import Parts, Start, build
-from tightbound.model.discrete import MOST_STATES, Categorical, Tabulated, all_states, check_enumerable
+from tightbound.model.building import MULTINOMIALS, Parts, Specification, Start, build
 from tightbound.model.distributions import (
+    MOST_STATES,
     AbstractDistribution,
     Bernoulli,
+    Categorical,
     DiagonalGaussian,
     FullGaussian,
     LowRankGaussian,
     StandardGaussian,
+    Tabulated,
+    all_states,
+    check_enumerable,
 )
 from tightbound.model.divergences import has_closed_form_kl, has_kl_terms, kl_divergence, kl_per_dimension, kl_terms
 from tightbound.model.families import (
@@ -23,8 +27,8 @@ from tightbound.model.families import (
     first_parameters,
     make_family,
 )
-from tightbound.model.flows.transformed import Transformed
-from tightbound.model.generative import Decoder, Encoder, GenerativeModel
+from tightbound.model.flows.bijections import Transformed
+from tightbound.model.generative import Decoder, Encoder, GenerativeModel, LearnedPrior, VampPrior, make_prior
 from tightbound.model.likelihoods import (
     AbstractColumnLikelihood,
     BernoulliLikelihood,
@@ -64,8 +68,6 @@ from tightbound.model.likelihoods.multinomial_counts import (
 from tightbound.model.mixtures import GaussianMixture, Mixture
 from tightbound.model.networks.dense import MLP
 from tightbound.model.networks.inputs import AbstractInputs, CentredInputs, ColumnsInputs, log_totals, moments_of
-from tightbound.model.priors import LearnedPrior, VampPrior, make_prior
-from tightbound.model.specification import MULTINOMIALS, Specification
 
 __all__ = [
     "COUNTS",

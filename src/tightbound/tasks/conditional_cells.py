@@ -1,4 +1,4 @@
-"""Every observed cell given the rest of its row: which cells make a row anomalous."""
+"""Single cells given the rest of their rows: how anomalous each observed one is, and the levels of any column."""
 
 import dataclasses
 from typing import Any, final
@@ -20,6 +20,7 @@ from tightbound.tasks.sampling import (
     Term,
     Values,
     check_arguments,
+    check_count,
     expectation,
     found_rows,
     rows_of,
@@ -111,3 +112,57 @@ def _cells(
 
     log_p, negative = jax.lax.map(of_column, jnp.arange(batch.x.shape[1]))
     return log_p.T, negative.T
+
+
+def level_probabilities(
+    pair: Pair,
+    x: Values,
+    observed: Mask,
+    column: int,
+    n_levels: int,
+    *,
+    n_samples: int = 1000,
+    defensive: float = 0.0,
+    key: PRNGKeyArray,
+    on_progress: Progress | None = None,
+) -> NDArray[Any]:
+    """P(x_column = k | x_observed without the column) for k = 0, ..., n_levels - 1, (n, n_levels).
+
+    sum_s w_s p(k | z_s) over the latents of the row with normalised weights (Rao-Blackwell: no level is ever drawn).
+    For a column of levels a row of the result sums to 1; for counts it is the beginning of their distribution.
+    For the other arguments see `conditional_draws`.
+    """
+    check_count("n_levels", n_levels, 1, "give the number of the column's levels")
+    check_arguments(pair, x, observed, n_samples, defensive)
+    if not 0 <= column < x.shape[1]:
+        raise ValueError(f"column must be from 0 to {x.shape[1] - 1}; got {column!r}; name one of those.")
+    observed = observed & (np.arange(x.shape[1]) != column)
+    rows_at_once, at_once = sizes(n_samples)
+    counts = (int(column), int(n_levels), int(n_samples), at_once)
+
+    def average(*arrays: Array) -> Array:
+        return _average(pair, RowBatch(*arrays), *counts, float(defensive), key=key)
+
+    rows = rows_of(pair, x, observed)
+    found: NDArray[Any] = by_chunks(average, *rows, rows_at_once=rows_at_once, on_progress=on_progress)
+    return found
+
+
+@compiled
+def _average(
+    pair: Pair,
+    batch: RowBatch,
+    column: int,
+    n_levels: int,
+    n_samples: int,
+    at_once: int,
+    defensive: float,
+    *,
+    key: PRNGKeyArray,
+) -> Float[Array, "n k"]:
+    def term(row: Row, s: Array) -> Term:
+        d, log_w = weighted(pair, row, s, defensive)
+        rest = d.given(row.x, row.observed)
+        return Term(log_w, jnp.exp(rest.level_log_probs_at(column, n_levels)), jnp.zeros(0, log_w.dtype))
+
+    return expectation(found_rows(pair, batch, key=key), term, n_samples, at_once).mean

@@ -49,7 +49,7 @@ def _facts(fitted: "FittedModel") -> dict[str, Any]:
 
 def _members(fitted: "FittedModel") -> dict[str, str]:
     """The choice on each axis, as the word that makes it."""
-    from tightbound.model.specification import AXES
+    from tightbound.model.building import AXES
 
     return {axis: str(getattr(fitted.specification, axis)) for axis in AXES}
 

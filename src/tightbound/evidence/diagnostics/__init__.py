@@ -22,7 +22,7 @@ from tightbound.evidence.diagnostics.encoder import (
 )
 from tightbound.evidence.diagnostics.findings import Finding, Health, History, Verdict, overfitting
 from tightbound.evidence.diagnostics.samples import copies, filled, nearest, sample_likeness
-from tightbound.evidence.latents import Latents, encode
+from tightbound.evidence.rows import Latents, encode
 from tightbound.learn import AbstractInference
 from tightbound.model import GenerativeModel
 

@@ -9,7 +9,7 @@ from scipy.special import logsumexp, ndtri
 
 from tightbound.evidence.diagnostics.draws import MIXTURE_ROWS, Drawn
 from tightbound.evidence.diagnostics.findings import FEWEST_ROWS, STANDARD_ERRORS, Finding, Verdict, unknown
-from tightbound.evidence.latents import Latents
+from tightbound.evidence.rows import Latents
 
 N_BINS = 20
 NARROW_ABOVE = 1.6

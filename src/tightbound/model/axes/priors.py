@@ -33,7 +33,7 @@ class Standard(Prior):
 
     word = "standard"
     phrase = "a standard Gaussian prior"
-    home = "tightbound.model.priors:standard"
+    home = "tightbound.model.generative:standard"
 
 
 @final
@@ -55,7 +55,7 @@ class Vamp(Prior):
     word = "vamp"
     phrase = "a VampPrior"
     needs = "inference with an encoder: amortised, semi_amortised, aggressive"
-    home = "tightbound.model.priors:vamp"
+    home = "tightbound.model.generative:vamp"
     needs_encoder = True
     n_components: int | None = parameter(
         None, "pseudo-inputs (100, or as many as there are rows)", least=1, most=10_000, usual="100 is usual"

@@ -13,11 +13,12 @@
 | k levels without, with an order | `CategoricalLikelihood(k)`, `CumulativeLogitLikelihood(k)` | k, k - 1 |
 """
 
-from tightbound.model.likelihoods.bounded import BetaLikelihood, GammaLikelihood
 from tightbound.model.likelihoods.column_likelihood import AbstractColumnLikelihood
 from tightbound.model.likelihoods.column_specification import ColumnSpecification
 from tightbound.model.likelihoods.continuous import (
     AbstractMixtureLikelihood,
+    BetaLikelihood,
+    GammaLikelihood,
     GaussianLikelihood,
     GaussianMixtureLikelihood,
     LogisticMixtureLikelihood,

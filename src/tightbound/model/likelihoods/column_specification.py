@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, final
 
-from tightbound.model.likelihoods.bounded import BetaLikelihood, GammaLikelihood
 from tightbound.model.likelihoods.column_likelihood import AbstractColumnLikelihood
 from tightbound.model.likelihoods.continuous import (
+    BetaLikelihood,
+    GammaLikelihood,
     GaussianLikelihood,
     GaussianMixtureLikelihood,
     LogisticMixtureLikelihood,
