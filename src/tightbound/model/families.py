@@ -78,6 +78,13 @@ class AbstractFamily(eqx.Module):
     def init_from_moments(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
         """Parameters of a member with about this mean and standard deviation (probabilities, for discrete ones)."""
 
+    def natural_direction(
+        self, parameters: Float[Array, " m"], gradient: Float[Array, " m"]
+    ) -> Float[Array, " m"] | None:
+        """F^-1 gradient, F the Fisher information of a member in its parameters; None where that is not known."""
+        del parameters, gradient
+        return None
+
 
 def first_parameters(family: AbstractFamily, dtype: str | None = None) -> Float[Array, " m"]:
     """Parameters of a member near N(0, I), or near the uniform one of a discrete family: where a search may start."""
@@ -115,6 +122,10 @@ class DiagonalGaussianFamily(AbstractFamily):
         """Exactly these."""
         return jnp.concatenate([mean, inverse_positive(scale)])
 
+    def natural_direction(self, parameters: Float[Array, " m"], gradient: Float[Array, " m"]) -> Float[Array, " m"]:
+        """1 / s^2 for the location, 2 for log s."""
+        return _diagonal_direction(parameters, gradient)
+
 
 @final
 class FullGaussianFamily(AbstractFamily):
@@ -139,6 +150,10 @@ class FullGaussianFamily(AbstractFamily):
     def init_from_moments(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
         """Exactly these, without correlations."""
         return jnp.concatenate([mean, inverse_positive(scale), jnp.zeros(self.dim * (self.dim - 1) // 2, mean.dtype)])
+
+    def natural_direction(self, parameters: Float[Array, " m"], gradient: Float[Array, " m"]) -> Float[Array, " m"]:
+        """In the coordinates of the triangle."""
+        return _full_direction(self.dim, parameters, gradient)
 
 
 @final
@@ -203,6 +218,12 @@ class FlowFamily(AbstractFamily):
         """These for the base, with a context of zeros: exact while the bijection is the identity."""
         return jnp.concatenate([mean, inverse_positive(scale), jnp.zeros(self.bijection.context_size, mean.dtype)])
 
+    def natural_direction(self, parameters: Float[Array, " m"], gradient: Float[Array, " m"]) -> Float[Array, " m"]:
+        """The base's, for the KL of two members with one context is that of their bases."""
+        size = 2 * self.dim
+        base = _diagonal_direction(parameters[:size], gradient[:size])
+        return jnp.concatenate([base, 0.1 * gradient[size:]])
+
 
 @final
 class BernoulliFamily(AbstractFamily):
@@ -260,6 +281,31 @@ class CategoricalFamily(AbstractFamily):
     def init_from_moments(self, mean: Float[Array, " d"], scale: Float[Array, " d"]) -> Float[Array, " m"]:
         """Log probabilities, none below 1e-4."""
         return jnp.log(jnp.maximum(mean, 1e-4))
+
+
+def _scale_and_slope(raw: Array) -> tuple[Array, Array]:
+    """positive(raw) and its derivative."""
+    return jax.jvp(positive, (raw,), (jnp.ones_like(raw),))
+
+
+def _diagonal_direction(parameters: Array, gradient: Array) -> Array:
+    # Fisher information: 1 / s^2 for the location, 2 for log s.
+    _, raw = jnp.split(parameters, 2)
+    g_loc, g_raw = jnp.split(gradient, 2)
+    scale, slope = _scale_and_slope(raw)
+    return jnp.concatenate([scale**2 * g_loc, 0.5 * (scale / slope) ** 2 * g_raw])
+
+
+def _full_direction(d: int, parameters: Array, gradient: Array) -> Array:
+    # In the coordinates L (I + A), A lower triangular, the Fisher information of A at 0 is 2 on the diagonal, else 1.
+    rows, columns = jnp.tril_indices(d, -1)
+    tril = lower_triangle(parameters[d:], d)
+    _, slope = _scale_and_slope(parameters[d : 2 * d])
+    wrt_tril = jnp.diag(gradient[d : 2 * d] / slope).at[rows, columns].set(gradient[2 * d :] * d**0.5)
+    a = jnp.tril(tril.T @ wrt_tril)
+    change = tril @ (a - 0.5 * jnp.diag(jnp.diagonal(a)))
+    loc = tril @ (tril.T @ gradient[:d])
+    return jnp.concatenate([loc, jnp.diagonal(change) / slope, change[rows, columns] * d**0.5])
 
 
 POSTERIORS = tuple(each.word for each in axes.posteriors.MEMBERS)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import equinox as eqx
 import jax
@@ -26,6 +26,7 @@ class Interval:
 
     low: float = -np.inf
     high: float = np.inf
+    codes: ClassVar[tuple[float, ...]] = ()
 
     def __post_init__(self) -> None:
         if not self.low <= self.high:
@@ -46,6 +47,8 @@ class OneOf:
     """
 
     codes: tuple[float, ...]
+    low: ClassVar[float] = -np.inf
+    high: ClassVar[float] = np.inf
 
     def __init__(self, codes: Sequence[float]):
         """The values, in any order."""
@@ -153,11 +156,8 @@ def region_of(constraints: Constraints | None, dim: int, dtype: Any) -> Region |
 
 
 def _cell_set(column: int, given: Interval | OneOf, dtype: np.dtype[Any]) -> CellSet:
-    by_code = isinstance(given, OneOf)
-    low, high = (given.low, given.high) if isinstance(given, Interval) else (-np.inf, np.inf)
-    ends = np.array([low, high], dtype)
-    codes = np.array(given.codes if isinstance(given, OneOf) else (), dtype)
-    return CellSet(column, by_code, *map(jnp.asarray, (before(ends[:1])[0], ends[0], ends[1], codes)))
+    ends, codes = np.array([given.low, given.high], dtype), np.array(given.codes, dtype)
+    return CellSet(column, len(codes) > 0, *map(jnp.asarray, (before(ends[:1])[0], ends[0], ends[1], codes)))
 
 
 def before(x: NDArray[Any]) -> NDArray[Any]:

@@ -13,13 +13,10 @@ from tightbound.learn.objectives import ELBO, frozen
 from tightbound.model import (
     AbstractFamily,
     BernoulliFamily,
-    DiagonalGaussianFamily,
-    FlowFamily,
-    FullGaussianFamily,
     GenerativeModel,
 )
 from tightbound.model.distributions import Mask, Scalar, Vector
-from tightbound.model.families import first_parameters, lower_triangle, positive
+from tightbound.model.families import first_parameters
 
 Parameters = Float[Array, " m"]
 Weight = Float[Array, ""] | float
@@ -122,7 +119,7 @@ class Refinement(eqx.Module):
         gradient = jnp.where(jnp.all(jnp.isfinite(gradient)), gradient, 0)
         first = jnp.where(t == 0, gradient, inner.first)
         smooth = _SMOOTH * inner.smooth + (1 - _SMOOTH) * gradient
-        direction = natural_direction(family, inner.parameters, gradient)
+        direction = family.natural_direction(inner.parameters, gradient)
         if direction is None:
             rate = (self.rate * (1 - 0.9 * t / self.steps)).astype(gradient.dtype)
             return self._adam(inner, gradient, first, smooth, rate, t)
@@ -156,7 +153,7 @@ class Refinement(eqx.Module):
 
     def _promise(self, family: AbstractFamily, inner: "Inner", t: Array) -> Scalar:
         smooth = inner.smooth / (1 - _SMOOTH ** (t + 1).astype(inner.smooth.dtype))
-        direction = natural_direction(family, inner.parameters, smooth)
+        direction = family.natural_direction(inner.parameters, smooth)
         promise = 0.5 * smooth @ direction if direction is not None else self.rate / 3 * jnp.sum(jnp.abs(smooth))
         # The first few gradients are too few to go by.
         return jnp.where(t < 9, jnp.inf, promise).astype(inner.smooth.dtype)
@@ -207,40 +204,3 @@ def inner_rule(family: AbstractFamily, n_samples: int) -> tuple[ELBO, AbstractGr
         return ELBO(), Enumeration()
     even = max(2, n_samples + n_samples % 2)
     return ELBO(even), DisArm() if isinstance(family, BernoulliFamily) else ScoreFunction(LeaveOneOut())
-
-
-def natural_direction(family: AbstractFamily, parameters: Parameters, gradient: Parameters) -> Parameters | None:
-    """F^-1 g with F the Fisher information of q in its unconstrained parameters; None where it is not known."""
-    if isinstance(family, DiagonalGaussianFamily):
-        return _diagonal_direction(parameters, gradient)
-    if isinstance(family, FlowFamily):
-        # The KL of two members with one context is that of their bases.
-        size = 2 * family.dim
-        base = _diagonal_direction(parameters[:size], gradient[:size])
-        return jnp.concatenate([base, 0.1 * gradient[size:]])
-    return _full_direction(family.dim, parameters, gradient) if isinstance(family, FullGaussianFamily) else None
-
-
-def _scale_and_slope(raw: Array) -> tuple[Array, Array]:
-    """positive(raw) and its derivative."""
-    return jax.jvp(positive, (raw,), (jnp.ones_like(raw),))
-
-
-def _diagonal_direction(parameters: Parameters, gradient: Parameters) -> Parameters:
-    # Fisher information: 1 / s^2 for the location, 2 for log s.
-    _, raw = jnp.split(parameters, 2)
-    g_loc, g_raw = jnp.split(gradient, 2)
-    scale, slope = _scale_and_slope(raw)
-    return jnp.concatenate([scale**2 * g_loc, 0.5 * (scale / slope) ** 2 * g_raw])
-
-
-def _full_direction(d: int, parameters: Parameters, gradient: Parameters) -> Parameters:
-    # In the coordinates L (I + A), A lower triangular, the Fisher information of A at 0 is 2 on the diagonal, else 1.
-    rows, columns = jnp.tril_indices(d, -1)
-    tril = lower_triangle(parameters[d:], d)
-    _, slope = _scale_and_slope(parameters[d : 2 * d])
-    wrt_tril = jnp.diag(gradient[d : 2 * d] / slope).at[rows, columns].set(gradient[2 * d :] * d**0.5)
-    a = jnp.tril(tril.T @ wrt_tril)
-    change = tril @ (a - 0.5 * jnp.diag(jnp.diagonal(a)))
-    loc = tril @ (tril.T @ gradient[:d])
-    return jnp.concatenate([loc, jnp.diagonal(change) / slope, change[rows, columns] * d**0.5])
