@@ -177,6 +177,22 @@ class AbstractGaussian(AbstractDistribution):
         return between_ends(inside, x)
 
 
+class AbstractLocated(AbstractGaussian):
+    """One with a location."""
+
+    loc: eqx.AbstractVar[Vector]
+
+    @property
+    def dim(self) -> int:
+        """Length of one draw."""
+        return self.loc.shape[-1]
+
+    @property
+    def mean(self) -> Vector:
+        """The location."""
+        return self.loc
+
+
 @final
 class StandardGaussian(AbstractDistribution):
     """N(0, I): the prior of the textbook.
@@ -213,22 +229,12 @@ class StandardGaussian(AbstractDistribution):
 
 
 @final
-class DiagonalGaussian(AbstractGaussian):
+class DiagonalGaussian(AbstractLocated):
     """N(loc, diag(scale^2)); `scale` is a standard deviation."""
 
     reparameterised: ClassVar[bool] = True
     loc: Vector
     scale: Vector
-
-    @property
-    def dim(self) -> int:
-        """Length of one draw."""
-        return self.loc.shape[-1]
-
-    @property
-    def mean(self) -> Vector:
-        """The location."""
-        return self.loc
 
     @property
     def variance(self) -> Vector:
@@ -262,22 +268,12 @@ class DiagonalGaussian(AbstractGaussian):
 
 
 @final
-class FullGaussian(AbstractGaussian):
+class FullGaussian(AbstractLocated):
     """N(loc, L L') with `scale_tril` = L, lower triangular with a positive diagonal."""
 
     reparameterised: ClassVar[bool] = True
     loc: Vector
     scale_tril: Float[Array, "d d"]
-
-    @property
-    def dim(self) -> int:
-        """Length of one draw."""
-        return self.loc.shape[-1]
-
-    @property
-    def mean(self) -> Vector:
-        """The location."""
-        return self.loc
 
     @property
     def variance(self) -> Vector:
@@ -321,23 +317,13 @@ class FullGaussian(AbstractGaussian):
 
 
 @final
-class LowRankGaussian(AbstractGaussian):
+class LowRankGaussian(AbstractLocated):
     """N(loc, F F' + diag(scale^2)) with a factor F of shape (d, rank)."""
 
     reparameterised: ClassVar[bool] = True
     loc: Vector
     factor: Float[Array, "d r"]
     scale: Vector
-
-    @property
-    def dim(self) -> int:
-        """Length of one draw."""
-        return self.loc.shape[-1]
-
-    @property
-    def mean(self) -> Vector:
-        """The location."""
-        return self.loc
 
     @property
     def variance(self) -> Vector:
