@@ -194,3 +194,8 @@ def test_an_unseen_level_is_said_in_the_words_of_the_face(tmp_path):
         assert tiny.run(command, tmp_path / "m", tmp_path / "new.csv", *more, "--unseen-as-missing").status == 0
     with pytest.raises(ValueError, match=r"holds 'w'.*make it missing \(None\)\.$"):
         load(tmp_path / "m").score_samples(new)
+
+
+def test_a_year_is_written_as_one():
+    years = infer_schema(pl.DataFrame({"year": np.arange(1963, 2016).repeat(4)}))["year"]
+    assert "from 1963 to 2015" in years.reason

@@ -35,8 +35,10 @@ from tightbound.data.types.rules import (
 
 
 def amount(value: float) -> str:
-    """A number for a sentence."""
-    return f"{value:,.0f}" if value == round(value) and abs(value) < 1e15 else f"{value:.6g}"
+    """A number for a sentence; four digits stand as a year does."""
+    if value != round(value) or abs(value) >= 1e15:
+        return f"{value:.6g}"
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.0f}"
 
 
 def span(distinct: np.ndarray) -> str:
