@@ -251,7 +251,7 @@ def fitted(place: Path) -> list[Path]:
     (place / "mixed.csv").write_text("\n".join(["a,b,c,kind,count,flag", *extra]))
     for number, (data, options) in enumerate(MODELS):
         sys.argv = ["tightbound", "fit", str(place / f"{data}.csv"), "-o", str(place / f"m{number}"), *FEW, *options]
-        with contextlib.suppress(SystemExit):
+        with contextlib.suppress(SystemExit), contextlib.redirect_stdout(sys.stderr):
             main()
     return [place / f"m{number}" for number in range(len(MODELS))]
 
@@ -278,17 +278,12 @@ def load_all(place: Path, times: int, seed: int) -> dict[str, Any]:
         fault = load(folder)
         if fault is not None:
             faults.append(f"folder {number}, {harm.__name__}: {fault}")
+            print(faults[-1], file=sys.stderr, flush=True)
         if number % 50 == 0:
             print(f"{number} of {times}: {len(faults)} faults", file=sys.stderr, flush=True)
     executed = [*ran, *(["payload"] if Path(RAN).exists() or "payload" in sys.modules else [])]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return {
-        "folders": times,
-        "faults": faults,
-        "executed": executed,
-        "peak memory, GB": round(peak, 2),
-        "loaded": loaded,
-    }
+    return {"folders": times, "faults": faults, "executed": executed, "peak memory, GB": round(peak, 2)}
 
 
 if __name__ == "__main__":
