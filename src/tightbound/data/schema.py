@@ -179,7 +179,8 @@ class Schema:
             if column.constant is not None and came is not None:
                 changed[column.name] = column.type.gaps(came, self.missing)
         given = [came for _, came in matched]
-        return assemble(self.columns, matrix, raw.container, raw.named, raw.integers, raw, given, changed)
+        columns = self.moved_to(raw.container).columns
+        return assemble(columns, matrix, raw.container, raw.named, raw.integers, raw, given, changed)
 
     def departures(self, X: Any, *, source: str = "X") -> dict[str, np.ndarray]:
         """For each column that had one value alone, by name: (n,) bool, which cells of a table hold another."""

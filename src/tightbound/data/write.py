@@ -74,6 +74,14 @@ def write_table(
         write_polars(place, _frame(columns, names, "Standard output" if place == "-" else os.path.basename(place)))
         return
     arrays = _arrays(columns)
+    for name, array in arrays.items():
+        if array.dtype == object:
+            raise complain(
+                place,
+                "be a .csv, .tsv or .parquet file where cells are of several types",
+                f"an array of one type cannot hold {name!r}",
+                "choose such a name",
+            )
     atomic_write(place, lambda stream: _write_arrays(stream, arrays, _suffix(place)))
 
 
@@ -164,8 +172,10 @@ def _matrix(array: np.ndarray) -> np.ndarray:
 
 
 def _write_frame(stream: BinaryIO, frame: pl.DataFrame, suffix: str) -> None:
-    if suffix == ".parquet":
-        frame.write_parquet(stream)
+    if suffix == ".parquet":  # by way of memory: polars has errors of its own for a disk that is full
+        buffer = io.BytesIO()
+        frame.write_parquet(buffer)
+        stream.write(buffer.getbuffer())
         return
     data = _text(frame, suffix)
     stream.write(gzip.compress(data, mtime=0) if suffix.endswith(".gz") else data)

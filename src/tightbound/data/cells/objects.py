@@ -71,6 +71,10 @@ def _numbers(cells: Sequence[Any], name: str) -> pl.Series:
     whole = all(value is None or isinstance(value, numbers.Integral) for value in cells)
     if whole and all(value is None or abs(int(value)) < 2**63 for value in cells):
         return pl.Series(name, [None if value is None else int(value) for value in cells], dtype=pl.Int64)
+    if whole and all(value is None or 0 <= int(value) < 2**64 for value in cells):
+        return pl.Series(name, [None if value is None else int(value) for value in cells], dtype=pl.UInt64)
+    if whole and any(value is not None and int(float(value)) != int(value) for value in cells):
+        return pl.Series(name, [None if value is None else str(int(value)) for value in cells], dtype=pl.String)
     return pl.Series(name, [None if value is None else float(value) for value in cells], dtype=pl.Float64)
 
 

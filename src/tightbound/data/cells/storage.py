@@ -87,6 +87,8 @@ def _whole_numbers(series: pl.Series, dtype: str) -> pl.Series:
     """Numbers rounded and kept within the range of an integer type, as Int64 or UInt64."""
     if series.dtype.is_integer():
         return series
+    if series.dtype == pl.String:  # levels that float64 does not hold
+        return series.cast(pl.UInt64 if dtype == "uint64" else pl.Int64)
     limits = np.iinfo(dtype)
     plain = np.rint(series.cast(pl.Float64).fill_null(0.0).to_numpy())
     if limits.max > 2**63:

@@ -185,6 +185,8 @@ def _load_error(source: str, kind: str, error: BaseException) -> DataError:
             "it holds pickled Python objects, which can run code when they are loaded",
             "save the array with a numeric dtype",
         )
+    if "Failed to read all data" in str(error):
+        return _damaged(source, kind, "it is cut short")
     return _damaged(source, kind, error)
 
 
@@ -275,7 +277,11 @@ def _choose(keys: list[str], array: str | None, source: str) -> str:
 
 
 def _member(archive: Any, key: str, source: str) -> np.ndarray:
+    what = f"Array {key!r} of {source}"
     try:
-        return np.asarray(archive[key])
+        found = archive[key]
     except _LOAD_ERRORS as error:
-        raise _load_error(f"Array {key!r} of {source}", "NumPy", error) from None
+        raise _load_error(what, "NumPy", error) from None
+    if not isinstance(found, np.ndarray):  # NumPy gives the bytes of what is no array
+        raise _damaged(what, "NumPy", "it does not start as one does" if found else "it is empty")
+    return found

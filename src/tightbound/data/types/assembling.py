@@ -82,6 +82,8 @@ def _with_changes(
     original = raw.native.iloc[:, at] if raw.container == "pandas" else _as_series(raw, origin)
     if codes is None or differs is None or not differs.any():
         return original
+    if origin.series.null_count() == origin.series.len() and origin.storage != column.storage:
+        return _in_own_type(column, codes, raw, original)
     if origin.storage.startswith("category"):
         return fill_changed(original, column.type.cells(column, codes, origin.storage).to_list(), differs, origin)
     if origin.storage == "Enum" and column.type.levelled:
@@ -89,6 +91,14 @@ def _with_changes(
     else:
         new = _column(column, codes, origin.storage, raw.container)
     return fill_changed(original, new, differs, origin)
+
+
+def _in_own_type(column: Column, codes: np.ndarray, raw: RawTable, original: Any) -> Any:
+    """A column that came without any value, whose type says nothing, in the type that the schema's has."""
+    new = _column(column, codes, column.storage, raw.container)
+    if raw.container == "pandas":
+        new.index = original.index
+    return new
 
 
 def _array(built: dict[str, Any], columns: Sequence[Column]) -> np.ndarray:

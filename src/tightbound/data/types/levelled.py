@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from tightbound.data.cells.raw import Level, RawColumn, cell, floats
-from tightbound.data.cells.text import numbers_like, read_numbers
+from tightbound.data.cells.text import beyond_exact, numbers_like, read_numbers
 from tightbound.data.errors import UnseenLevelError, complain, cut, listing, shorten, suggestion
 from tightbound.data.types.column import Column, ColumnType, not_given
 from tightbound.data.types.numbers import amount, distinct_levels, few_numbers
@@ -143,7 +143,7 @@ def _positions(column: Column, series: pl.Series) -> np.ndarray:
         return np.where(np.isnan(exact), _looked_up(series.str.strip_chars(), words), exact)
     if series.dtype == pl.String and all(type(level) is bool for level in levels):
         return _looked_up(series.str.strip_chars().str.to_lowercase(), [word.lower() for word in words])
-    if series.dtype.is_temporal():
+    if series.dtype.is_temporal() or (series.dtype.is_integer() and beyond_exact(pl.Series(words))):
         return _looked_up(series.cast(pl.String), words)
     return _numbers_looked_up(column, series)
 

@@ -16,6 +16,7 @@ from tightbound.data.cells.storage import PER_DAY
 from tightbound.data.cells.text import (
     MISSING,
     NumberFormat,
+    are_codes,
     distinct,
     most_numerals,
     number_format,
@@ -117,6 +118,8 @@ def read_column(
         if raw.declared is not None:
             return Reading(raw, words=series)
         return _read_text(raw, missing, source, strict, usual)
+    if raw.declared is None and are_codes(series):
+        return Reading(raw, words=series.cast(pl.String))
     numbers = numbers_of(series)
     require_finite_cells(numbers, raw.name, source)
     return Reading(raw, numbers=numbers, unit="days" if series.dtype.is_temporal() else "", moment=are_moments(series))

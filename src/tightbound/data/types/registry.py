@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 
+from tightbound.data.cells.text import beyond_exact
 from tightbound.data.errors import complain, listing, shorten, suggestion
 from tightbound.data.types.column import Column, ColumnType
 from tightbound.data.types.datetime import Datetime
@@ -11,7 +13,7 @@ from tightbound.data.types.levelled import Binary, Categorical, Ordinal, all_lev
 from tightbound.data.types.numbers import is_whole, span
 from tightbound.data.types.quantities import Bounded, Count, Positive, Real
 from tightbound.data.types.reading import Reading
-from tightbound.data.types.rules import ALMOST_ALL, COLLISIONS, ENOUGH, EXACT, IDENTIFIER
+from tightbound.data.types.rules import ALMOST_ALL, COLLISIONS, ENOUGH, IDENTIFIER, REPEATS
 
 TYPES: list[ColumnType] = [
     Real(),
@@ -75,8 +77,10 @@ def named_identifier(reading: Reading) -> Column | None:
 
 
 def codes_beyond_exact(reading: Reading) -> Column | None:
-    """Whole numbers beyond 2^53 are codes or identifiers."""
-    if not (reading.is_numbers and reading.raw.series.dtype.is_integer()) or np.abs(reading.observed).max() <= EXACT:
+    """Whole numbers beyond 2^53 are codes: levels where each is seen often, else identifiers."""
+    if reading.numbers is not None or reading.raw.declared is not None or not beyond_exact(pl.Series(reading.texts)):
+        return None
+    if reading.n >= REPEATS * len(reading.texts):
         return None
     return Real().found(reading, "Whole numbers beyond 2^53 are codes, not magnitudes", dropped=True)
 
