@@ -114,7 +114,7 @@ def _as_polars(series: pl.Series, levels: Sequence[Level], storage: str) -> pl.S
     if storage == "Object":
         return pl.Series(series.name, series.to_list(), dtype=pl.Object)
     dtype = getattr(pl, storage)
-    if dtype.is_integer():
+    if dtype.is_integer() and series.dtype != pl.String:
         return _whole_numbers(series, "int64" if "128" in storage else storage.lower()).cast(dtype).alias(series.name)
     return series.cast(dtype)
 
