@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import betainc, gammainc, logsumexp
+from jax.scipy.special import betainc, logsumexp
 from jax.scipy.stats import logistic, norm, t
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
@@ -28,7 +28,7 @@ from tightbound.model.likelihoods.column_likelihood import (
     moments,
     raw_scale,
 )
-from tightbound.model.likelihoods.special import log_binomial_term, log_poisson_term, soft_clip
+from tightbound.model.likelihoods.special import beta_cdf, gamma_cdf, log_binomial_term, log_poisson_term, soft_clip
 
 _FLOOR = 0.01
 _WHY = "or a repeated value has no finite density"
@@ -359,7 +359,8 @@ class GammaLikelihood(AbstractColumnLikelihood):
     def cdf(self, x: Scalar, raw: Raw) -> Scalar:
         """The regularised incomplete gamma function of a x / mean."""
         log_mean, log_shape = self.parameters(raw)
-        return gammainc(jnp.exp(log_shape), jnp.maximum(x, 0) * jnp.exp(log_shape - log_mean))
+        ratio = jnp.maximum(x, 0) * jnp.exp(-log_mean)
+        return gamma_cdf(jnp.exp(log_shape), ratio * jnp.exp(log_shape), ratio - 1)
 
     def start(self, column: Column) -> Column:
         """Mean and variance of the positive values."""
@@ -432,7 +433,12 @@ class BetaLikelihood(AbstractColumnLikelihood):
     def cdf(self, x: Scalar, raw: Raw) -> Scalar:
         """The regularised incomplete beta function of t."""
         low, high = held(self.low, raw), held(self.high, raw)
-        return betainc(*self._shapes(raw), jnp.clip((x - low) / (high - low), 0, 1))
+        inside = (x > low) & (x < high)
+        within = jnp.where(inside, x, (low + high) / 2)
+        up, down = (within - low) / (high - low), (high - within) / (high - low)
+        m = jax.nn.sigmoid(self.parameters(raw)[0])
+        found = beta_cdf(*self._shapes(raw), up, (up - m) / m, jnp.log(up), jnp.log(down))
+        return jnp.where(inside, found, (x >= high).astype(found.dtype))
 
     def start(self, column: Column) -> Column:
         """Mean and variance of the values inside the interval."""

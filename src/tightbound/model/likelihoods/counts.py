@@ -14,8 +14,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import betainc
-from jax.scipy.stats import poisson
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from tightbound.model.distributions import Scalar
@@ -28,7 +26,15 @@ from tightbound.model.likelihoods.column_likelihood import (
     log_odds,
     moments,
 )
-from tightbound.model.likelihoods.special import log1mexp, log_binomial_term, log_poisson_term, log_softplus, soft_clip
+from tightbound.model.likelihoods.special import (
+    beta_cdf,
+    gamma_cdf,
+    log1mexp,
+    log_binomial_term,
+    log_poisson_term,
+    log_softplus,
+    soft_clip,
+)
 
 _MOST_LOG_MEAN = 30.0
 _LOG_DISPERSION = (-15.0, 15.0)
@@ -141,7 +147,7 @@ class PoissonLikelihood(AbstractBaseCountLikelihood):
 
     def cdf(self, x: Scalar, raw: Raw) -> Scalar:
         """The regularised upper incomplete gamma function of (floor(x) + 1, mean)."""
-        return poisson.cdf(x, self.mean(raw))
+        return jnp.where(x < 0, 0, 1 - gamma_cdf(jnp.floor(jnp.maximum(x, 0)) + 1, self.mean(raw)))
 
     def from_moments(self, mean: Column, variance: Column) -> Column:
         """The mean."""
@@ -231,8 +237,10 @@ class NegativeBinomialLikelihood(AbstractBaseCountLikelihood):
     def cdf(self, x: Scalar, raw: Raw) -> Scalar:
         """The regularised incomplete beta function I_p(r, floor(x) + 1)."""
         log_mean, log_dispersion = self.parameters(raw)
-        p = jax.nn.sigmoid(-log_mean - log_dispersion)
-        found = betainc(jnp.exp(-log_dispersion), jnp.floor(jnp.maximum(x, 0)) + 1, p)
+        r, mean = jnp.exp(-log_dispersion), jnp.exp(log_mean)
+        some = jnp.floor(jnp.maximum(x, 0)) + 1
+        log_p, log_q = jax.nn.log_sigmoid(jnp.stack([-1, 1]) * (log_mean + log_dispersion))
+        found = beta_cdf(r, some, jnp.exp(log_p), (some - mean) / (r + mean), log_p, log_q)
         return jnp.where(x < 0, 0, found)
 
     def from_moments(self, mean: Column, variance: Column) -> Column:

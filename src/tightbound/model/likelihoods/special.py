@@ -7,7 +7,8 @@ probabilities"), and serves the gamma, beta and negative binomial densities too.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax.scipy.special import betainc, erfc, gammainc
+from jaxtyping import Array, Bool, Float
 
 Numbers = Float[Array, "..."]
 
@@ -17,6 +18,9 @@ _SERIES_TERMS = 10  # (1/7)^20 is below the precision of float64
 _LARGE = 16.0
 _SHIFT = 16
 _TINY_LOG = -20.0
+_SERIES_UP_TO = 200.0
+_SMALL = 40.0
+_MIDDLE = 0.003  # of eta: nearer, a difference of reciprocals would have no digits
 
 
 def soft_clip(raw: Numbers, low: float, high: float) -> Numbers:
@@ -103,3 +107,50 @@ def stirling_excess(x: Numbers) -> Numbers:
     """log x! - (x log x - x) for x >= 0; 0 for x = 0."""
     k = jnp.where(x > 0, x, 1)
     return jnp.where(x > 0, stirling_error(k) + 0.5 * jnp.log(k) + _HALF_LOG_2PI, 0)
+
+
+def gamma_cdf(a: Numbers, x: Numbers, u: Numbers | None = None) -> Numbers:
+    """P(a, x), the regularised lower incomplete gamma function, for x >= 0; `u`: x / a - 1 where it is better known.
+
+    Beyond a = 200 by the first terms of its uniform expansion, whose error is below 1e-5: float32 loses all digits of
+    the series there. Source: Temme (1979); DLMF, 8.12.
+    """
+    large = _in_float32(a) & (a > _SERIES_UP_TO)
+    series = gammainc(jnp.where(large, 1, a), jnp.where(large, 1, x))
+    u = x / jnp.where(large, a, 1) - 1 if u is None else u
+    return jnp.where(large, _expanded(a, -a * log1pmx(u), u, 1.0, 1 / 3), series)
+
+
+def beta_cdf(a: Numbers, b: Numbers, x: Numbers, u: Numbers, log_x: Numbers, log_rest: Numbers) -> Numbers:
+    """I_x(a, b), the regularised incomplete beta function, within (0, 1).
+
+    Beyond a few hundred by the first terms of its uniform expansion (Temme, 1982; DLMF, 8.18), and where one of a and
+    b is small, by a gamma distribution whose argument is right to second order (Wise, 1950): within 5e-4 in float32.
+
+    Args:
+        u: x / x0 - 1 with x0 = a / (a + b), which a difference of rounded numbers would not know.
+        log_x, log_rest: logarithms of x and 1 - x.
+    """
+    few = ~_in_float32(a) | (a + b < 2 * _SERIES_UP_TO)
+    series = betainc(jnp.where(few, a, 1), jnp.where(few, b, 1), jnp.where(few, x, 0.5))
+    small_a = gamma_cdf(a, -(b + (a - 1) / 2) * log_rest)
+    small_b = 1 - gamma_cdf(b, -(a + (b - 1) / 2) * log_x)
+    x0 = a / (a + b)
+    root = jnp.sqrt(x0 * (b / (a + b)))
+    exponent = -(a * log1pmx(u) + b * log1pmx(-u * a / b))
+    expanded = _expanded(a + b, exponent, u, root / x0, (1 - 2 * x0) / (3 * root))
+    large = jnp.where(a < _SMALL, small_a, jnp.where(b < _SMALL, small_b, expanded))
+    return jnp.clip(jnp.where(few, series, large), 0, 1)
+
+
+def _in_float32(a: Numbers) -> Bool[Array, ""]:
+    return jnp.asarray(a.dtype.itemsize <= 4)
+
+
+def _expanded(n: Numbers, exponent: Numbers, u: Numbers, slope: Numbers | float, middle: Numbers | float) -> Numbers:
+    """1/2 erfc(-sign(u) sqrt(h)) + e^-h (1 / eta - slope / u) / sqrt(2 pi n), h = n eta^2 / 2; `middle` for u = 0."""
+    h = jnp.maximum(exponent, 0)
+    eta = jnp.sign(u) * jnp.sqrt(2 * h / n)
+    near = jnp.abs(eta) < _MIDDLE
+    term = jnp.where(near, middle, 1 / jnp.where(near, 1, eta) - slope / jnp.where(near, 1, u))
+    return 0.5 * erfc(-jnp.sign(u) * jnp.sqrt(h)) + jnp.exp(-h) * term / jnp.sqrt(2 * jnp.pi * n)
