@@ -47,16 +47,7 @@ class GivenPosterior(AbstractInference):
     def per_datum(self, n_rows: int, dtype: str) -> None:
         return None
 
-    def search(
-        self,
-        p: GenerativeModel,
-        x: jax.Array,
-        observed: jax.Array | None,
-        kept: None,
-        *,
-        kl_weight: jax.Array,
-        key: jax.Array,
-    ) -> None:
+    def search(self, row: Row, per_datum: None, *, key: jax.Array) -> None:
         return None
 
     def learning(self, row: Row, found: None, *, key: jax.Array) -> tuple[AbstractDistribution, jax.Array]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import jax
 import pytest
 
+from tightbound.model import compiling
 from tightbound.model.compiling import QUICK, QUICKER, compiler_options
 
 
@@ -133,3 +134,48 @@ def test_the_command_line_keeps_programs_in_its_own_process(tmp_path) -> None:
     ]
     python(tmp_path, "-m", "tightbound", "fit", str(tmp_path / "t.csv"), "-o", str(tmp_path / "m"), *options)
     assert any((tmp_path / "home" / ".cache" / "tightbound").iterdir())
+
+
+@pytest.mark.parametrize(("share", "traced"), [(1.0, 1), (0.0, 3)])
+def test_programs_are_forgotten_before_memory_maps_run_out(
+    monkeypatch: pytest.MonkeyPatch, share: float, traced: int
+) -> None:
+    """With maps to spare a program is traced once; where they end, again and again, to the same value."""
+    monkeypatch.setattr(compiling, "_CALLS_BETWEEN_LOOKS", 1)
+    monkeypatch.setattr(compiling, "_SHARE_OF_MAPS", share)
+    times = []
+
+    @compiling.compiled
+    def doubled(x: jax.Array) -> jax.Array:
+        times.append(x)
+        return 2 * x
+
+    assert [float(doubled(jax.numpy.ones(()))) for _ in range(3)] == [2.0] * 3
+    assert len(times) == (traced if sys.platform.startswith("linux") else 1)
+
+
+MANY_MODELS = """
+import numpy as np
+from tightbound import VAE
+from tightbound.model import compiling
+
+x = np.random.default_rng(0).normal(size=(60, 6))
+for i in range(60):
+    network = f"residual(hidden_sizes=({4 + i % 20},))"
+    VAE(latent_dim=1 + i // 20, network=network, epochs=1, random_state=0).fit(x).score_samples(x[:5])
+    pages = int(open("/proc/self/statm").read().split()[1])
+    print(compiling._n_maps(), pages * 4096 // 2**20, flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Only Linux counts memory maps.")
+def test_sixty_models_of_different_shapes_fit_into_one_process() -> None:
+    """Memory maps stay below three quarters of what there are, and memory below twice that of the first thirty."""
+    done = subprocess.run([sys.executable, "-c", MANY_MODELS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    seen = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
+    assert len(seen) == 60
+    assert max(maps for maps, _ in seen) < 0.75 * compiling._most_maps()
+    assert max(size for _, size in seen[30:]) < 2 * max(size for _, size in seen[:30])

@@ -101,10 +101,22 @@ def _answers(model: FittedModel, table: Any) -> list[np.ndarray]:
     return [evidence.log_evidence, evidence.elbo, model.latents(table).mean, *model.sample(5, seed=1)]
 
 
+def _fall(d: dict[str, Any]) -> None:
+    """The first scale with knots turned about, wherever it stands within others."""
+    scales = [plan["scale"] for plan in d["encoding"]["plans"] if plan.get("scale")]
+    for scale in scales:
+        while "inner" in scale:
+            scale = scale["inner"]
+        if "x" in scale:
+            scale["x"].reverse()
+            return
+    raise AssertionError("no scale with knots")
+
+
 MIXED_DAMAGES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "plans missing": lambda d: d["encoding"]["plans"].pop(),
     "an unknown family": lambda d: d["encoding"]["plans"][0].update(family="round"),
-    "a scale that falls": lambda d: d["encoding"]["plans"][0]["scale"]["x"].reverse(),
+    "a scale that falls": _fall,
     "no schema": lambda d: d["encoding"].pop("schema"),
     "cells missing": lambda d: d["specification"]["columns"].pop(),
     "cells of no family": lambda d: d["specification"]["columns"][0].update(family="round"),

@@ -155,7 +155,10 @@ def test_a_users_network_takes_the_place_of_the_default() -> None:
 
 
 REFUSED = [
-    (lambda: specification(latent_dim=0), "latent_dim must be at least 1; got 0; 2 to 50 is usual"),
+    (
+        lambda: specification(latent_dim=0),
+        "latent_dim must be a whole number between 1 and 10000; got 0; ",
+    ),
     (lambda: specification(likelihood="gaussian(covariance=round)"), "covariance of .*must be one of shared"),
     (
         lambda: specification(network="mlp(hidden_sizes=(0,))"),

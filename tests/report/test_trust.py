@@ -210,7 +210,7 @@ FEW = {"ess": np.ones(60)}
         (rows_of(0.02, **FEW), "Flags: few effective (60 rows)"),
         (rows_of(0.0), "60 rows without error at 0"),
         (rows_of(NAN, **FEW), "60 rows of unknown error at the top"),
-        (rows_of(np.logspace(-7, 5, 60)), "from 1e-07 to 1e+05"),
+        (rows_of(np.logspace(-7, 5, 60)), "from 1e-07 to 100,000"),
         (rows_of(np.linspace(0.10, 0.11, 60)), "from 0.1 to 0.11"),
     ],
 )

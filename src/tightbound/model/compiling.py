@@ -1,8 +1,10 @@
 """How programs are compiled: on a CPU ours take longer to compile than to run, unless XLA does less for them."""
 
 import functools
+import gc
 import importlib.metadata
 import importlib.util
+import itertools
 import os
 import sys
 from collections.abc import Callable
@@ -62,6 +64,34 @@ def require_own_threads() -> None:
     _Process.used = True
 
 
+_CALLS_BETWEEN_LOOKS = 50
+_SHARE_OF_MAPS = 0.5
+_calls = itertools.count(1)
+
+
+def _forget_in_time() -> None:
+    """Forget all programs before the process runs out of memory maps, of which each keeps some tens: XLA would abort.
+
+    Only Linux counts maps: 65,530 by default, which some forty models of different shapes used up.
+    """
+    if next(_calls) % _CALLS_BETWEEN_LOOKS or not sys.platform.startswith("linux"):
+        return
+    if _n_maps() > _SHARE_OF_MAPS * _most_maps():
+        jax.clear_caches()
+        gc.collect()
+
+
+def _n_maps() -> int:
+    with open("/proc/self/maps", "rb") as lines:
+        return sum(1 for _ in lines)
+
+
+@functools.cache
+def _most_maps() -> int:
+    with open("/proc/sys/vm/max_map_count", encoding="ascii") as number:
+        return int(number.read())
+
+
 def compiled(function: Callable[P, T]) -> Callable[P, T]:
     """The function as one program, its arrays as arguments and all else as constants; not to be called in another."""
     jit: Any = eqx.filter_jit  # its types leave out what it hands on to jax.jit
@@ -70,6 +100,7 @@ def compiled(function: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(function)
     def run(*arguments: P.args, **named: P.kwargs) -> T:
         require_own_threads()
+        _forget_in_time()
         result: T = program(*arguments, **named)
         return result
 
