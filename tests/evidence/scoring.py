@@ -26,7 +26,7 @@ from tightbound.model import (
 
 KEY = jax.random.key(11)
 D, K = 6, 3
-SMALL: dict[str, Any] = {"method": "adaptive", "n_samples": 200, "n_chains": 8, "key": KEY}
+SMALL: dict[str, Any] = {"method": "adaptive", "n_samples": 200, "n_chains": 10, "key": KEY}
 
 
 def same(a: Evidence, b: Evidence) -> None:

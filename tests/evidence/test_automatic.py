@@ -160,7 +160,7 @@ def test_each_method_alone_is_right(setting: Setting, method: str) -> None:
     off = np.abs(found.log_evidence - setting.model.log_p(setting.x))
     assert np.all(off <= 5 * found.standard_error + 1e-9)
     assert steps[-1] == (f"scoring ({method})", 9, 9)
-    assert found.tolerance is None
+    assert found.tolerance == automatic.TOLERANCE
     assert set(EXPECTED) | {"auto", "adaptive"} == set(METHODS)
 
 

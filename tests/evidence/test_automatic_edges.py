@@ -140,7 +140,7 @@ def test_defensive_sampling_repairs_a_q_that_is_too_narrow() -> None:
     found = log_evidence(p, q, x, method="defensive", n_samples=2000, key=KEY)
     truth = model.log_p(x)
     assert np.all(np.abs(found.log_evidence - truth) < 5 * found.standard_error)
-    assert np.all(found.standard_error < 0.25) and found.n_unreliable == 0
+    assert np.all(found.standard_error < 0.25) and found.n_unreliable < plain.n_unreliable
     assert np.sum(np.abs(plain.log_evidence - truth) > 5 * plain.standard_error) + plain.n_unreliable >= 6
     # The ELBO is that of q alone.
     assert np.all(np.abs(found.elbo - plain.elbo) < 5 * np.hypot(found.elbo_standard_error, plain.elbo_standard_error))
@@ -285,21 +285,30 @@ def test_methods_that_a_model_does_not_have_are_refused() -> None:
 
 
 def test_an_unknown_error_is_no_good_row() -> None:
-    """One draw has no standard error: asked for a tolerance, the row cannot be said to have met it."""
+    """One draw has no standard error; and of a handful it is not to be trusted."""
     model = LinearGaussian.random(np.random.default_rng(5), 4, 1)
     x = model.sample(np.random.default_rng(6), 1)
     one = importance_evidence(model.p(), model.q(stretch=1.2), x, n_samples=1, key=KEY)
-    assert np.isnan(one.standard_error[0]) and one.reliability[0] is Reliability.GOOD
-    assert dataclasses.replace(one, tolerance=0.1).reliability[0] is Reliability.ABOVE_TOLERANCE
+    assert np.isnan(one.standard_error[0])
+    for n in (1, 2, 9, 24):
+        few = importance_evidence(model.p(), model.q(stretch=1.2), x, n_samples=n, key=KEY)
+        assert few.reliability[0] is Reliability.FEW_EFFECTIVE
+    many = importance_evidence(model.p(), model.q(stretch=1.2), x, n_samples=400, key=KEY)
+    assert many.reliability[0] is Reliability.GOOD
+    unknown = dataclasses.replace(many, standard_error=np.array([np.nan]), tolerance=0.1)
+    assert unknown.reliability[0] is Reliability.ABOVE_TOLERANCE
 
 
 @pytest.mark.parametrize(
     ("method", "n", "khat", "error", "tolerance", "flag"),
     [
-        (Method.IMPORTANCE, 1000, 0.5, 0.09, None, Reliability.GOOD),
+        (Method.IMPORTANCE, 1000, 0.5, 0.09, None, Reliability.HEAVY_TAILED),
+        (Method.IMPORTANCE, 1000, 0.4, 0.01, None, Reliability.GOOD),
         (Method.IMPORTANCE, 1000, 0.5, 0.09, 0.1, Reliability.HEAVY_TAILED),
-        (Method.IMPORTANCE, 1000, 0.5, 0.01, 0.1, Reliability.GOOD),
+        (Method.IMPORTANCE, 1000, 0.4, 0.01, 0.1, Reliability.GOOD),
         (Method.IMPORTANCE, 1000, 0.72, 0.001, None, Reliability.HEAVY_TAILED),
+        (Method.DEFENSIVE, 1000, 0.5, 0.09, 0.1, Reliability.HEAVY_TAILED),
+        (Method.ANNEALED, 2, 0.5, 0.09, 0.1, Reliability.FEW_EFFECTIVE),
         (Method.ANNEALED, 32, 0.5, 0.09, 0.1, Reliability.GOOD),
         (Method.ANNEALED, 200, 0.6, 0.09, 0.1, Reliability.HEAVY_TAILED),
     ],
@@ -307,7 +316,7 @@ def test_an_unknown_error_is_no_good_row() -> None:
 def test_how_heavy_a_tail_may_be(
     method: Method, n: int, khat: float, error: float, tolerance: float | None, flag: Reliability
 ) -> None:
-    """Where an error is asked for, a large one must come with a light tail; k-hat of a few chains is noise."""
+    """A large error must come with a light tail, whatever was asked for; k-hat of a few chains is noise."""
     model = LinearGaussian.random(np.random.default_rng(5), 4, 1)
     found = exact_evidence(model.p(), model.q(), np.zeros((1, 4)), key=KEY)
     changed = {"method": np.array([method], dtype=object), "n_samples": np.array([n]), "ess": np.array([0.9 * n])}

@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 from linear_gaussian import GivenPosterior, LinearGaussian
 
-from tightbound.evidence import Evidence, annealed_evidence, exact_evidence, importance_evidence
+from tightbound.evidence import METHODS as ALL_METHODS
+from tightbound.evidence import (
+    Evidence,
+    Reliability,
+    annealed_evidence,
+    exact_evidence,
+    importance_evidence,
+    log_evidence,
+)
 
 KEY = jax.random.key(11)
 MODEL = LinearGaussian.random(np.random.default_rng(4), 8, 3)
@@ -39,6 +47,20 @@ def kl_from_posterior(q: GivenPosterior, x: np.ndarray, observed: np.ndarray) ->
         log_dets = np.linalg.slogdet(precision)[1] + 2 * np.log(np.diag(tril)).sum()
         found.append(0.5 * (spread - len(mean) - log_dets))
     return np.array(found)
+
+
+FEWEST_GOOD = 40
+"""Rows called GOOD from which on a spread of 1 can be told from one beyond [0.8, 1.25]."""
+
+
+def half_empty(shape: tuple[int, ...]) -> np.ndarray:
+    """Two cells in five missing: q, which knows of none, is far off."""
+    return np.random.default_rng(6).random(shape) >= 0.4
+
+
+def good(found: Evidence) -> np.ndarray:
+    """Which rows are called GOOD."""
+    return np.array([flag is Reliability.GOOD for flag in found.reliability])
 
 
 def estimated(method: str, x: np.ndarray, observed: np.ndarray | None) -> Evidence:
@@ -73,3 +95,47 @@ def test_groups_are_what_is_independent() -> None:
     x = MODEL.sample(np.random.default_rng(6), N_ROWS)
     found = annealed_evidence(MODEL.p(), MODEL.q(stretch=3.0), x, key=KEY, **METHODS["resampled"][1])
     assert_spread_of_one((found.log_evidence - MODEL.log_p(x)) / found.standard_error)
+
+
+@pytest.mark.parametrize("method", ["importance", "defensive"])
+def test_a_good_flag_is_earned_however_far_off_q_is(method: str) -> None:
+    x = MODEL.sample(np.random.default_rng(5), N_ROWS)
+    observed, q = half_empty(x.shape), MODEL.q(stretch=1.3, shift=0.1)
+    function, options = METHODS[method]
+    found = function(MODEL.p(), q, x, observed, key=KEY, **{**options, "n_samples": 1000})
+    flags, z = good(found), (found.log_evidence - MODEL.log_p(x, observed)) / found.standard_error
+    assert flags.sum() > FEWEST_GOOD
+    assert_spread_of_one(z[flags])
+
+
+def test_two_groups_of_chains_have_no_error_to_be_trusted() -> None:
+    x = MODEL.sample(np.random.default_rng(5), 20)
+    options: dict[str, Any] = {"n_leapfrog": 1, "schedule": SCHEDULE, "resample": True, "key": KEY}
+    found = annealed_evidence(MODEL.p(), Q, x, n_chains=16, **options)
+    assert set(found.reliability) == {Reliability.FEW_EFFECTIVE}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("missing", [0.0, 0.15, 0.4])
+@pytest.mark.parametrize("method", [*ALL_METHODS, "resampled"])
+def test_every_method_earns_its_flags(method: str, missing: float) -> None:
+    """As `log_evidence` is called, over models and q, as good ones are and as bad ones are."""
+    options: dict[str, Any] = {"method": method, "n_steps": 50}
+    if method == "resampled":
+        options |= {"method": "annealed", "resample": True, "n_chains": 128, "n_steps": 20}
+    z, wrong = [], 0
+    for seed in (4, 7, 9):
+        model = LinearGaussian.random(np.random.default_rng(seed), 8, 3)
+        x = model.sample(np.random.default_rng(5), 300)
+        observed = np.random.default_rng(6).random(x.shape) >= missing
+        truth = model.log_p(x, observed)
+        for q in (model.q(stretch=1.3, shift=0.05), model.q(shift=0.1)):
+            found = log_evidence(model.p(), q, x, observed, key=KEY, **options)
+            sampled = good(found) & (found.standard_error > 1e-6)
+            z.append(((found.log_evidence - truth) / np.maximum(found.standard_error, 1e-300))[sampled])
+            wrong += int(np.sum(np.abs(found.log_evidence - truth)[good(found) & ~sampled] > 1e-5))
+    every = np.concatenate(z)
+    assert wrong == 0
+    if len(every) >= FEWEST_GOOD:
+        assert 0.8 < np.std(every) < 1.25
+        assert np.mean(np.abs(every) > 4) < 0.01

@@ -162,7 +162,8 @@ class ScoringOptions:
         float | None,
         _scoring(
             "--tolerance",
-            help="Standard error of each row's log p(x) that auto works for, in nats (default: as fitted, 0.1).",
+            help="Standard error of each row's log p(x) that auto works for, in nats (default: as fitted, 0.1); rows "
+            "above it are flagged, whichever the method.",
         ),
     ] = None
     time_limit: Annotated[

@@ -139,7 +139,8 @@ class FittedModel:
                 **options,
             )
         result = dataclasses.replace(result.shifted(rows.log_jacobian), measure=self.measure)
-        if rows.observed is None or self.specification.missing_columns:  # there which cells are missing has a probability
+        # Of a model of missingness which cells are missing has a probability, that all are too.
+        if rows.observed is None or self.specification.missing_columns:
             return result
         blank = np.flatnonzero(~rows.observed.any(axis=1))
         nothing = nothing_observed(len(blank)).shifted(rows.log_jacobian[blank])  # 0, but for cells never seen before

@@ -119,11 +119,11 @@ def log_evidence(
       weights are unreliable go on to ten times as many, to a q refined for the row (a Gaussian one with a full
       covariance, up to 64 latents), and to annealing from it with 50, 200 and 800 temperatures, each with draws of its
       own, until they are good or `time_limit` is over. What did not get there is flagged by `reliability`.
-    - "importance", "defensive", "refined", "annealed", "exact": that one alone.
+    - "importance", "defensive", "refined" (the same q as in "adaptive"), "annealed", "exact": that one alone.
 
     Args:
         p, q, x, observed: model, inference, rows (n, d) in the model's units, and which cells count.
-        tolerance: standard error asked for, nats a row ("auto" and "adaptive").
+        tolerance: standard error asked for, nats a row: what "auto" and "adaptive" work for; a row above it is flagged.
         time_limit: seconds after which no row goes on (None: no limit); patience: the same, counted from when every
             row has its first estimate, which is never cut short ("auto" and "adaptive").
         n_samples: importance samples a row.
@@ -139,7 +139,7 @@ def log_evidence(
     """
     _check(method, tolerance, time_limit, patience)
     _check_counts(n_samples, n_chains, partial, len(x))
-    method = "exact" if (searching := method == "auto") and _cheaply_exact(p) else method
+    method = "exact" if method == "auto" and _cheaply_exact(p) else method
     if method in ("auto", "adaptive"):
         stages = stages_of(p, q, n_samples=n_samples, n_chains=n_chains, key=key)
         if method == "auto" and exact_method(p) is Method.QUADRATURE:
@@ -147,7 +147,7 @@ def log_evidence(
         return _Scoring(stages, tolerance, time_limit, patience, on_progress, on_partial)(x, observed, partial)
     counts = {"n_steps": n_steps, "n_chains": n_chains, "resample": resample}
     stages = [_alone(method, p, q, n_samples, counts, key=key)]
-    return _Scoring(stages, tolerance if searching else None, None, None, on_progress, on_partial)(x, observed, partial)
+    return _Scoring(stages, tolerance, None, None, on_progress, on_partial)(x, observed, partial)
 
 
 def _alone(
@@ -159,7 +159,7 @@ def _alone(
         return Stage(words, functools.partial(exact_evidence, p, q, key=key), ROWS_AT_ONCE, _nothing_known)
     if method == "annealed":
         return Stage(words, *_annealing(p, q, counts, key=key), _nothing_known)
-    better = refined(p, q) if method == "refined" else q
+    better = closer_q(p, q) if method == "refined" else q
     share = DEFENSIVE_SHARE if method == "defensive" else 0.0
 
     def estimate(x: NDArray[Any], observed: NDArray[np.bool_] | None) -> Evidence:

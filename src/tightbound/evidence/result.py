@@ -129,10 +129,14 @@ def _listed(names: list[str]) -> str:
 
 FEW_EFFECTIVE = 10.0
 """Below this effective sample size the delta-method standard error itself rests on a handful of weights."""
-CAREFUL_KHAT, CAREFUL_SLOPE = 0.7, 6.0
-"""Where an error was asked for, k-hat must be below 0.7 - 6 standard_error. The error is estimated from the very
-weights whose tail it does not see: on linear-Gaussian models with the best mean-field q, 1.5% of the estimates with
-errors up to 0.1 and k-hat up to 0.7 were more than three errors off, 0.3% of those that this rule leaves."""
+FEWEST_DRAWS, FEWEST_CHAINS = 25, 10
+"""Of fewer independent weights no standard error is to be trusted: k-hat cannot be had of fewer draws, and the error
+from fewer chains (or groups of chains) is itself too uncertain, sd(z)^2 = (c - 1) / (c - 3)."""
+CAREFUL_KHAT, CAREFUL_SLOPE = 0.5, 8.0
+"""k-hat must be below 0.5 - 8 standard_error (from 0.5 on weights have no variance), whether or not an error was asked
+for. The error is estimated from the very weights whose tail it does not see: on linear-Gaussian models with two cells
+in five missing, which q does not know of, z-scores of the rows that 0.7 - 6 standard_error leaves spread by 1.43, of
+those that this rule leaves by 1.09."""
 MANY_CHAINS = 100
 """From as many chains on k-hat counts: of fewer it is noise (a third of good rows would be flagged with 32)."""
 
@@ -174,7 +178,8 @@ class Reliability(enum.Enum):
 
     GOOD = "The weights are well behaved: the estimate and its standard error can be used."
     FEW_EFFECTIVE = (
-        "Fewer than 10 effective samples: the standard error is not to be trusted; use more importance samples."
+        "Fewer than 10 effective samples (or 25 draws, or 10 independent chains): the standard error is not to be "
+        "trusted; use more importance samples or chains."
     )
     HEAVY_TAILED = (
         "The weights are heavy-tailed (k-hat above its threshold): the estimate is probably too low; "
@@ -238,7 +243,7 @@ class Evidence:
         # The first condition that holds decides, the gravest first.
         conditions = {
             Reliability.NOT_FINITE: ~np.isfinite(self.log_evidence),
-            Reliability.FEW_EFFECTIVE: ~exact & (self.ess < np.minimum(FEW_EFFECTIVE, 0.5 * self.n_samples)),
+            Reliability.FEW_EFFECTIVE: ~exact & self._few,
             Reliability.HEAVY_TAILED: ~exact & (self.khat > self._khat_limit),
             # A hair of rounding is no reason to flag a row; an error that is not known is one.
             Reliability.ABOVE_TOLERANCE: ~(self.standard_error <= limit * (1 + 1e-6)) & (self.tolerance is not None),
@@ -249,13 +254,22 @@ class Evidence:
         return flags
 
     @property
+    def _of_chains(self) -> NDArray[np.bool_]:
+        return np.array([method is Method.ANNEALED for method in self.method], dtype=bool)
+
+    @property
+    def _few(self) -> NDArray[np.bool_]:
+        """(n,) whether a row's standard error rests on too few independent weights."""
+        chains = self._of_chains
+        least = np.where(chains, np.minimum(FEW_EFFECTIVE, 0.5 * self.n_samples), FEW_EFFECTIVE)
+        return (self.n_samples < np.where(chains, FEWEST_CHAINS, FEWEST_DRAWS)) | ~(self.ess >= least)
+
+    @property
     def _khat_limit(self) -> NDArray[np.float64]:
         """(n,) the k-hat above which a row is heavy-tailed."""
-        chains = np.array([method is Method.ANNEALED for method in self.method], dtype=bool)
         general = np.asarray(khat_threshold(self.n_samples), float)
-        careful = np.inf if self.tolerance is None else CAREFUL_KHAT - CAREFUL_SLOPE * self.standard_error
         few = np.where(self.n_samples < MANY_CHAINS, np.inf, general)
-        return np.where(chains, few, np.fmin(general, careful))
+        return np.where(self._of_chains, few, np.fmin(general, CAREFUL_KHAT - CAREFUL_SLOPE * self.standard_error))
 
     @property
     def n_unreliable(self) -> int:
