@@ -9,7 +9,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tightbound.evidence.result import Evidence, Mean, check_same
+from tightbound.evidence.result import Evidence, Mean, check_same, mean_over_rows
 
 Numbers = NDArray[np.float64]
 
@@ -52,7 +52,7 @@ class Difference:
     standard_error: float
     """Paired: sd of the rows' differences / sqrt(n); NaN for one row."""
     monte_carlo_error: float
-    """sqrt(sum of both models' squared row errors) / n."""
+    """Of the mean of the differences, whose errors are those of both models; rows that are equal share theirs."""
     verdict: Significance
 
     def __str__(self) -> str:
@@ -99,9 +99,7 @@ class Comparison:
         values, errors = self._row(name)
         if not np.isfinite(values).all():
             return Mean(-np.inf, np.nan, np.nan, self.n_rows)
-        return Mean(
-            float(np.mean(values)), _spread(values), float(np.sqrt(np.sum(errors**2)) / len(values)), len(values)
-        )
+        return mean_over_rows(values, errors)
 
     def rows_not_finite(self, name: str) -> NDArray[np.intp]:
         """Which rows have no finite log p(x) under this model."""
@@ -119,10 +117,9 @@ class Comparison:
         if not (np.isfinite(values).all() and np.isfinite(others).all()):
             value = _of_not_finite(np.isfinite(values).all(), np.isfinite(others).all())
             return Difference(name, against, value, np.nan, np.nan, Significance.NOT_FINITE)
-        gaps = values - others
-        value, spread = float(np.mean(gaps)), _spread(gaps)
-        noise = float(np.sqrt(np.sum(errors**2 + other_errors**2)) / self.n_rows)
-        return Difference(name, against, value, spread, noise, _verdict(value, spread, noise))
+        gap = mean_over_rows(values - others, np.hypot(errors, other_errors), values)
+        numbers = (gap.value, gap.standard_error, gap.monte_carlo_error)
+        return Difference(name, against, *numbers, _verdict(*numbers))
 
     def differences(self, reference: str | None = None) -> tuple[Difference, ...]:
         """(m,) `difference` of each model to the reference (None: the best)."""
@@ -250,10 +247,6 @@ def _checked_errors(errors: Numbers, row: Numbers, name: str) -> Numbers:
             f"pass 0.0 for exact values."
         )
     return full
-
-
-def _spread(values: Numbers) -> float:
-    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
 
 
 def _of_not_finite(model: bool | np.bool_, reference: bool | np.bool_) -> float:

@@ -362,12 +362,29 @@ def _words(method: Any, n: NDArray[Any]) -> str:
     return f"{method.value}, {taken} {'chains' if method is Method.ANNEALED else 'samples'} a row"
 
 
-def mean_over_rows(values: NDArray[np.float64], errors: NDArray[np.float64]) -> Mean:
-    """Mean of (n,) values with the spread over rows and the Monte Carlo errors (n,) of each."""
+def mean_over_rows(
+    values: NDArray[np.float64], errors: NDArray[np.float64], rows: NDArray[np.float64] | None = None
+) -> Mean:
+    """Mean of (n,) values with the spread over rows and the Monte Carlo errors (n,) of each.
+
+    `rows` (n,): what tells rows apart, beside their errors (None: the values); differences need it, which can be equal
+    where rows are not.
+    """
     n = len(values)
     with np.errstate(invalid="ignore"):  # a row without density makes the mean -inf, and its spread unknown
         spread = float(np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
-    return Mean(float(np.mean(values)) if n else float("nan"), spread, float(np.sqrt(np.sum(errors**2)) / max(n, 1)), n)
+    noise = _error_of_sum(values if rows is None else rows, errors) / max(n, 1)
+    return Mean(float(np.mean(values)) if n else float("nan"), spread, noise, n)
+
+
+def _error_of_sum(values: NDArray[np.float64], errors: NDArray[np.float64]) -> float:
+    """sqrt(sum over different rows g of (n_g error_g)^2): a row's noise follows from its content, so that the n_g rows
+    that are equal share all of theirs; equal rows, and in practice no others, have equal values and errors to the bit.
+    """
+    both = np.empty(len(values), complex)
+    both.real, both.imag = values, errors
+    different, counts = np.unique(both, return_counts=True)
+    return float(np.sqrt(np.sum((counts * different.imag) ** 2)))
 
 
 def joined(parts: Sequence[Evidence]) -> Evidence:
