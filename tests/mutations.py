@@ -164,7 +164,12 @@ MUTATIONS = (
         "evidence/test_gap.py",
     ),
     # comparisons and checks
-    Mutation("evidence/comparison.py", "_spread(gaps)", "_spread(values)", "evidence/test_comparison.py"),
+    Mutation(
+        "evidence/comparison.py",
+        "mean_over_rows(values - others,",
+        "mean_over_rows(values,",
+        "evidence/test_comparison.py",
+    ),
     Mutation(
         "evidence/diagnostics/decoder.py",
         "np.maximum(score**2 - f, _TINY) / (1 - f)",
