@@ -408,6 +408,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
         edited(lambda d: d.update(format_version=5, tightbound_version="9.1")),
         "it has 5, written by tightbound 9.1",
     ),
+    "a version of very many letters": (
+        edited(lambda d: d.update(format_version=5, tightbound_version="9" * 5000)),
+        r"must have format version 4; it has 5, written by tightbound 9{200}\.\.\.; install that version",
+    ),
     "older": (edited(lambda d: d.update(format_version=3)), "it has 3, written by .* install that version"),
     "no version": (edited(lambda d: d.pop("format_version")), f"{DAMAGED}.*its format version is None"),
     "a negative version": (edited(lambda d: d.update(format_version=-5)), f"{DAMAGED}.*its format version is -5"),

@@ -20,6 +20,7 @@ from tightbound.model import Specification, Start, axes, build, strict_json
 
 FORMAT = "tightbound model"
 FORMAT_VERSION = 4
+_MOST_QUOTED = 200
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 DIGEST = "digest"
@@ -223,8 +224,8 @@ def _read_description(folder: Path) -> dict[str, Any]:
         raise _damaged(place, ValueError(f"its format version is {version!r}"))
     if version != FORMAT_VERSION:
         raise DataError(
-            f"The model in {folder} must have format version {FORMAT_VERSION}; it has {version}, written by "
-            f"tightbound {description.get('tightbound_version')}; install that version."
+            f"The model in {folder} must have format version {FORMAT_VERSION}; it has {_short(str(version))}, written "
+            f"by tightbound {_short(str(description.get('tightbound_version')))}; install that version."
         )
     open_part = {name: value for name, value in description.items() if name != DIGEST}
     if description.get(DIGEST) != strict_json.digest(open_part):
@@ -246,4 +247,9 @@ def _damaged(path: Path, error: Exception) -> DataError:
 
 def _first_line(error: Exception) -> str:
     lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return f"{type(error).__name__}: {_short(lines[0])}" if lines else type(error).__name__
+
+
+def _short(words: str) -> str:
+    """What a foreign file says, no longer than a person reads."""
+    return words if len(words) <= _MOST_QUOTED else f"{words[:_MOST_QUOTED]}..."

@@ -65,7 +65,7 @@ def require_own_threads() -> None:
 
 
 _CALLS_BETWEEN_LOOKS = 50
-_SHARE_OF_MAPS = 0.5
+_SHARE_OF_MAPS = 0.25
 _calls = itertools.count(1)
 
 
