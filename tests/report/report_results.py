@@ -226,7 +226,8 @@ def simple_models(name: str = "full Gaussian", n: int = 60) -> Comparison:
 def compared(models: int = 3, rows: int = 40, name: str = "model") -> Comparison:
     """Return models of which the second is best, each further one below it, one row in four preferring them."""
     step = np.where(np.arange(rows) % 4 == 0, 1.0, -3.0)
-    best = -50.0 + (0.5 * pattern(rows) if rows > 1 else np.zeros(rows))
+    # No two rows alike to the bit: such rows would share their noise.
+    best = -50.0 + (0.5 * pattern(rows) if rows > 1 else np.zeros(rows)) + 1e-9 * np.arange(rows)
     values = np.stack([best + step * (0 if place == 1 else 1 + abs(place - 1)) for place in range(models)])
     return Comparison(tuple(f"{name} {place}" for place in range(models)), values, np.full(values.shape, 0.0759))
 
